@@ -1,0 +1,77 @@
+"""What all commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cxrlens.errors import EXIT_SOME_UNREADABLE
+from cxrlens.files import to_json
+
+stderr = Console(stderr=True)
+stdout = Console()
+
+
+def set_up_logging() -> None:
+    """Send the package's messages to stderr, and silence Lightning's own."""
+    handler = RichHandler(console=stderr, show_time=False, show_path=False, markup=False)
+    log = logging.getLogger("cxrlens")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def show_error(message: str) -> None:
+    """One error sentence."""
+    stderr.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def show_json(value: Any) -> None:
+    """The result as JSON on stdout."""
+    typer.echo(to_json(value))
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Plain result lines on stdout."""
+    for line in lines:
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on stdout; numbers get three decimals."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)) for v in row))
+    stdout.print(table)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr; gives the function that moves it to (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+
+        def move(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield move
+
+
+def finish(unreadable: Sequence[str]) -> None:
+    """End the command with exit code 3 when some inputs could not be read."""
+    if unreadable:
+        raise typer.Exit(EXIT_SOME_UNREADABLE)

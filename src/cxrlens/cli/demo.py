@@ -1,0 +1,4 @@
+"""``cxrlens demo``."""
+
+
+def command() -> None: ...

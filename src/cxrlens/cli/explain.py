@@ -1,0 +1,81 @@
+"""``cxrlens explain``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines
+from cxrlens.cli.options import (
+    BatchSize,
+    Device,
+    Force,
+    Json,
+    Layers,
+    Methods,
+    Model,
+    Seed,
+    Smooth,
+    Split,
+    TargetChoice,
+    Workers,
+    rows_of,
+    workers_of,
+)
+
+
+def command(
+    source: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set folder.")],
+    model: Model,
+    method: Methods = None,
+    layers: Layers = "both",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for overlays, maps and the table.")] = Path(
+        "explained"
+    ),
+    annotations: Annotated[Path | None, typer.Option(help="CSV whose objects are drawn on the overlays.")] = None,
+    split: Split = None,
+    target: Annotated[TargetChoice, typer.Option(help="The class to explain.")] = TargetChoice.affected,
+    smooth: Smooth = None,
+    batch_size: BatchSize = 8,
+    seed: Seed = 0,
+    force: Force = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Show where a model looks: an overlay and the maps of each image."""
+    from cxrlens.data.readers import require_file
+    from cxrlens.files import new_folder
+    from cxrlens.jobs.explain import explain_images
+    from cxrlens.quality_model import load
+
+    set_up_logging()
+    rows = rows_of(method, layers)
+    if not source.is_dir():
+        require_file(source)
+    loaded = load(model, device=device)
+    loaded.check_rows(rows)
+    new_folder(out, force=force)
+    with progress_bar("explaining") as progress:
+        result = explain_images(
+            source,
+            loaded,
+            out,
+            rows,
+            annotations=annotations,
+            split=split,
+            target=target.value,
+            smooth=smooth,
+            batch_size=batch_size,
+            workers=workers_of(workers),
+            progress=progress,
+        )
+    if json:
+        show_json(asdict(result))
+    else:
+        images = len({row["image"] for row in result.rows})
+        show_lines([f"{images} images explained: {out / 'overlays'}, {out / 'explanations.csv'}"])
+    finish(result.unreadable)

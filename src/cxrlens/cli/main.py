@@ -1,0 +1,65 @@
+"""The ``cxrlens`` command: its subcommands, and what an error looks like to a user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import cxrlens
+from cxrlens.cli import data, demo, explain, pointing_game, test, train
+from cxrlens.cli.console import show_error
+from cxrlens.errors import CxrlensError
+
+app = typer.Typer(
+    name="cxrlens",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Explainable quality control of chest radiographs. For research; not a medical device.",
+    epilog="Exit codes: 0 ok, 1 unexpected, 2 usage, 3 finished but some inputs were unreadable, 4 nothing to do.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(cxrlens.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.add_typer(data.app, name="data")
+app.command("train")(train.command)
+app.command("test")(test.command)
+app.command("explain")(explain.command)
+app.command("pointing-game")(pointing_game.command)
+app.command("demo")(demo.command)
+
+
+def main() -> None:
+    """Entry point: runs the command and turns a user's mistake into one sentence and an exit code."""
+    try:
+        app()
+    except CxrlensError as error:
+        show_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        show_error("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Options that several commands share, and how their texts become rows and paths."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cxrlens.saliency.explain import Row
+
+
+class TargetChoice(StrEnum):
+    affected = "affected"
+    predicted = "predicted"
+
+
+class ScoringTarget(StrEnum):
+    affected = "affected"
+    predicted = "predicted"
+    true = "true"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Force = Annotated[bool, typer.Option("--force", help="Write into an output folder that is not empty.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Loader processes; by default half the processors, at most 8.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
+Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run folder (its best model).")]
+Split = Annotated[str | None, typer.Option(help="train, dev or test; by default test, else dev.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Method id; repeat it, or join ids with commas. By default all methods."),
+]
+Layers = Annotated[
+    str,
+    typer.Option(help="last, combined, both (Grad-CAM at last only, as published), or a module name."),
+]
+Smooth = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="Sigma in pixels of a Gaussian over the map; the paper smooths with 1."),
+]
+
+
+def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
+    """The (method, layers) rows that the options name."""
+    from cxrlens.saliency.explain import default_rows
+    from cxrlens.saliency.methods import METHODS
+
+    named = [part.strip() for text in methods or [] for part in text.split(",") if part.strip()]
+    return default_rows(dict.fromkeys(named) if named else METHODS, layers)
+
+
+def workers_of(workers: int | None) -> int:
+    """The number of loader processes."""
+    from cxrlens.jobs.inputs import default_workers
+
+    return default_workers() if workers is None else workers

@@ -1,0 +1,115 @@
+"""``cxrlens pointing-game``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.options import (
+    BatchSize,
+    Device,
+    Force,
+    Json,
+    Layers,
+    Methods,
+    Model,
+    ScoringTarget,
+    Seed,
+    Smooth,
+    Split,
+    Workers,
+    rows_of,
+    workers_of,
+)
+from cxrlens.errors import UsageError
+
+
+def command(
+    source: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set folder.")],
+    model: Model,
+    annotations: Annotated[Path | None, typer.Option(help="CSV of the objects.")] = None,
+    annotation: Annotated[
+        str | None, typer.Option(help='The objects of a single image as text, e.g. "0 10 20 30 40".')
+    ] = None,
+    train_annotations: Annotated[
+        Path | None, typer.Option(help="train.csv beside its images, for the mean-annotation baseline.")
+    ] = None,
+    method: Methods = None,
+    layers: Layers = "both",
+    tolerance: Annotated[
+        float, typer.Option(min=0.0001, max=1, help="Share of the side; 0.025 is 15 px at 600 px.")
+    ] = 0.025,
+    smooth: Smooth = None,
+    target: Annotated[ScoringTarget, typer.Option(help="The class to explain.")] = ScoringTarget.affected,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figure or overlay.")] = Path(
+        "pointing-game"
+    ),
+    split: Split = None,
+    batch_size: BatchSize = 8,
+    seed: Seed = 0,
+    force: Force = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Measure whether the highest point of each map lies on an annotated object."""
+    from cxrlens.data.readers import require_file
+    from cxrlens.files import new_folder
+    from cxrlens.jobs.pointing_game import Settings, play_folder, play_image
+    from cxrlens.quality_model import load
+
+    set_up_logging()
+    rows = rows_of(method, layers)
+    settings = Settings(tolerance, smooth, target.value, seed)
+    is_folder = source.is_dir()
+    if not is_folder:
+        require_file(source)
+        if (annotations is None) == (annotation is None):
+            raise UsageError("a single image needs either --annotation TEXT or --annotations CSV")
+    elif annotation is not None:
+        raise UsageError("--annotation is for a single image; give the CSV of a folder with --annotations")
+    loaded = load(model, device=device)
+    loaded.check_rows(rows)
+    new_folder(out, force=force)
+    if not is_folder:
+        single = play_image(source, annotations or annotation or "", loaded, out, rows, settings)
+        if json:
+            show_json({"per_image": single.per_image, "overlay": single.overlay})
+        else:
+            shown = ("method", "layers", "outcome", "distance", "tied")
+            show_table(
+                f"{source.name}, tolerance {settings.tolerance(loaded.preprocessing):g} px",
+                shown,
+                [[record.get(column) for column in shown] for record in single.per_image],
+            )
+            show_lines([f"overlay: {single.overlay}"])
+        return
+    with progress_bar("pointing game") as progress:
+        result = play_folder(
+            source,
+            loaded,
+            out,
+            rows,
+            settings,
+            annotations=annotations,
+            train_annotations=train_annotations,
+            split=split,
+            batch_size=batch_size,
+            workers=workers_of(workers),
+            progress=progress,
+        )
+    if json:
+        show_json({"table": result.table, "unreadable": result.unreadable, "files": result.files})
+    else:
+        columns = ("method", "layers", "accuracy", "low", "high", "n", "tied", "note")
+        show_table(
+            f"Pointing Game, tolerance {settings.tolerance(loaded.preprocessing):g} px "
+            f"of {loaded.preprocessing.width} x {loaded.preprocessing.height}",
+            columns,
+            [[row[column] for column in columns] for row in result.table],
+        )
+        show_lines([f"tables and figure: {out}"])
+    finish(result.unreadable)

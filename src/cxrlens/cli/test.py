@@ -1,0 +1,72 @@
+"""``cxrlens test``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.options import BatchSize, Device, Force, Json, Model, Seed, Split, Workers, workers_of
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Data set folder.")],
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores, predictions and figures.")] = Path(
+        "test"
+    ),
+    split: Split = None,
+    batch_size: BatchSize = 16,
+    seed: Seed = 0,
+    force: Force = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Score a model on labelled images."""
+    from cxrlens.files import new_folder
+    from cxrlens.jobs.score import score_model
+    from cxrlens.quality_model import load
+
+    set_up_logging()
+    loaded = load(model, device=device)
+    new_folder(out, force=force)
+    with progress_bar("testing") as progress:
+        result = score_model(
+            data,
+            loaded,
+            out,
+            split=split,
+            batch_size=batch_size,
+            workers=workers_of(workers),
+            seed=seed,
+            progress=progress,
+        )
+    scores = result.scores
+    if json:
+        show_json(
+            {
+                "split": result.split,
+                **scores.to_dict(),
+                "unreadable": result.unreadable,
+                "files": result.files,
+            }
+        )
+    else:
+        interval = f"{scores.auc_interval.low:.3f} to {scores.auc_interval.high:.3f}"
+        names = ("accuracy", "auc", "average_precision", "sensitivity", "specificity", "f1", "brier", "ece")
+        show_table(
+            f"{scores.n} images of {result.split}, {scores.n_affected} affected",
+            ("score", "value", "95 % interval"),
+            [(name, getattr(scores, name), interval if name == "auc" else "") for name in names],
+        )
+        (tn, fp), (fn, tp) = scores.confusion
+        show_lines(
+            [
+                f"true negatives {tn}, false positives {fp}, false negatives {fn}, true positives {tp}",
+                f"predictions and figures: {out}",
+            ]
+        )
+    finish(result.unreadable)

@@ -1,0 +1,101 @@
+"""``cxrlens train``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr
+from cxrlens.cli.options import Device, Json, Workers, workers_of
+from cxrlens.errors import UsageError
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Data set folder with train and dev.")],
+    arch: Annotated[str | None, typer.Option(help="resnet34 (default), efficientnet_b0, resnet18 or resnet50.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="paper (default), small, or a .yaml file.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default ARCH-RECIPE.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    weights: Annotated[str | None, typer.Option(help="imagenet, none (random), or a weights file.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the square input in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step and process.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Highest rate.")] = None,
+    class_weights: Annotated[str | None, typer.Option(help="none or balanced: classes in the loss.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other recipe value: NAME=VALUE, e.g. augmentation.degrees=10."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; by default the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run of the same name.")] = False,
+    device: Device = "auto",
+    devices: Annotated[str, typer.Option(help="How many devices, passed to Lightning.")] = "1",
+    num_nodes: Annotated[int, typer.Option(min=1, help="How many machines, passed to Lightning.")] = 1,
+    strategy: Annotated[str, typer.Option(help="auto, ddp ..., passed to Lightning.")] = "auto",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Train a classifier and keep the epoch with the best AUC on the dev images."""
+    from cxrlens.cli.training_progress import EpochLines, StderrProgressBar
+    from cxrlens.devices import resolve_device
+    from cxrlens.jobs.train import train_model
+    from cxrlens.training.run import Hardware
+
+    set_up_logging()
+    options = {
+        "weights": weights,
+        "image_size": image_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "class_weights": class_weights,
+        "precision": precision,
+        "seed": seed,
+    }
+    overrides = {key: value for key, value in options.items() if value is not None} | _parse_set(set_ or [])
+    run_dir = runs / (name or f"{arch or 'resnet34'}-{Path(recipe or 'paper').stem}")
+    bars = [StderrProgressBar()] if stderr.is_terminal else []
+    with progress_bar("decoding images") as progress:
+        result = train_model(
+            data,
+            run_dir,
+            architecture=arch,
+            recipe=recipe,
+            overrides=overrides,
+            hardware=Hardware(resolve_device(device), devices, num_nodes, strategy, workers_of(workers)),
+            force=force,
+            resume=resume,
+            callbacks=[EpochLines(), *bars],
+            progress=lambda _split, done, total: progress(done, total),
+        )
+    if result is None:  # another process reports
+        return
+    if json:
+        show_json(asdict(result))
+    else:
+        scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.dev_scores.items())
+        show_lines(
+            [
+                f"best epoch {result.best_epoch + 1}: {scores}",
+                "class weights in the loss: "
+                + ", ".join(f"{name} {value:.2f}" for name, value in result.class_weights.items()),
+                f"model: {result.model}",
+            ]
+        )
+    finish(result.unreadable)
+
+
+def _parse_set(assignments: list[str]) -> dict[str, Any]:
+    values = {}
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise UsageError(f"--set takes NAME=VALUE, not '{text}'")
+        values[name.strip()] = yaml.safe_load(value)
+    return values

@@ -1,0 +1,108 @@
+"""The annotation CSV of Object-CXR: one row per image, its objects in one field."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxrlens.data.annotations import AnnotationError, Shape, clip_shape, format_annotation, parse_annotation
+from cxrlens.errors import UsageError
+
+_NAME_COLUMNS = ("image_name", "image_path")
+
+
+@dataclass(frozen=True)
+class AnnotationTable:
+    """An annotation CSV: shapes per file name, and remarks about odd rows."""
+
+    path: Path
+    shapes: Mapping[str, tuple[Shape, ...]]
+    remarks: tuple[str, ...] = ()
+    _by_lower_name: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in self.shapes:
+            self._by_lower_name.setdefault(name.lower(), name)
+            self._by_lower_name.setdefault(Path(name).stem.lower(), name)
+
+    def find(self, path: Path) -> str | None:
+        """The row that belongs to an image file: same name, else same name but for case or the ending."""
+        for key in (path.name.lower(), path.stem.lower()):
+            if key in self._by_lower_name:
+                return self._by_lower_name[key]
+        return None
+
+
+def read_annotations(path: Path) -> AnnotationTable:
+    """Read an annotation CSV with the columns ``image_name`` (or ``image_path``) and ``annotation``.
+
+    DOS line ends, a byte-order mark and blank lines are accepted.
+
+    Raises:
+        UsageError: when the file or a column is missing, or a row cannot be parsed (file, line and text are named).
+    """
+    shapes: dict[str, tuple[Shape, ...]] = {}
+    remarks: list[str] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            name_column = next((name for name in _NAME_COLUMNS if name in columns), None)
+            if name_column is None or "annotation" not in columns:
+                raise UsageError(
+                    f"{path}: the first line should be 'image_name,annotation', but it is {','.join(columns)!r}"
+                )
+            for row in reader:
+                name = Path((row[name_column] or "").strip().replace("\\", "/")).name
+                text = (row["annotation"] or "").strip()
+                if not name or row.get(None):
+                    raise UsageError(
+                        f"{path}, line {reader.line_num}: cannot read the row {_row_text(row)!r}: "
+                        "a row is a file name, a comma, and the annotation; correct the row or delete it"
+                    )
+                try:
+                    parsed = parse_annotation(text)
+                except AnnotationError as error:
+                    raise UsageError(
+                        f"{path}, line {reader.line_num}: cannot read the annotation of {name}: {error}; "
+                        "correct the row or delete it"
+                    ) from error
+                if name in shapes:
+                    remarks.append(f"{path.name}, line {reader.line_num}: a second row for {name} replaces the first")
+                shapes[name] = parsed
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file; check the path of the annotations") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+    return AnnotationTable(path, shapes, tuple(remarks))
+
+
+def write_annotations(path: Path, rows: Iterable[tuple[str, Iterable[Shape]]]) -> None:
+    """Write (file name, shapes) pairs as an annotation CSV; no shapes = an empty annotation = normal."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("image_name", "annotation"))
+        writer.writerows((name, format_annotation(shapes)) for name, shapes in rows)
+
+
+def clip_to_image(shapes: Iterable[Shape], *, height: int, width: int, name: str) -> tuple[list[Shape], list[str]]:
+    """The shapes cut to the image, and a remark for each that reached outside."""
+    kept: list[Shape] = []
+    remarks: list[str] = []
+    for shape in shapes:
+        x1, y1, x2, y2 = shape.bounds()
+        inside = clip_shape(shape, height=height, width=width)
+        if inside is None:
+            remarks.append(f"{name}: an annotation lies wholly outside the {width} x {height} picture and is left out")
+            continue
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:  # a box may end on the far edge of the last pixel
+            remarks.append(f"{name}: an annotation reaches outside the {width} x {height} picture and is cut")
+        kept.append(inside)
+    return kept, remarks
+
+
+def _row_text(row: Mapping[str | None, object]) -> str:
+    return ",".join(str(value) for value in row.values())

@@ -1,0 +1,206 @@
+"""Find the images, labels and annotated shapes of a data set in the folder layouts people have.
+
+Two layouts are known, and every split may use either::
+
+    ROOT/train/affected/*.jpg  ROOT/train/normal/*.jpg  [ROOT/train.csv]     labels are the folders
+    ROOT/train/*.jpg                                     ROOT/train.csv      labels follow from the annotation
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.data.annotation_csv import AnnotationTable, read_annotations
+from cxrlens.data.annotations import Shape
+from cxrlens.data.readers import IMAGE_SUFFIXES
+from cxrlens.errors import NothingToDoError, UsageError
+
+NORMAL, AFFECTED = 0, 1
+CLASS_NAMES = ("normal", "affected")
+SPLIT_NAMES = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a data set.
+
+    Attributes:
+        path: the file.
+        label: `AFFECTED`, `NORMAL`, or None where nothing says.
+        shapes: the annotated objects in pixels of the stored image; empty = annotated as free of objects;
+            None = not annotated.
+    """
+
+    path: Path
+    label: int | None = None
+    shapes: tuple[Shape, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, and what was odd about them, each as one sentence."""
+
+    name: str
+    items: tuple[Item, ...]
+    remarks: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Number of images per class name."""
+        return {name: sum(item.label == index for item in self.items) for index, name in enumerate(CLASS_NAMES)}
+
+
+def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The image files in a folder, by their ending (any case), sorted by name; hidden files are left out."""
+    found: Iterable[Path]
+    if recursive:
+        found = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    else:
+        found = (Path(entry.path) for entry in os.scandir(folder) if entry.is_file())
+    return sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def require_folder(path: Path) -> Path:
+    """The path itself when it is a folder.
+
+    Raises:
+        UsageError: when it does not exist or is a file.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder; check the path")
+    if not path.is_dir():
+        raise UsageError(f"{path}: this is a file, a folder is needed")
+    return path
+
+
+def find_splits(root: Path) -> list[str]:
+    """Names of the splits that a data set folder holds, of train, dev and test.
+
+    Raises:
+        UsageError: when the folder does not exist.
+    """
+    require_folder(root)
+    return [name for name in SPLIT_NAMES if (root / name).is_dir()]
+
+
+def load_split(root: Path, name: str) -> Split:
+    """The images of one split with label and shapes; see the top of this file for the layouts.
+
+    Images without a row, rows without an image, and rows that contradict the folder are reported in the split's
+    remarks. Where the folder and the row disagree, the folder is the label.
+
+    Raises:
+        UsageError: when the split or, for an unsorted split, its CSV is missing, a class folder is empty, or a
+            row cannot be parsed.
+    """
+    folder = require_folder(root) / name
+    if not folder.is_dir():
+        known = find_splits(root)
+        there = f"it holds {', '.join(known)}" if known else "it holds none of train, dev and test"
+        raise UsageError(f"{root}: there is no split '{name}' ({there}); see the README for the folder layout")
+    table_path = root / f"{name}.csv"
+    table = read_annotations(table_path) if table_path.is_file() else None
+    class_folders = [folder / class_name for class_name in CLASS_NAMES]
+    if any(path.is_dir() for path in class_folders):
+        return _load_sorted(name, class_folders, table)
+    if table is None:
+        raise UsageError(
+            f"{folder}: neither the folders 'affected' and 'normal' nor {table_path.name} beside it were found; "
+            "one of them must say which image is affected"
+        )
+    return _load_unsorted(name, folder, table)
+
+
+def load_folder(folder: Path, annotations: Path | None = None) -> Split:
+    """A plain folder of images (searched recursively), with the rows of an annotation CSV where one is given.
+
+    Raises:
+        NothingToDoError: when the folder holds no image.
+        UsageError: when the folder or the CSV is missing or cannot be read.
+    """
+    paths = list_images(require_folder(folder), recursive=True)
+    if not paths:
+        raise NothingToDoError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    table = read_annotations(annotations) if annotations else None
+    rows = _matched_rows(paths, table)
+    items = []
+    for path in paths:
+        shapes = table.shapes[rows[path]] if table and path in rows else None
+        label = _folder_label(path)
+        if label is None and shapes is not None:
+            label = AFFECTED if shapes else NORMAL
+        items.append(Item(path, label, shapes))
+    return Split(folder.name, tuple(items), _remarks(folder.name, paths, table, rows))
+
+
+def _load_sorted(name: str, class_folders: list[Path], table: AnnotationTable | None) -> Split:
+    items: list[Item] = []
+    remarks: list[str] = []
+    all_paths: list[Path] = []
+    per_class = {folder: list_images(folder) if folder.is_dir() else [] for folder in class_folders}
+    for folder, paths in per_class.items():
+        if not paths:
+            raise UsageError(f"{folder}: holds no images; put the {folder.name} images of '{name}' there")
+        all_paths += paths
+    rows = _matched_rows(all_paths, table)
+    for label, paths in enumerate(per_class.values()):
+        for path in paths:
+            shapes = table.shapes[rows[path]] if table and path in rows else None
+            if shapes is not None and bool(shapes) != (label == AFFECTED):
+                says = "objects" if shapes else "no object"
+                remarks.append(f"{path.name}: lies in '{CLASS_NAMES[label]}' but its row has {says}; the folder counts")
+            items.append(Item(path, label, shapes))
+    return Split(name, tuple(items), (*_remarks(name, all_paths, table, rows), *remarks))
+
+
+def _load_unsorted(name: str, folder: Path, table: AnnotationTable) -> Split:
+    paths = list_images(folder)
+    if not paths:
+        raise UsageError(f"{folder}: holds no images; put the images of '{name}' there")
+    rows = _matched_rows(paths, table)
+    items = [
+        Item(path, AFFECTED if table.shapes[rows[path]] else NORMAL, table.shapes[rows[path]])
+        for path in paths
+        if path in rows
+    ]
+    if not items:
+        raise UsageError(f"{table.path}: no row names an image in {folder}; is this the CSV of these images?")
+    return Split(name, tuple(items), _remarks(name, paths, table, rows))
+
+
+def _matched_rows(paths: Iterable[Path], table: AnnotationTable | None) -> dict[Path, str]:
+    if table is None:
+        return {}
+    matched = {path: table.find(path) for path in paths}
+    return {path: row for path, row in matched.items() if row is not None}
+
+
+def _remarks(
+    name: str, paths: Iterable[Path], table: AnnotationTable | None, rows: Mapping[Path, str]
+) -> tuple[str, ...]:
+    if table is None:
+        return ()
+    without_row = [path.name for path in paths if path not in rows]
+    without_image = sorted(set(table.shapes) - set(rows.values()))
+    remarks = list(table.remarks)
+    if without_row:
+        remarks.append(f"{name}: {len(without_row)} images have no row in {table.path.name}: {_some(without_row)}")
+    if without_image:
+        remarks.append(f"{name}: {len(without_image)} rows of {table.path.name} have no image: {_some(without_image)}")
+    return tuple(remarks)
+
+
+def _folder_label(path: Path) -> int | None:
+    name = path.parent.name.lower()
+    return CLASS_NAMES.index(name) if name in CLASS_NAMES else None
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

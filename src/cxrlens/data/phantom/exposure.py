@@ -1,0 +1,140 @@
+"""From attenuation to picture: beam geometry, blur, scatter, quantum noise, display.
+
+Everything that acts on the whole picture is drawn at random or set by the anatomy alone; foreign objects
+change only the pixels that they shadow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from cxrlens.data.annotations import BoolMask, Point
+from cxrlens.data.phantom.drawing import FloatImage, View, Wire, draw, enlarge
+
+_GLYPHS: dict[str, tuple[tuple[Point, ...], ...]] = {  # in a box of width 0.6 and height 1
+    "L": (((0.0, 0.0), (0.0, 1.0), (0.6, 1.0)),),
+    "R": (
+        ((0.0, 1.0), (0.0, 0.0), (0.4, 0.0), (0.6, 0.12), (0.6, 0.38), (0.4, 0.5), (0.0, 0.5)),
+        ((0.3, 0.5), (0.6, 1.0)),
+    ),
+    "A": (((0.0, 1.0), (0.3, 0.0), (0.6, 1.0)), ((0.12, 0.65), (0.48, 0.65))),
+    "P": (((0.0, 1.0), (0.0, 0.0), (0.4, 0.0), (0.6, 0.15), (0.6, 0.4), (0.4, 0.55), (0.0, 0.55)),),
+    "1": (((0.1, 0.2), (0.35, 0.0), (0.35, 1.0)),),
+    "4": (((0.45, 1.0), (0.45, 0.0), (0.0, 0.7), (0.6, 0.7)),),
+    "7": (((0.0, 0.0), (0.6, 0.0), (0.2, 1.0)),),
+}
+
+
+@dataclass(frozen=True)
+class Beam:
+    """What lies between tube and detector besides patient and objects.
+
+    ``attenuation`` is float32 [H, W]; ``open`` [H, W] is False in the shadow of the collimator.
+    """
+
+    attenuation: FloatImage
+    open: BoolMask
+
+
+@dataclass(frozen=True)
+class Technique:
+    """How a picture is taken and shown; attenuation is relative to the lungs' median."""
+
+    blur: float  # standard deviation in pixels
+    photons: float  # per pixel behind the lungs
+    scatter: float  # scattered light relative to the primary
+    black: float  # attenuation shown as 0
+    window: float  # range of attenuation between black and white
+    gamma: float
+
+
+def random_beam(rng: np.random.Generator, view: View) -> Beam:
+    """Collimator edges, uneven illumination, and on most pictures a lead marker in an upper corner."""
+    column = np.arange(view.width, dtype=np.float32)[None, :]
+    row = np.arange(view.height, dtype=np.float32)[:, None]
+    tilt, size = rng.uniform(-0.02, 0.02), max(view.height, view.width)
+    insets = np.where(rng.random(4) < 0.45, rng.uniform(0.005, 0.045, 4), -0.1)
+    left, right, top, bottom = (size * insets).tolist()
+    leaning_x, leaning_y = column + tilt * (row - view.height / 2), row - tilt * (column - view.width / 2)
+    inside = np.minimum(
+        np.minimum(leaning_x - left, view.width - 1 - right - leaning_x),
+        np.minimum(leaning_y - top, view.height - 1 - bottom - leaning_y),
+    )
+    shade = rng.uniform(2.5, 5.0) * np.clip(0.5 - inside / (rng.uniform(0.002, 0.01) * size), 0, 1)
+    u, v = column / view.width - 0.5, row / view.height - 0.5
+    heel = rng.uniform(-0.25, 0.25) * u + rng.uniform(-0.25, 0.25) * v + rng.uniform(0, 0.5) * (u**2 + v**2)
+    marker = _marker(rng, view) if rng.random() < 0.85 else 0.0
+    return Beam((shade + heel + marker).astype(np.float32), inside > 0.01 * size)
+
+
+def _marker(rng: np.random.Generator, view: View) -> FloatImage:
+    """Lead letters: the side, often with the initials and a number of who took the picture."""
+    side = str(rng.choice(("L", "R")))
+    text = side + "".join(rng.choice(list("AP147"), rng.integers(0, 5)))
+    size = max(view.height, view.width)
+    tall, tilt = size * rng.uniform(0.03, 0.05), rng.uniform(-0.12, 0.12)
+    length, margin = 0.85 * tall * len(text), size * rng.uniform(0.04, 0.08)
+    left = margin if side == "R" else view.width - 1 - margin - length
+    top, width, lead = size * rng.uniform(0.05, 0.08), tall * rng.uniform(0.14, 0.22), rng.uniform(1.5, 4.0)
+
+    def pixel(u: float, v: float) -> Point:
+        return left + tall * (u - tilt * v), top + tall * (v + tilt * u)
+
+    wires = [
+        Wire(tuple(pixel(u + 0.85 * number, v) for u, v in points), width, lead)
+        for number, letter in enumerate(text)
+        for points in _GLYPHS[letter]
+    ]
+    return draw(wires, height=view.height, width=view.width)
+
+
+def random_technique(rng: np.random.Generator, view: View) -> Technique:
+    """Sharpness, dose, scatter and display, all independent of what is on the picture."""
+    return Technique(
+        blur=max(view.height, view.width) / 256 * rng.uniform(0.3, 0.8),
+        photons=float(np.exp(rng.uniform(np.log(400), np.log(6000)))),
+        scatter=rng.uniform(0.08, 0.25),
+        black=rng.uniform(-1.4, -0.6),
+        window=rng.uniform(2.4, 3.8),
+        gamma=rng.uniform(0.7, 1.2),
+    )
+
+
+def expose(
+    rng: np.random.Generator,
+    patient: FloatImage,
+    objects: FloatImage,
+    *,
+    reference: float,
+    technique: Technique,
+) -> npt.NDArray[np.uint8]:
+    """Take the picture: I = exp(-attenuation), blurred, with scatter and quantum noise, shown as -log I.
+
+    Args:
+        patient: attenuation of patient and beam, float32 [H, W].
+        objects: attenuation that the foreign objects add, float32 [H, W]; zero without any.
+        reference: attenuation that is given unit intensity; it must not depend on the objects.
+
+    Returns:
+        uint8 [H, W], dense is bright. The noise is Gaussian with the variance of the photon count.
+    """
+    free = np.exp(reference - patient)
+    primary = gaussian_filter(free * np.exp(-objects), technique.blur, truncate=3)
+    light = primary + technique.scatter * _veil(free)
+    light += np.sqrt(light / technique.photons) * rng.standard_normal(light.shape, dtype=np.float32)
+    depth = -np.log(np.maximum(light, 0.01))
+    shown = np.clip((depth - technique.black) / technique.window, 0, 1) ** technique.gamma
+    picture: npt.NDArray[np.uint8] = np.rint(255 * shown).astype(np.uint8)
+    return picture
+
+
+def _veil(light: FloatImage) -> FloatImage:
+    """Light scattered over some centimetres: the picture's own light, very blurred."""
+    height, width = light.shape
+    coarse = light[::8, ::8]
+    blurred = gaussian_filter(np.minimum(coarse, 2.0), max(height, width) / 8 / 12)
+    return enlarge(blurred, height=height, width=width)

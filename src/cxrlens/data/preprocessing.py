@@ -1,0 +1,47 @@
+"""What is done to a radiograph before a network sees it; travels inside the model file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional
+
+from cxrlens.data.geometry import Geometry
+from cxrlens.data.readers import Pixels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Preprocessing(BaseModel):
+    """Resize to ``height`` x ``width``, copy the grey channel to three, subtract ``mean``, divide by ``std``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    resize: Literal["stretch"] = "stretch"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """The record that carries coordinates of a height x width image to the network's input and back."""
+        return Geometry.stretch(height, width, self.height, self.width)
+
+    def resized(self, pixels: Pixels) -> Tensor:
+        """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing."""
+        grey = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
+        size = (self.height, self.width)
+        if grey.shape[2:] == size:
+            return grey[0].clone()
+        return functional.interpolate(grey, size, mode="bilinear", antialias=True)[0].clamp_(0, 1)
+
+    def normalized(self, grey: Tensor) -> Tensor:
+        """Grey images [N, 1, h, w] in [0, 1] -> the network's input [N, 3, h, w], in channels-last memory."""
+        mean = grey.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = grey.new_tensor(self.std).view(1, 3, 1, 1)
+        return ((grey - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,31 @@
+"""Choosing the device a command runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from cxrlens.errors import UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" is the accelerator that torch finds, else the CPU; any other name must be there.
+
+    Raises:
+        UsageError: on an unknown or absent device.
+    """
+    if name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"device '{name}' cannot be used ({reason}); try --device auto or --device cpu") from error
+    return device
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; without that, bfloat16 autocast is many times slower."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,166 @@
+"""The Pointing Game: does the highest point of a map lie on an annotated object? (Zhang et al., IJCV 2018)
+
+Definition used here (docs/methods.md): the peak is the arg-max of the map at input resolution; a hit is a peak
+with a ground-truth pixel at a Euclidean distance strictly below the tolerance; all objects of an image are one
+union, so an image gives at most one hit; images without an object do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from cxrlens.data.annotations import BoolMask, Shape, rasterize
+
+Outcome: TypeAlias = Literal["hit", "miss", "not applicable"]
+Annotations: TypeAlias = Sequence[Sequence[Shape]] | npt.NDArray[np.bool_] | Tensor
+FloatMap: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The arg-max of a map: its pixel, and how many pixels share the highest value."""
+
+    row: int
+    column: int
+    tied: int
+
+
+@dataclass(frozen=True)
+class PointingRecord:
+    """The outcome of one image.
+
+    Attributes:
+        peak: the chosen pixel of the map.
+        distance: pixels from the peak to the nearest ground-truth pixel; infinite without an object.
+        outcome: "hit", "miss", or "not applicable" for an image without an object.
+    """
+
+    peak: Peak
+    distance: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class PointingResult:
+    """Records in the order of the images, and the score over those that have an object."""
+
+    records: tuple[PointingRecord, ...]
+    tolerance: float
+
+    @property
+    def hits(self) -> int:
+        return sum(record.outcome == "hit" for record in self.records)
+
+    @property
+    def misses(self) -> int:
+        return sum(record.outcome == "miss" for record in self.records)
+
+    @property
+    def n(self) -> int:
+        """Number of images with an object."""
+        return self.hits + self.misses
+
+    @property
+    def accuracy(self) -> float:
+        """hits / (hits + misses); NaN when no image has an object."""
+        return self.hits / self.n if self.n else math.nan
+
+    @property
+    def tied(self) -> int:
+        """Number of scored images whose highest value is shared by several pixels."""
+        return sum(record.peak.tied > 1 for record in self.records if record.outcome != "not applicable")
+
+
+def pointing_game(
+    maps: Tensor | npt.NDArray[np.floating] | Sequence[npt.NDArray[np.floating]],
+    annotations: Annotations,
+    *,
+    tolerance: float,
+    seed: int = 0,
+) -> PointingResult:
+    """Play the Pointing Game on a batch of maps.
+
+    Args:
+        maps: [N, H, W].
+        annotations: per image its shapes, in pixels of the map; or boolean masks [N, H, W].
+        tolerance: in pixels of the map; a hit needs a distance strictly below it.
+        seed: decides between pixels that share the highest value.
+
+    Raises:
+        ValueError: when maps and annotations do not fit each other, a map is not finite, or the tolerance is not
+            positive.
+    """
+    if tolerance <= 0:
+        raise ValueError(f"the tolerance must be positive, not {tolerance}")
+    arrays = np.asarray(maps.detach().cpu() if isinstance(maps, Tensor) else maps)
+    if arrays.ndim != 3:
+        raise ValueError(f"maps have the shape [N, H, W], not {list(arrays.shape)}")
+    masks = as_masks(annotations, height=arrays.shape[1], width=arrays.shape[2])
+    if len(masks) != len(arrays):
+        raise ValueError(f"{len(arrays)} maps but annotations of {len(masks)} images")
+    return PointingResult(
+        tuple(
+            judge(find_peak(map_, seed=(seed, index)), distance_to_objects(mask), tolerance)
+            for index, (map_, mask) in enumerate(zip(arrays, masks, strict=True))
+        ),
+        tolerance,
+    )
+
+
+def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolMask]:
+    """The ground truth of each image as a boolean mask [height, width], from masks or shapes.
+
+    Raises:
+        ValueError: when a mask has another size.
+    """
+    if isinstance(annotations, Tensor):
+        annotations = annotations.detach().cpu().numpy()
+    if not isinstance(annotations, np.ndarray):
+        return [
+            np.asarray(given, dtype=bool) if _is_mask(given) else rasterize(given, height=height, width=width)
+            for given in annotations
+        ]
+    if annotations.ndim != 3 or annotations.shape[1:] != (height, width):
+        raise ValueError(f"masks of {height} x {width} maps have the shape [N, {height}, {width}], "
+                         f"not {list(annotations.shape)}")  # fmt: skip
+    return list(annotations.astype(bool))
+
+
+def _is_mask(given: object) -> bool:
+    return isinstance(given, np.ndarray | Tensor)
+
+
+def find_peak(map_: npt.NDArray[np.floating], *, seed: int | tuple[int, ...]) -> Peak:
+    """The arg-max of a map [H, W]; among pixels that tie, a seeded choice.
+
+    Raises:
+        ValueError: when the map is not finite.
+    """
+    if not np.isfinite(map_).all():
+        raise ValueError("a map holds values that are not finite")
+    rows, columns = np.nonzero(map_ == map_.max())
+    pick = 0 if len(rows) == 1 else int(np.random.default_rng(seed).integers(len(rows)))
+    return Peak(int(rows[pick]), int(columns[pick]), len(rows))
+
+
+def distance_to_objects(mask: BoolMask) -> npt.NDArray[np.float64]:
+    """For every pixel of [H, W] the Euclidean distance to the nearest pixel of the mask; infinite if it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(distance_transform_edt(~mask), dtype=np.float64)
+
+
+def judge(peak: Peak, distances: npt.NDArray[np.float64], tolerance: float) -> PointingRecord:
+    """The record of one image: its peak looked up in `distance_to_objects` of its ground truth."""
+    distance = float(distances[peak.row, peak.column])
+    if math.isinf(distance):
+        return PointingRecord(peak, distance, "not applicable")
+    return PointingRecord(peak, distance, "hit" if distance < tolerance else "miss")

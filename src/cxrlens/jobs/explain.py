@@ -1,0 +1,167 @@
+"""The job behind ``cxrlens explain``: overlays, maps and a table for an image or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrlens.data.annotation_csv import clip_to_image, read_annotations
+from cxrlens.data.decoding import Batch, BatchReader
+from cxrlens.data.layouts import Item
+from cxrlens.errors import NothingToDoError, UnreadableImageError
+from cxrlens.evaluation.pointing_game import find_peak
+from cxrlens.files import replacing, write_csv
+from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable
+from cxrlens.quality_model import QualityModel, affected_probability
+from cxrlens.report.figures import save_figure
+from cxrlens.report.overlays import MapPanel, overlay_figure
+from cxrlens.saliency.capture import Target
+from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.saliency.methods import find_method
+
+_COLUMNS = (
+    "image",
+    "probability",
+    "decision",
+    "method",
+    "layers",
+    "target",
+    "smoothing",
+    "peak_x",
+    "peak_y",
+    "flat",
+    "map",
+    "overlay",
+)
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """The rows of ``explanations.csv``, what could not be read, and where the files are."""
+
+    rows: list[dict[str, Any]]
+    unreadable: list[str]
+    out: Path
+
+
+def explain_images(
+    source: Path,
+    model: QualityModel,
+    out: Path,
+    rows: Sequence[Row],
+    *,
+    annotations: Path | None = None,
+    split: str | None = None,
+    target: Target = "affected",
+    smooth: float | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExplainResult:
+    """Explain one image, or every image of a folder or of one split of a data set.
+
+    Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w] at the network's
+    input size, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
+
+    Raises:
+        UsageError: on an unknown method, layer or target, or a missing folder or CSV.
+        UnreadableImageError: when the one image given cannot be read.
+        NothingToDoError: when the folder holds no readable image.
+    """
+    if source.is_dir():
+        items: Sequence[Item] = folder_or_split(source, annotations, split).items
+        root = source
+    else:
+        items, root = [_single(source, annotations)], source.parent
+    reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers, keep_pixels=True)
+    written: list[dict[str, Any]] = []
+    done = 0
+    for batch in reader:
+        result = model.explain_rows(batch.grey, rows, target=target, smooth=smooth)
+        for index, item in enumerate(batch.items):
+            written += _write(index, item, batch, result, model, out, root, rows, target, smooth)
+            done += 1
+            if progress:
+                progress(done + len(reader.unreadable), len(items))
+    if not done:
+        if not source.is_dir():
+            raise UnreadableImageError(reader.unreadable[0])
+        raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
+    write_csv(out / "explanations.csv", _COLUMNS, written)
+    report_unreadable(reader.unreadable, out)
+    return ExplainResult(written, reader.unreadable, out)
+
+
+def _single(path: Path, annotations: Path | None) -> Item:
+    if annotations is None:
+        return Item(path)
+    table = read_annotations(annotations)
+    name = table.find(path)
+    if name is None:
+        log.warning("%s has no row for %s", annotations, path.name)
+    return Item(path, shapes=None if name is None else table.shapes[name])
+
+
+def _write(
+    index: int,
+    item: Item,
+    batch: Batch,
+    result: RowMaps,
+    model: QualityModel,
+    out: Path,
+    root: Path,
+    rows: Sequence[Row],
+    target: Target,
+    smooth: float | None,
+) -> list[dict[str, Any]]:
+    decoded = batch.images[index]
+    assert decoded.pixels is not None
+    name = item.path.relative_to(root).as_posix()
+    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+    probability = float(affected_probability(result.logits[index : index + 1])[0])
+    shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
+    for remark in remarks:
+        log.warning("%s", remark)
+    overlay = out / "overlays" / name
+    table = []
+    panels = []
+    for row in rows:
+        map_ = result.maps[row][index].cpu().numpy()
+        flat = bool(result.flat[row][index])
+        peak = None if flat else find_peak(map_, seed=0)
+        panels.append(
+            MapPanel(
+                f"{find_method(row.method).title}, {row.layers}",
+                map_,
+                None if peak is None else (peak.row, peak.column),
+                "flat map" if flat else None,
+            )
+        )
+        file = out / "maps" / f"{name}.{row.method}.{row.layers}.npy"
+        with replacing(file) as partial, partial.open("wb") as stream:
+            np.save(stream, map_)
+        x, y = (None, None) if peak is None else geometry.backward_point(float(peak.column), float(peak.row))
+        table.append(
+            {
+                "image": name,
+                "probability": probability,
+                "decision": model.decision(probability),
+                "method": row.method,
+                "layers": row.layers,
+                "target": target,
+                "smoothing": smooth,
+                "peak_x": x,
+                "peak_y": y,
+                "flat": int(flat),
+                "map": file.relative_to(out).as_posix(),
+                "overlay": f"overlays/{name}.png",
+            }
+        )
+    title = f"{name}: {model.decision(probability)}, probability of affected {probability:.3f}"
+    figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=shapes, title=title, extent=geometry.extent())
+    save_figure(figure, overlay)
+    return table

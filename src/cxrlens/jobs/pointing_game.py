@@ -1,0 +1,376 @@
+"""The job behind ``cxrlens pointing-game``: score maps and baselines on annotated images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cxrlens.data.annotation_csv import clip_to_image, read_annotations
+from cxrlens.data.annotations import BoolMask, parse_annotation, rasterize
+from cxrlens.data.decoding import Batch, BatchReader, Decoded
+from cxrlens.data.layouts import AFFECTED, Item, Split, load_split
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.data.readers import image_size
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.evaluation import baselines
+from cxrlens.evaluation.bootstrap import bootstrap_means
+from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
+from cxrlens.files import write_csv
+from cxrlens.jobs.inputs import folder_or_split, is_data_set, log, report_remarks, report_unreadable
+from cxrlens.quality_model import QualityModel, affected_probability
+from cxrlens.report.figures import save_figure, score_bar_figure
+from cxrlens.report.overlays import MapPanel, overlay_figure
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.methods import find_method
+
+FloatMap = npt.NDArray[np.float32]
+
+DEFAULT_TOLERANCE = 0.025  # share of the longer input side: 15 px at 600 px
+
+_IMAGE_COLUMNS = (
+    "image",
+    "method",
+    "layers",
+    "outcome",
+    "hit",
+    "distance",
+    "peak_row",
+    "peak_column",
+    "peak_x",
+    "peak_y",
+    "tied",
+    "probability",
+    "decision",
+)
+_ROW_COLUMNS = (
+    "method",
+    "layers",
+    "kind",
+    "accuracy",
+    "n",
+    "low",
+    "high",
+    "hits",
+    "misses",
+    "tied",
+    "tolerance",
+    "tolerance_share",
+    "image_size",
+    "smoothing",
+    "target",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What belongs to a score's name.
+
+    Attributes:
+        tolerance_share: of the longer side of the network's input.
+        smooth: sigma of a Gaussian over the map, in pixels; None = unsmoothed.
+        target: the explained class: "affected", "predicted" or "true" (the label).
+        seed: decides ties and drives the bootstrap.
+    """
+
+    tolerance_share: float = DEFAULT_TOLERANCE
+    smooth: float | None = None
+    target: str = "affected"
+    seed: int = 0
+
+    def tolerance(self, preprocessing: Preprocessing) -> float:
+        """In pixels of the network's input."""
+        return self.tolerance_share * max(preprocessing.height, preprocessing.width)
+
+
+@dataclass(frozen=True)
+class PointingGameResult:
+    """The rows of ``pointing_game.csv`` and ``per_image.csv``, and what could not be read."""
+
+    table: list[dict[str, Any]]
+    per_image: list[dict[str, Any]]
+    unreadable: list[str]
+    files: list[Path]
+
+
+@dataclass(frozen=True)
+class SingleResult:
+    """The rows of one image (as in ``per_image.csv``) and its overlay."""
+
+    per_image: list[dict[str, Any]]
+    overlay: Path
+
+
+def play_folder(
+    folder: Path,
+    model: QualityModel,
+    out: Path,
+    rows: Sequence[Row],
+    settings: Settings,
+    *,
+    annotations: Path | None = None,
+    train_annotations: Path | None = None,
+    split: str | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PointingGameResult:
+    """Play the Pointing Game on every image of a folder (or of one split of a data set) that has an object.
+
+    Args:
+        folder: images, or a data set with split folders.
+        annotations: the CSV of a plain folder.
+        train_annotations: the CSV of training images, beside their folder, for the mean-annotation baseline; a
+            data set folder brings its own.
+
+    Writes ``pointing_game.csv``, ``per_image.csv`` and a figure into ``out``.
+
+    Raises:
+        UsageError: when the input cannot be used.
+        NothingToDoError: when no readable image has an object.
+    """
+    chosen = folder_or_split(folder, annotations, split)
+    items = [item for item in chosen.items if item.shapes]
+    if not items:
+        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
+    train = _training_split(folder, annotations, train_annotations)
+    training_map = _training_map(train, model.preprocessing) if train else None
+    reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
+    per_image: list[dict[str, Any]] = []
+    for batch in reader:
+        per_image += _play_batch(batch, model, rows, settings, training_map, len(per_image))
+        if progress:
+            progress(len({row["image"] for row in per_image}) + len(reader.unreadable), len(items))
+    if not per_image:
+        raise NothingToDoError(f"{folder}: none of its {len(items)} annotated images could be read")
+    report_unreadable(reader.unreadable, out)
+    table = _table(per_image, rows, settings, model.preprocessing)
+    write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
+    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
+    shown = [row for row in table if not math.isnan(row["accuracy"])]
+    names = [_row_title(row) for row in shown]
+    figure = score_bar_figure(
+        names,
+        [row["accuracy"] for row in shown],
+        [row["low"] for row in shown],
+        [row["high"] for row in shown],
+        title=f"Pointing Game on {chosen.name}, {shown[0]['n']} images",
+        score_name=f"accuracy at a tolerance of {100 * settings.tolerance_share:g} % of the side",
+        baselines=[name for name, row in zip(names, shown, strict=True) if row["kind"] == "baseline"],
+    )
+    files = [out / "pointing_game.csv", out / "per_image.csv"]
+    files += save_figure(figure, out / "pointing_game", formats=("png", "svg"))
+    return PointingGameResult(table, per_image, reader.unreadable, files)
+
+
+def play_image(
+    image: Path,
+    annotation: str | Path,
+    model: QualityModel,
+    out: Path,
+    rows: Sequence[Row],
+    settings: Settings,
+) -> SingleResult:
+    """Play the Pointing Game on one image; writes an overlay into ``out``.
+
+    Args:
+        annotation: the text of an annotation ("0 10 20 30 40"), or a CSV with a row for the image.
+
+    Raises:
+        UsageError: when the annotation cannot be used.
+        UnreadableImageError: when the image cannot be read.
+        NothingToDoError: when the annotation holds no object.
+    """
+    item = _annotated(image, annotation)
+    reader = BatchReader([item], model.preprocessing, keep_pixels=True)
+    batch = next(iter(reader), None)
+    if batch is None:
+        raise UnreadableImageError(reader.unreadable[0])
+    decoded = batch.images[0]
+    assert decoded.pixels is not None
+    result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
+    per_image = _play_batch(batch, model, rows, settings, None, 0)
+    if not per_image:
+        raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
+    panels = [
+        MapPanel(
+            f"{find_method(row.method).title}, {row.layers}",
+            result.maps[row][0].cpu().numpy(),
+            (played["peak_row"], played["peak_column"]),
+            f"{played['outcome']}, {played['distance']:.1f} px",
+            played["outcome"] == "hit",
+        )
+        for row, played in zip(rows, per_image, strict=False)
+    ]
+    shapes, _ = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=item.name)
+    probability = per_image[0]["probability"]
+    figure = overlay_figure(
+        decoded.pixels.numpy(),
+        panels,
+        shapes=shapes,
+        title=f"{image.name}: probability of affected {probability:.3f}",
+        extent=model.preprocessing.geometry(decoded.height, decoded.width).extent(),
+    )
+    return SingleResult(per_image, save_figure(figure, out / image.name)[0])
+
+
+def _annotated(image: Path, annotation: str | Path) -> Item:
+    if isinstance(annotation, Path):
+        table = read_annotations(annotation)
+        name = table.find(image)
+        if name is None:
+            raise UsageError(f"{annotation}: has no row for {image.name}")
+        shapes = table.shapes[name]
+    else:
+        try:
+            shapes = parse_annotation(annotation)
+        except ValueError as error:
+            raise UsageError(f"cannot read the annotation: {error}") from error
+    if not shapes:
+        raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
+    return Item(image, AFFECTED, shapes)
+
+
+def _training_split(folder: Path, annotations: Path | None, train_annotations: Path | None) -> Split | None:
+    if train_annotations is not None:
+        return load_split(train_annotations.parent, train_annotations.stem)
+    if is_data_set(folder) and (folder / "train.csv").is_file():
+        return report_remarks(load_split(folder, "train"))
+    return None
+
+
+def _training_map(train: Split, preprocessing: Preprocessing) -> FloatMap | None:
+    def masks() -> Any:
+        for item in train.items:
+            if item.shapes:
+                try:
+                    height, width = image_size(item.path)
+                except UnreadableImageError:
+                    continue
+                yield _mask(item, height, width, preprocessing)
+
+    return baselines.mean_annotation_map(masks())
+
+
+def _mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
+    """The union of an item's objects at the network's input size."""
+    shapes, remarks = clip_to_image(item.shapes or (), height=height, width=width, name=item.name)
+    for remark in remarks:
+        log.warning("%s", remark)
+    forward = preprocessing.geometry(height, width).forward_shape
+    return rasterize([forward(shape) for shape in shapes], height=preprocessing.height, width=preprocessing.width)
+
+
+def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
+    if settings.target != "true":
+        return settings.target
+    return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
+
+
+def _play_batch(
+    batch: Batch,
+    model: QualityModel,
+    rows: Sequence[Row],
+    settings: Settings,
+    training_map: FloatMap | None,
+    offset: int,
+) -> list[dict[str, Any]]:
+    """Records of all rows and baselines for each image whose annotation lies in the picture."""
+    result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
+    probabilities = affected_probability(result.logits).tolist()
+    maps = {row: result.maps[row].cpu().numpy() for row in rows}
+    tolerance = settings.tolerance(model.preprocessing)
+    records: list[dict[str, Any]] = []
+    for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+        mask = _mask(item, decoded.height, decoded.width, model.preprocessing)
+        if not mask.any():
+            continue
+        distances = distance_to_objects(mask)
+        common = {"image": item.name, "probability": probabilities[index]}
+        common["decision"] = model.decision(probabilities[index])
+        shown = [(row.method, row.layers, maps[row][index]) for row in rows]
+        shown += _baseline_maps(batch.grey[index, 0].numpy(), training_map)
+        for position, (method, layers, map_) in enumerate(shown):
+            peak = find_peak(map_, seed=(settings.seed, offset + index, position))
+            record = judge(peak, distances, tolerance)
+            records.append({**common, **_record_fields(record, decoded, model.preprocessing),
+                            "method": method, "layers": layers})  # fmt: skip
+        chance = baselines.random_hit_probability(distances, tolerance)
+        records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance})
+    return records
+
+
+def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[str, str, FloatMap]]:
+    maps = {"centre": baselines.centre_map(*grey.shape), "brightest": baselines.brightest_map(grey)}
+    if training_map is not None:
+        maps["mean_annotation"] = training_map
+    return [(name, "", map_) for name, map_ in maps.items()]
+
+
+def _record_fields(record: PointingRecord, decoded: Decoded, preprocessing: Preprocessing) -> dict[str, Any]:
+    x, y = preprocessing.geometry(decoded.height, decoded.width).backward_point(
+        float(record.peak.column), float(record.peak.row)
+    )
+    return {
+        "outcome": record.outcome,
+        "hit": float(record.outcome == "hit"),
+        "distance": record.distance,
+        "peak_row": record.peak.row,
+        "peak_column": record.peak.column,
+        "peak_x": x,
+        "peak_y": y,
+        "tied": record.peak.tied,
+    }
+
+
+def _table(
+    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: Settings, preprocessing: Preprocessing
+) -> list[dict[str, Any]]:
+    """One line per method and baseline, with the intervals of one common bootstrap."""
+    lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]
+    records = {
+        line: [r for r in per_image if (r["method"], r["layers"]) == (line.method, line.layers)] for line in lines
+    }
+    present = [line for line in lines if records[line]]
+    values = np.array([[record["hit"] for record in records[line]] for line in present])
+    lows, highs = bootstrap_means(values, seed=settings.seed)
+    intervals = {line: (float(low), float(high)) for line, low, high in zip(present, lows, highs, strict=True)}
+    table = []
+    for line in lines:
+        hits = [record["hit"] for record in records[line]]
+        is_baseline = line.method in baselines.BASELINES
+        low, high = intervals.get(line, (math.nan, math.nan))
+        table.append(
+            {
+                "method": line.method,
+                "layers": line.layers,
+                "kind": "baseline" if is_baseline else "method",
+                "accuracy": float(np.mean(hits)) if hits else math.nan,
+                "n": len(hits),
+                "low": low,
+                "high": high,
+                "hits": sum(hits) if hits else None,
+                "misses": len(hits) - sum(hits) if hits else None,
+                "tied": sum(record.get("tied", 1) > 1 for record in records[line]),
+                "tolerance": settings.tolerance(preprocessing),
+                "tolerance_share": settings.tolerance_share,
+                "image_size": f"{preprocessing.width}x{preprocessing.height}",
+                "smoothing": "none" if settings.smooth is None else f"gaussian sigma {settings.smooth:g}",
+                "target": "" if is_baseline else settings.target,
+                "note": "" if hits else "no training annotations at hand",
+            }
+        )
+    return table
+
+
+def _row_title(row: dict[str, Any]) -> str:
+    if row["kind"] == "baseline":
+        return str(row["method"]).replace("_", " ")
+    return f"{find_method(row['method']).title}, {row['layers']}"

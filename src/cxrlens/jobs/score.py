@@ -1,0 +1,110 @@
+"""The job behind ``cxrlens test``: predictions, scores and figures of a labelled split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.data.decoding import BatchReader
+from cxrlens.data.layouts import CLASS_NAMES, Item
+from cxrlens.errors import NothingToDoError
+from cxrlens.evaluation.classification import ClassificationScores, classification_scores
+from cxrlens.files import write_csv, write_json
+from cxrlens.jobs.inputs import labelled, report_unreadable, scored_split
+from cxrlens.quality_model import QualityModel
+from cxrlens.report import figures
+
+_COLUMNS = ("image", "label", "probability", "decision", "correct")
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What was scored, and where it was written."""
+
+    split: str
+    scores: ClassificationScores
+    unreadable: list[str]
+    files: list[Path]
+
+
+def score_model(
+    data: Path,
+    model: QualityModel,
+    out: Path,
+    *,
+    split: str | None = None,
+    batch_size: int = 16,
+    workers: int = 0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreResult:
+    """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv`` and four figures into ``out``.
+
+    Raises:
+        UsageError: when the data cannot be used.
+        NothingToDoError: when no image has a label or can be read.
+    """
+    chosen = scored_split(data, split)
+    reader = BatchReader(labelled(chosen), model.preprocessing, batch_size=batch_size, workers=workers)
+    items: list[Item] = []
+    probabilities: list[float] = []
+    for batch in reader:
+        items += batch.items
+        probabilities += model.probabilities(batch.grey).tolist()
+        if progress:
+            progress(len(items) + len(reader.unreadable), len(reader.items))
+    if not items:
+        raise NothingToDoError(f"{data}: no image of '{chosen.name}' could be read")
+    report_unreadable(reader.unreadable, out)
+    labels = [int(item.label or 0) for item in items]
+    scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
+    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": reader.unreadable})
+    write_csv(
+        out / "predictions.csv",
+        _COLUMNS,
+        (
+            {
+                "image": item.path.relative_to(data).as_posix(),
+                "label": CLASS_NAMES[label],
+                "probability": probability,
+                "decision": model.decision(probability),
+                "correct": int(CLASS_NAMES[label] == model.decision(probability)),
+            }
+            for item, label, probability in zip(items, labels, probabilities, strict=True)
+        ),
+    )
+    files = [out / "scores.json", out / "predictions.csv"]
+    files += _draw(labels, probabilities, scores, chosen.name, out)
+    return ScoreResult(chosen.name, scores, reader.unreadable, files)
+
+
+def _draw(
+    labels: list[int], probabilities: list[float], scores: ClassificationScores, split: str, out: Path
+) -> list[Path]:
+    drawn = {
+        "confusion": figures.confusion_figure(scores.confusion, CLASS_NAMES, title=f"Decisions on {split}"),
+        "reliability": figures.reliability_figure(
+            labels, probabilities, title=f"Reliability on {split}", ece=scores.ece
+        ),
+    }
+    if 0 < scores.n_affected < scores.n:
+        drawn["roc"] = figures.roc_figure(
+            labels,
+            probabilities,
+            title=f"ROC on {split}",
+            auc=scores.auc,
+            interval=(scores.auc_interval.low, scores.auc_interval.high),
+            threshold=scores.threshold,
+        )
+        drawn["precision_recall"] = figures.precision_recall_figure(
+            labels,
+            probabilities,
+            title=f"Precision and recall on {split}",
+            average_precision=scores.average_precision,
+            threshold=scores.threshold,
+        )
+    written: list[Path] = []
+    for name, figure in drawn.items():
+        written += figures.save_figure(figure, out / name, formats=("png", "svg"))
+    return written

@@ -1,0 +1,122 @@
+"""The job behind ``cxrlens train``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from cxrlens.data.layouts import load_split
+from cxrlens.errors import UsageError
+from cxrlens.jobs.inputs import report_remarks, report_unreadable
+from cxrlens.models.registry import find_architecture
+from cxrlens.training.recipe import Recipe, resolve_recipe, validated
+from cxrlens.training.run import (
+    Hardware,
+    TrainingResult,
+    is_first_process,
+    read_config,
+    resolve_precision,
+    start_run,
+    train,
+)
+
+log = logging.getLogger(__name__)
+
+
+def train_model(
+    data: Path,
+    run_dir: Path,
+    *,
+    architecture: str | None,
+    recipe: str | None,
+    overrides: Mapping[str, Any],
+    hardware: Hardware,
+    force: bool = False,
+    resume: bool = False,
+    callbacks: list[Callback] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TrainingResult | None:
+    """Train a classifier on the ``train`` split and choose the best epoch on ``dev``.
+
+    Args:
+        data: a data set folder, see `cxrlens.data.layouts`.
+        run_dir: where the run's files go.
+        architecture: a name of the registry; None = resnet34, or that of the resumed run.
+        recipe: a preset or a YAML file; None = ``paper``, or that of the resumed run.
+        overrides: recipe values by name.
+        hardware: device and processes.
+        force: replace a run that is there.
+        resume: go on with a run that is there; its recipe cannot be changed.
+        callbacks: Lightning's.
+        progress: called as progress(split, done, total) while images are decoded.
+
+    Returns:
+        What came of it; None in every process but the first.
+
+    Raises:
+        UsageError: when data, recipe, weights or run directory cannot be used.
+        NothingToDoError: when a resumed run is already finished.
+    """
+    splits = [load_split(data, name) for name in ("train", "dev")]
+    if resume:
+        architecture, chosen = _resumed(run_dir, architecture, recipe, overrides)
+    else:
+        architecture = find_architecture(architecture or "resnet34").name
+        chosen = resolve_recipe(recipe or "paper", overrides)
+    if is_first_process():
+        for split in splits:
+            report_remarks(split)
+        if not resume:
+            start_run(run_dir, architecture, chosen, force=force)
+        log.info(
+            "training %s with recipe '%s' at %d px, %d epochs, %s precision, weights: %s",
+            architecture,
+            chosen.name,
+            chosen.image_size,
+            chosen.epochs,
+            resolve_precision(chosen, architecture, hardware.device),
+            chosen.weights,
+        )
+        for split in splits:
+            log.info("%s: %s", split.name, ", ".join(f"{n} {name}" for name, n in split.counts().items()))
+    result = train(
+        splits[0],
+        splits[1],
+        run_dir,
+        architecture,
+        chosen,
+        hardware,
+        resume=resume,
+        callbacks=callbacks,
+        progress=progress,
+    )
+    if result is not None:
+        report_unreadable(result.unreadable, run_dir)
+    return result
+
+
+def _resumed(
+    run_dir: Path, architecture: str | None, recipe: str | None, overrides: Mapping[str, Any]
+) -> tuple[str, Recipe]:
+    saved_architecture, saved = read_config(run_dir)
+    wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
+    for name, value in overrides.items():
+        part = wanted
+        *parents, last = name.split(".")
+        for parent in parents:
+            part = part[parent]
+        part[last] = value
+    changed = [name for name, value in validated(wanted, "options").model_dump().items()
+               if value != saved.model_dump()[name]]  # fmt: skip
+    if architecture not in (None, saved_architecture):
+        changed.insert(0, "architecture")
+    if changed:
+        raise UsageError(
+            f"{run_dir}: was started with another {', '.join(changed)} (see its config.yaml); "
+            "resume it without these options, or give a new --name"
+        )
+    return saved_architecture, saved

@@ -1,0 +1,168 @@
+"""A trained model with everything it needs: from a radiograph to a probability, a decision and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy.typing as npt
+import torch
+from pydicom import Dataset
+from torch import Tensor, nn
+
+from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.data.readers import Pixels, Radiograph, from_array, read
+from cxrlens.devices import resolve_device
+from cxrlens.evaluation.pointing_game import Peak, find_peak
+from cxrlens.models.model_file import ModelCard, load_model
+from cxrlens.saliency.capture import Target, find_layer
+from cxrlens.saliency.explain import Row, RowMaps, explain_rows, resolve_layers
+from cxrlens.saliency.methods import find_method
+
+ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray  # type: ignore[type-arg]
+
+DEFAULT_METHOD = "normgrad_conv1x1"
+DEFAULT_LAYERS = "combined"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a model says of one radiograph.
+
+    Attributes:
+        probability: of *affected*, in [0, 1].
+        decision: "affected" or "normal".
+        maps: per method id, float32 [height, width] in [0, 1], in pixels of the radiograph.
+        peak: (row, column) of the first method's highest point, in pixels of the radiograph; None if its map is flat.
+        flat: ids of the methods whose map is constant, hence all zero.
+    """
+
+    probability: float
+    decision: str
+    maps: dict[str, Pixels]
+    peak: tuple[int, int] | None
+    flat: tuple[str, ...]
+
+
+class QualityModel:
+    """A network with its card, on a device.
+
+    Attributes:
+        network: in evaluation mode, gives logits (normal, affected).
+        card: what the model file says.
+        device: where it runs.
+    """
+
+    def __init__(self, network: nn.Module, card: ModelCard, device: torch.device) -> None:
+        self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.card = card
+        self.device = device
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.card.preprocessing
+
+    def probabilities(self, grey: Tensor) -> Tensor:
+        """Grey images [N, 1, h, w] in [0, 1] at the input size -> probability of affected, float32 [N] on the CPU."""
+        with torch.no_grad():
+            return affected_probability(self.network(self._input(grey))).cpu()
+
+    def explain_rows(
+        self, grey: Tensor, rows: Sequence[Row], *, target: Target = "affected", smooth: float | None = None
+    ) -> RowMaps:
+        """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`."""
+        return explain_rows(self.network, self._input(grey), rows, target=target, smooth=smooth)
+
+    def check_rows(self, rows: Sequence[Row]) -> None:
+        """Find out before any work whether every row can be computed.
+
+        Raises:
+            UsageError: on an unknown method or layer; the near matches are listed.
+        """
+        for row in rows:
+            find_method(row.method)
+            for name in resolve_layers(self.network, row.layers):
+                find_layer(self.network, name)
+
+    def check(
+        self,
+        image: ImageInput,
+        *,
+        methods: str | Sequence[str] = DEFAULT_METHOD,
+        layers: str = DEFAULT_LAYERS,
+        target: Target = "affected",
+        smooth: float | None = None,
+    ) -> Check:
+        """Check one radiograph.
+
+        Args:
+            image: a path, the bytes of a file, a DICOM data set, or an array [H, W] or [H, W, 3] (float in [0, 1],
+                uint8 or uint16), bright = dense.
+            methods: ids of the maps to draw.
+            layers: "last", "combined", or a module name.
+            target: the class to explain, see `cxrlens.explain`.
+            smooth: sigma of a Gaussian over the map at input size.
+
+        Raises:
+            UnreadableImageError: when the image cannot be read.
+            UsageError: on an unknown method, layer or target.
+        """
+        radiograph = as_radiograph(image)
+        ids = [methods] if isinstance(methods, str) else list(methods)
+        rows = [Row(id_, layers) for id_ in ids]
+        grey = self.preprocessing.resized(radiograph.pixels)[None]
+        result = self.explain_rows(grey, rows, target=target, smooth=smooth)
+        geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
+        flat = tuple(row.method for row in rows if bool(result.flat[row][0]))
+        peak = None
+        if rows and rows[0].method not in flat:
+            found: Peak = find_peak(result.maps[rows[0]][0].cpu().numpy(), seed=0)
+            x, y = geometry.backward_point(float(found.column), float(found.row))
+            peak = (
+                min(max(round(y), 0), radiograph.height - 1),
+                min(max(round(x), 0), radiograph.width - 1),
+            )
+        probability = float(affected_probability(result.logits)[0])
+        return Check(
+            probability=probability,
+            decision=self.decision(probability),
+            maps={row.method: geometry.backward_map(result.maps[row][0].cpu().numpy()) for row in rows},
+            peak=peak,
+            flat=flat,
+        )
+
+    def decision(self, probability: float) -> str:
+        """ "affected" from the card's threshold on, else "normal"."""
+        return CLASS_NAMES[probability >= self.card.threshold]
+
+    def _input(self, grey: Tensor) -> Tensor:
+        return self.preprocessing.normalized(grey.to(self.device))
+
+
+def load(path: str | Path, *, device: str = "auto") -> QualityModel:
+    """Load a model file, or the best model of a run directory.
+
+    Raises:
+        UsageError: when the file is missing, damaged or of an unknown architecture, or the device is not there.
+    """
+    network, card = load_model(Path(path))
+    return QualityModel(network, card, resolve_device(device))
+
+
+def affected_probability(logits: Tensor) -> Tensor:
+    """Softmax probability of affected for two logits, sigmoid for a single one: [N, 1 or 2] -> float32 [N]."""
+    if logits.shape[1] == 1:
+        return logits[:, 0].float().sigmoid()
+    return logits.float().softmax(1)[:, AFFECTED]
+
+
+def as_radiograph(image: ImageInput) -> Radiograph:
+    """Whatever `QualityModel.check` accepts, as a radiograph."""
+    if isinstance(image, Radiograph):
+        return image
+    if isinstance(image, str | Path | bytes | Dataset):
+        return read(image)
+    return from_array(image)

@@ -1,0 +1,71 @@
+"""Result pages as one self-contained HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cxrlens.files import replacing
+
+_MEDIA_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml"}
+# A number with an optional unit, and an optional interval after it: "438", "90.2 %", "0.86 [0.83, 0.89]".
+_NUMBER: Final = re.compile(
+    r"[-+−]?[\d.,]+(e[-+]?\d+)?(\s?%|\s[a-zA-Zµ]{1,4})?(\s*[\[(].*[\])]|\s*(to|–)\s*[-+−]?[\d.,]+)?"
+)
+_NO_VALUE: Final = ("", "-", "–", "n/a")
+
+
+def render_page(template: str, output: Path, **context: Any) -> Path:
+    """Fill a template of this package, such as ``report.html.jinja``, and write the page whole or not at all.
+
+    The first lines of each template list the values that it needs. All text is escaped. Returns `output`.
+
+    Raises:
+        jinja2.UndefinedError: when a value that the template needs is missing.
+        ValueError: when a figure is neither PNG nor SVG.
+    """
+    page = _environment().get_template(template).render(context)
+    with replacing(output) as partial:
+        partial.write_bytes(page.encode("utf-8", "replace"))
+    return output
+
+
+def data_uri(path: Path | str) -> str:
+    """The PNG or SVG file as a ``data:`` address that holds all its bytes.
+
+    Raises:
+        ValueError: when the file's suffix is neither ``.png`` nor ``.svg``.
+    """
+    path = Path(path)
+    media_type = _MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None:
+        raise ValueError(f"cannot embed {path.name}: a page's figures are {' or '.join(_MEDIA_TYPES)} files")
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """For each column of a table, whether its cells are numbers (or empty), so that it is set flush right."""
+    return [
+        any(cell not in _NO_VALUE for cell in column)
+        and all(cell in _NO_VALUE or _NUMBER.fullmatch(cell) for cell in column)
+        for column in zip(*rows, strict=True)
+    ]
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cxrlens.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": data_uri, "numeric_columns": numeric_columns}
+    return environment

@@ -1,0 +1,161 @@
+"""The images of a training run, as Lightning wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torchvision.transforms import v2
+
+from cxrlens.data.layouts import CLASS_NAMES, Split
+from cxrlens.data.pixel_cache import PixelCache
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.errors import UsageError
+from cxrlens.training.recipe import Augmentation, Recipe
+
+Sample = tuple[Tensor, int, int]  # image [1, h, w] in [0, 1], label, index
+
+
+def build_transform(augmentation: Augmentation) -> nn.Module:
+    """The random transform of a grey image [1, h, w] in [0, 1]."""
+    steps: list[nn.Module] = [v2.RandomHorizontalFlip(augmentation.flip)]
+    if augmentation.brightness or augmentation.contrast:
+        steps.append(v2.ColorJitter(brightness=augmentation.brightness, contrast=augmentation.contrast))
+    if augmentation.degrees or augmentation.translate or augmentation.shear or augmentation.scale != (1.0, 1.0):
+        steps.append(
+            v2.RandomAffine(
+                degrees=augmentation.degrees,
+                translate=(augmentation.translate, augmentation.translate),
+                scale=augmentation.scale,
+                shear=augmentation.shear,
+                interpolation=v2.InterpolationMode.BILINEAR,
+            )
+        )
+    return v2.Compose(steps)
+
+
+class TrainingImages(Dataset[Sample]):
+    """Cached images with labels. The key (epoch, index) seeds the augmentation, so a resumed run repeats nothing."""
+
+    def __init__(self, cache: PixelCache, rows: list[int], labels: list[int], transform: nn.Module | None, seed: int):
+        self.cache = cache
+        self.rows = rows
+        self.labels = labels
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        image = self.cache.image(self.rows[index])
+        if self.transform is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed((self.seed * 1_000_003 + epoch) * 1_000_003 + index)
+                image = self.transform(image)
+        return image, self.labels[index], index
+
+
+class EpochSampler(DistributedSampler[Sample]):
+    """Gives (epoch, index) pairs, shuffled by (seed, epoch) and split over the ranks."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+        for index in super().__iter__():
+            yield self.epoch, int(index)  # type: ignore[call-overload]
+
+
+class QualityData(lightning.LightningDataModule):
+    """Train and dev images of a data set; files that cannot be read are left out and listed.
+
+    Args:
+        train: images to learn from.
+        dev: images to choose the best epoch on, never augmented.
+        recipe: gives batch size, augmentation and seed.
+        preprocessing: gives the size.
+        cache_folder: where decoded images are kept while training runs.
+        workers: loader processes.
+        progress: called as progress(split name, done, total) while images are decoded.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        dev: Split,
+        recipe: Recipe,
+        preprocessing: Preprocessing,
+        cache_folder: Path,
+        *,
+        workers: int,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.splits = {"train": train, "dev": dev}
+        self.recipe = recipe
+        self.preprocessing = preprocessing
+        self.cache_folder = cache_folder
+        self.workers = workers
+        self.progress = progress
+        self.unreadable: list[str] = []
+        self._images: dict[str, TrainingImages] = {}
+
+    def prepare_data(self) -> None:
+        """Decode every image once; Lightning calls this on one process of a machine."""
+        for name, split in self.splits.items():
+            PixelCache.build(
+                self.cache_folder,
+                [item.path for item in split.items],
+                self.preprocessing,
+                workers=self.workers,
+                progress=(lambda done, total, name=name: self.progress(name, done, total))  # type: ignore[misc]
+                if self.progress
+                else None,
+            )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the decoded images.
+
+        Raises:
+            UsageError: when a split has no readable image of a class.
+        """
+        self.unreadable = []
+        for name, split in self.splits.items():
+            cache = PixelCache.open(self.cache_folder, [item.path for item in split.items], self.preprocessing)
+            assert cache is not None, "prepare_data runs before setup"
+            self.unreadable += cache.unreadable.values()
+            rows = [i for i, item in enumerate(split.items) if i not in cache.unreadable and item.label is not None]
+            labels = [int(split.items[i].label or 0) for i in rows]
+            for label, class_name in enumerate(CLASS_NAMES):
+                if label not in labels:
+                    raise UsageError(f"{name}: no readable image is {class_name}; training needs both classes")
+            transform = build_transform(self.recipe.augmentation) if name == "train" else None
+            self._images[name] = TrainingImages(cache, rows, labels, transform, self.recipe.seed)
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Number of readable images per class name."""
+        labels = self._images[name].labels
+        return {class_name: labels.count(label) for label, class_name in enumerate(CLASS_NAMES)}
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return self._loader("dev", shuffle=False)
+
+    def _loader(self, name: str, *, shuffle: bool) -> DataLoader[Sample]:
+        images = self._images[name]
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EpochSampler(images, num_replicas=world, rank=rank, shuffle=shuffle, seed=self.recipe.seed)
+        return DataLoader(
+            images,
+            batch_size=self.recipe.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            # A last batch of one image has no batch statistics to normalise with.
+            drop_last=shuffle and len(sampler) % self.recipe.batch_size == 1 and len(sampler) > 1,
+        )

@@ -1,0 +1,213 @@
+"""Geometry: points, shapes, masks forward and maps back, on sizes that are not square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import ndimage
+from torch.nn import functional
+
+from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, rasterize
+from cxrlens.data.geometry import Geometry
+
+sizes = st.integers(1, 90)
+geometries = st.builds(Geometry.stretch, sizes, sizes, sizes, sizes)
+coordinates = st.floats(-100, 200)
+big_geometries = st.builds(Geometry.stretch, *[st.integers(40, 160)] * 4)
+PAIRS = [
+    Geometry.stretch(40, 70, 60, 60),  # wide, enlarged in one direction and shrunk in the other
+    Geometry.stretch(90, 30, 60, 45),  # tall
+    Geometry.stretch(37, 53, 111, 79),
+    Geometry.stretch(120, 200, 31, 47),
+]
+
+
+@given(geometries, coordinates, coordinates)
+def test_points_come_back(geometry: Geometry, x: float, y: float):
+    assert geometry.backward_point(*geometry.forward_point(x, y)) == pytest.approx((x, y), abs=1e-6)
+    assert geometry.forward_point(*geometry.backward_point(x, y)) == pytest.approx((x, y), abs=1e-6)
+
+
+@given(geometries, st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=6))
+def test_shapes_come_back(geometry: Geometry, points: list[tuple[float, float]]):
+    back = Geometry.stretch(geometry.out_height, geometry.out_width, geometry.height, geometry.width)
+    (ax, ay), (bx, by) = points[:2]
+    corners = min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
+    for shape in (Rectangle(*corners), Ellipse(*corners), Polygon(tuple(points))):
+        returned = back.forward_shape(geometry.forward_shape(shape))
+        assert type(returned) is type(shape)
+        assert returned.numbers() == pytest.approx(shape.numbers(), abs=1e-6)
+
+
+@given(geometries)
+def test_pixel_edges_fall_on_pixel_edges(geometry: Geometry):
+    """The outer edges of the image's corner pixels are those of the resized image's."""
+    assert geometry.forward_point(-0.5, -0.5) == pytest.approx((-0.5, -0.5))
+    far = geometry.forward_point(geometry.width - 0.5, geometry.height - 0.5)
+    assert far == pytest.approx((geometry.out_width - 0.5, geometry.out_height - 0.5))
+    expected = (-0.5, geometry.width - 0.5, geometry.height - 0.5, -0.5)
+    assert geometry.extent() == pytest.approx(expected)
+
+
+@given(geometries, st.data())
+def test_pixels_come_back_within_half_a_pixel(geometry: Geometry, data: st.DataObject):
+    """Rounding to whole resized pixels moves a point by half a resized pixel at most."""
+    x = data.draw(st.integers(0, geometry.width - 1))
+    y = data.draw(st.integers(0, geometry.height - 1))
+    column, row = (round(value) for value in geometry.forward_point(float(x), float(y)))
+    back_x, back_y = geometry.backward_point(float(column), float(row))
+    assert abs(back_x - x) <= 0.5 / geometry.scale_x + 1e-9
+    assert abs(back_y - y) <= 0.5 / geometry.scale_y + 1e-9
+
+
+@pytest.mark.parametrize("geometry", PAIRS)
+def test_points_go_where_torch_carries_a_ramp(geometry: Geometry):
+    """The resized image of "every pixel holds its own x" holds backward_point's x, away from the border."""
+    y, x = torch.meshgrid(
+        torch.arange(geometry.height).double(), torch.arange(geometry.width).double(), indexing="ij"
+    )
+    resized = functional.interpolate(
+        torch.stack([x, y])[None], (geometry.out_height, geometry.out_width), mode="bilinear"
+    )[0]
+    columns, rows = np.meshgrid(np.arange(geometry.out_width) + 0.0, np.arange(geometry.out_height) + 0.0)
+    back_x, back_y = geometry.backward_point(columns, rows)
+    assert np.allclose(resized[0], back_x.clip(0, geometry.width - 1), atol=1e-6)
+    assert np.allclose(resized[1], back_y.clip(0, geometry.height - 1), atol=1e-6)
+
+
+def test_maps_back_agree_with_torch_and_pillow():
+    values = np.random.default_rng(0).random((19, 33))
+    larger = Geometry.stretch(60, 50, 19, 33).backward_map(values)
+    theirs = functional.interpolate(torch.tensor(values)[None, None], (60, 50), mode="bilinear")[0, 0]
+    assert larger.dtype == np.float32
+    assert np.allclose(larger, theirs, atol=1e-6)
+    smaller = Geometry.stretch(7, 21, 19, 33).backward_map(values)
+    pillows = Image.fromarray(values.astype(np.float32)).resize((21, 7), Image.Resampling.BILINEAR)
+    assert np.allclose(smaller, np.asarray(pillows), atol=1e-5)
+
+
+@pytest.mark.parametrize("geometry", PAIRS)
+@pytest.mark.parametrize("place", [(0.2, 0.75), (0.8, 0.3)])
+def test_a_bright_spot_comes_back_to_its_place(geometry: Geometry, place: tuple[float, float]):
+    """A Gaussian spot and a single pixel planted off the diagonal, as shares of (rows, columns)."""
+    row, column = int(place[0] * geometry.out_height), int(place[1] * geometry.out_width)
+    x, y = geometry.backward_point(float(column), float(row))
+    rows, columns = np.mgrid[: geometry.out_height, : geometry.out_width]
+    spot = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * 2.0**2))
+    pixel = ((rows == row) & (columns == column)).astype(float)
+    for planted in (spot, pixel):
+        returned = geometry.backward_map(planted)
+        assert returned.shape == (geometry.height, geometry.width)
+        peak = np.unravel_index(returned.argmax(), returned.shape)
+        assert peak == pytest.approx((y, x), abs=0.5 + 1e-6)
+        assert ndimage.center_of_mass(returned) == pytest.approx((y, x), abs=0.5)
+
+
+def test_backward_map_takes_any_memory_layout():
+    values = np.random.default_rng(0).random((12, 9))
+    expected = Geometry.stretch(20, 30, 12, 9).backward_map(values)
+    kept = values.copy()
+    flipped = np.flip(np.flip(kept).copy())  # negative strides
+    flipped.setflags(write=False)
+    assert np.array_equal(Geometry.stretch(20, 30, 12, 9).backward_map(flipped), expected)
+    assert np.array_equal(Geometry.stretch(20, 30, 12, 9).backward_map(np.asfortranarray(kept)), expected)
+    same = Geometry.stretch(12, 9, 12, 9).backward_map(kept)
+    same[:] = 0
+    assert np.array_equal(kept, values)
+
+
+@given(geometries)
+def test_forward_mask_agrees_with_torch_where_nothing_is_thin(geometry: Geometry):
+    """Of a half plane; torch's nearest-exact, too, takes the pixel under each centre."""
+    y, x = np.mgrid[: geometry.height, : geometry.width]
+    mask = x * geometry.height > y * geometry.width
+    size = (geometry.out_height, geometry.out_width)
+    theirs = functional.interpolate(torch.tensor(mask)[None, None].double(), size, mode="nearest-exact")
+    theirs = theirs[0, 0].numpy()
+    assume(theirs.any())
+    assert np.mean(geometry.forward_mask(mask) != (theirs > 0)) < 0.05
+    if geometry.out_height % geometry.height == geometry.out_width % geometry.width == 0:
+        repeats = geometry.out_height // geometry.height, geometry.out_width // geometry.width
+        assert np.array_equal(geometry.forward_mask(mask), np.kron(mask, np.ones(repeats)) > 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(big_geometries, st.data())
+def test_the_mask_forward_is_the_shape_forward(geometry: Geometry, data: st.DataObject):
+    """For shapes of whole numbers that cover about half of either side.
+
+    Edges of a mask run half a pixel outside those of its shape, hence no IoU of 1 where pixels are enlarged.
+    """
+    left, top = (data.draw(st.integers(0, n // 2)) for n in (geometry.width, geometry.height))
+    right, bottom = left + geometry.width // 2 - 1, top + geometry.height // 2 - 1
+    trapezium = Polygon(((left, top), (right, top), (right, bottom), (left + 5, bottom)))
+    middle_x, middle_y = geometry.forward_point((left + right) / 2, (top + bottom) / 2)
+    for shape in (Rectangle(left, top, right, bottom), Ellipse(left, top, right, bottom), trapezium):
+        carried = geometry.forward_mask(rasterize([shape], height=geometry.height, width=geometry.width))
+        moved = geometry.forward_shape(shape)
+        drawn = rasterize([moved], height=geometry.out_height, width=geometry.out_width)
+        assert (carried & drawn).sum() / (carried | drawn).sum() > 0.75
+        if shape is not trapezium:
+            assert ndimage.center_of_mass(carried) == pytest.approx((middle_y, middle_x), abs=0.5 + 1e-9)
+
+
+@given(geometries, st.data())
+def test_no_object_of_a_mask_vanishes(geometry: Geometry, data: st.DataObject):
+    """A single pixel is still there, at its place, and so is a second one far from it."""
+    mask = np.zeros((geometry.height, geometry.width), bool)
+    rows, columns = (st.integers(0, n - 1) for n in mask.shape)
+    spots = data.draw(st.lists(st.tuples(rows, columns), max_size=2))
+    for row, column in spots:
+        mask[row, column] = True
+    resized = geometry.forward_mask(mask)
+    assert resized.shape == (geometry.out_height, geometry.out_width)
+    assert resized.any() == mask.any()
+    for row, column in spots:
+        x, y = geometry.forward_point(float(column), float(row))
+        reach_x, reach_y = (0.5 + 0.5 * scale + 1e-6 for scale in (geometry.scale_x, geometry.scale_y))
+        found = np.argwhere(resized)
+        assert ((abs(found[:, 0] - y) <= reach_y) & (abs(found[:, 1] - x) <= reach_x)).any()
+
+
+def test_a_thin_wire_stays_a_line_when_shrunk():
+    mask = np.zeros((100, 300), bool)
+    mask[22, 40:200] = True  # between the rows that the resize samples
+    resized = Geometry.stretch(100, 300, 10, 30).forward_mask(mask)
+    expected = np.zeros((10, 30), bool)
+    expected[2, 4:20] = True
+    assert np.array_equal(resized, expected)
+
+
+def test_pixels_that_touch_at_a_corner_are_one_part():
+    mask = np.zeros((30, 45), bool)
+    mask[:12, :12] = mask[12, 12] = True  # the resize samples rows and columns 1, 4, 7, ...
+    resized = Geometry.stretch(30, 45, 10, 15).forward_mask(mask)
+    assert resized[:4, :4].all()
+    assert resized.sum() == 16
+
+
+def test_extent_draws_the_resized_map_over_the_image():
+    geometry = PAIRS[0]
+    axes = Figure().subplots()
+    drawn = axes.imshow(np.zeros((geometry.out_height, geometry.out_width)), extent=geometry.extent())
+    plain = Figure().subplots().imshow(np.zeros((geometry.height, geometry.width)))
+    assert tuple(drawn.get_extent()) == pytest.approx(tuple(plain.get_extent()))
+
+
+def test_arrays_of_another_shape_are_refused():
+    geometry = Geometry.stretch(20, 30, 12, 9)
+    with pytest.raises(ValueError, match=r"\(20, 30\), not \(30, 20\)"):
+        geometry.forward_mask(np.zeros((30, 20), bool))
+    with pytest.raises(ValueError, match=r"\(12, 9\), not \(9, 12\)"):
+        geometry.backward_map(np.zeros((9, 12)))
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_sizes_are_positive(size: int):
+    with pytest.raises(ValueError, match="positive"):
+        Geometry.stretch(4, 5, size, 5)
