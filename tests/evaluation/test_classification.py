@@ -109,9 +109,7 @@ def test_auc_interval_is_as_wide_as_delongs():
     labels, probabilities = separated(800, seed=2)
     affected, normal = probabilities[labels == 1][:, None], probabilities[labels == 0][None, :]
     wins = (affected > normal).astype(float)
-    error = math.sqrt(
-        wins.mean(axis=1).var(ddof=1) / affected.size + wins.mean(axis=0).var(ddof=1) / normal.size
-    )
+    error = math.sqrt(wins.mean(axis=1).var(ddof=1) / affected.size + wins.mean(axis=0).var(ddof=1) / normal.size)
     interval = auc_interval(labels, probabilities)
     assert interval.high - interval.low == pytest.approx(2 * stats.norm.ppf(0.975) * error, rel=0.1)
 

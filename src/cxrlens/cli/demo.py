@@ -1,4 +1,58 @@
 """``cxrlens demo``."""
 
+from __future__ import annotations
 
-def command() -> None: ...
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
+from cxrlens.cli.options import Device, Force, Json, Seed, Workers, workers_of
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for data, model and results.")] = Path("demo"),
+    arch: Annotated[str, typer.Option(help="resnet34 or efficientnet_b0.")] = "resnet34",
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny and meaningless: for tests of the pipeline.")] = False,
+    seed: Seed = 0,
+    force: Force = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Run everything once on built-in phantoms: draw, train, test, explain, score."""
+    from cxrlens.cli.training_progress import EpochLines
+    from cxrlens.devices import resolve_device
+    from cxrlens.jobs.demo import FULL, QUICK, run_demo
+    from cxrlens.training.run import Hardware
+
+    set_up_logging()
+    with progress_bar("demo") as progress:
+        result = run_demo(
+            out,
+            Hardware(resolve_device(device), workers=workers_of(workers)),
+            architecture=arch,
+            size=QUICK if quick else FULL,
+            seed=seed,
+            force=force,
+            callbacks=[EpochLines()],
+            progress=lambda _title, done, total: progress(done, total),
+        )
+    if json:
+        show_json(
+            {
+                "page": result.page,
+                "model": result.training.model,
+                "scores": result.scores.scores.to_dict(),
+                "pointing_game": result.pointing.table,
+                "seconds": result.seconds,
+            }
+        )
+    else:
+        show_lines(
+            [
+                f"dev AUC {result.scores.scores.auc:.3f}; finished in {result.seconds / 60:.1f} minutes",
+                f"results: {result.page.resolve()}",
+            ]
+        )

@@ -58,11 +58,11 @@ class Geometry:
 
     def forward_point(self, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
         """The resized image's (x, y) of the image's (x, y): numbers or arrays, also outside the image."""
-        return (x + 0.5) * self.scale_x - 0.5, (y + 0.5) * self.scale_y - 0.5
+        return (x + 0.5) * self.out_width / self.width - 0.5, (y + 0.5) * self.out_height / self.height - 0.5
 
     def backward_point(self, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
         """The image's (x, y) of the resized image's (x, y); the inverse of `forward_point`."""
-        return (x + 0.5) / self.scale_x - 0.5, (y + 0.5) / self.scale_y - 0.5
+        return (x + 0.5) * self.width / self.out_width - 0.5, (y + 0.5) * self.height / self.out_height - 0.5
 
     def forward_shape(self, shape: Shape) -> Shape:
         """The shape in the resized image's coordinates."""
@@ -71,8 +71,9 @@ class Geometry:
     def forward_mask(self, mask: BoolMask) -> BoolMask:
         """A mask [height, width] resized to [out_height, out_width].
 
-        A pixel is set when its centre falls on a set pixel of the mask. A connected part of the mask on
-        which no centre falls marks all pixels that it touches, so that no object vanishes.
+        A pixel is set when its centre falls on a set pixel of the mask, between two on the right or lower one.
+        A connected part of the mask on which no centre falls marks all pixels that it touches, so that no object
+        vanishes.
 
         Raises:
             ValueError: when the mask has another shape.
@@ -102,9 +103,8 @@ class Geometry:
         self._check(values.shape, (self.out_height, self.out_width))
         source = torch.from_numpy(np.array(values, dtype=np.float32, order="C"))[None, None]
         size = (self.height, self.width)
-        resized: npt.NDArray[np.float32] = functional.interpolate(source, size, mode="bilinear", antialias=True)[
-            0, 0
-        ].numpy()
+        resized: npt.NDArray[np.float32]
+        resized = functional.interpolate(source, size, mode="bilinear", antialias=True)[0, 0].numpy()
         return resized
 
     def extent(self) -> tuple[float, float, float, float]:

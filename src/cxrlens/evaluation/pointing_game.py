@@ -2,7 +2,8 @@
 
 Definition used here (docs/methods.md): the peak is the arg-max of the map at input resolution; a hit is a peak
 with a ground-truth pixel at a Euclidean distance strictly below the tolerance; all objects of an image are one
-union, so an image gives at most one hit; images without an object do not count.
+union, so an image gives at most one hit; images without an object do not count. A flat map has no peak and
+points nowhere: it is a miss, with all of its pixels tied, never a hit by chance.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FloatMap: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Peak:
-    """The arg-max of a map: its pixel, and how many pixels share the highest value."""
+    """The arg-max of a map: its pixel, and how many pixels share the highest value (all of a flat map's)."""
 
     row: int
     column: int
@@ -40,7 +41,7 @@ class PointingRecord:
     Attributes:
         peak: the chosen pixel of the map.
         distance: pixels from the peak to the nearest ground-truth pixel; infinite without an object.
-        outcome: "hit", "miss", or "not applicable" for an image without an object.
+        outcome: "hit", "miss" (also of a flat map), or "not applicable" for an image without an object.
     """
 
     peak: Peak
@@ -89,7 +90,7 @@ def pointing_game(
     """Play the Pointing Game on a batch of maps.
 
     Args:
-        maps: [N, H, W].
+        maps: [N, H, W]; a map that is constant is a miss wherever its objects are.
         annotations: per image its shapes, in pixels of the map; or boolean masks [N, H, W].
         tolerance: in pixels of the map; a hit needs a distance strictly below it.
         seed: decides between pixels that share the highest value.
@@ -98,7 +99,7 @@ def pointing_game(
         ValueError: when maps and annotations do not fit each other, a map is not finite, or the tolerance is not
             positive.
     """
-    if tolerance <= 0:
+    if not tolerance > 0:
         raise ValueError(f"the tolerance must be positive, not {tolerance}")
     arrays = np.asarray(maps.detach().cpu() if isinstance(maps, Tensor) else maps)
     if arrays.ndim != 3:
@@ -121,21 +122,16 @@ def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolM
     Raises:
         ValueError: when a mask has another size.
     """
-    if isinstance(annotations, Tensor):
-        annotations = annotations.detach().cpu().numpy()
-    if not isinstance(annotations, np.ndarray):
-        return [
-            np.asarray(given, dtype=bool) if _is_mask(given) else rasterize(given, height=height, width=width)
-            for given in annotations
-        ]
-    if annotations.ndim != 3 or annotations.shape[1:] != (height, width):
-        raise ValueError(f"masks of {height} x {width} maps have the shape [N, {height}, {width}], "
-                         f"not {list(annotations.shape)}")  # fmt: skip
-    return list(annotations.astype(bool))
-
-
-def _is_mask(given: object) -> bool:
-    return isinstance(given, np.ndarray | Tensor)
+    masks = []
+    for given in annotations:
+        if isinstance(given, np.ndarray | Tensor):
+            mask = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given).astype(bool)
+        else:
+            mask = rasterize(given, height=height, width=width)
+        if mask.shape != (height, width):
+            raise ValueError(f"masks of {height} x {width} maps have that shape too, not {list(mask.shape)}")
+        masks.append(mask)
+    return masks
 
 
 def find_peak(map_: npt.NDArray[np.floating], *, seed: int | tuple[int, ...]) -> Peak:
@@ -159,8 +155,12 @@ def distance_to_objects(mask: BoolMask) -> npt.NDArray[np.float64]:
 
 
 def judge(peak: Peak, distances: npt.NDArray[np.float64], tolerance: float) -> PointingRecord:
-    """The record of one image: its peak looked up in `distance_to_objects` of its ground truth."""
+    """The record of one image: its peak looked up in `distance_to_objects` of its ground truth.
+
+    The peak of a flat map, which all pixels share, is a miss.
+    """
     distance = float(distances[peak.row, peak.column])
     if math.isinf(distance):
         return PointingRecord(peak, distance, "not applicable")
-    return PointingRecord(peak, distance, "hit" if distance < tolerance else "miss")
+    flat = peak.tied == distances.size
+    return PointingRecord(peak, distance, "hit" if distance < tolerance and not flat else "miss")

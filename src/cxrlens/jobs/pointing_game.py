@@ -155,7 +155,7 @@ def play_folder(
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
     write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
     shown = [row for row in table if not math.isnan(row["accuracy"])]
-    names = [_row_title(row) for row in shown]
+    names = [row_title(Row(row["method"], row["layers"])) for row in shown]
     figure = score_bar_figure(
         names,
         [row["accuracy"] for row in shown],
@@ -201,7 +201,7 @@ def play_image(
         raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
     panels = [
         MapPanel(
-            f"{find_method(row.method).title}, {row.layers}",
+            row_title(row),
             result.maps[row][0].cpu().numpy(),
             (played["peak_row"], played["peak_column"]),
             f"{played['outcome']}, {played['distance']:.1f} px",
@@ -254,12 +254,12 @@ def _training_map(train: Split, preprocessing: Preprocessing) -> FloatMap | None
                     height, width = image_size(item.path)
                 except UnreadableImageError:
                     continue
-                yield _mask(item, height, width, preprocessing)
+                yield object_mask(item, height, width, preprocessing)
 
     return baselines.mean_annotation_map(masks())
 
 
-def _mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
+def object_mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
     """The union of an item's objects at the network's input size."""
     shapes, remarks = clip_to_image(item.shapes or (), height=height, width=width, name=item.name)
     for remark in remarks:
@@ -289,7 +289,7 @@ def _play_batch(
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
-        mask = _mask(item, decoded.height, decoded.width, model.preprocessing)
+        mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
         if not mask.any():
             continue
         distances = distance_to_objects(mask)
@@ -370,7 +370,8 @@ def _table(
     return table
 
 
-def _row_title(row: dict[str, Any]) -> str:
-    if row["kind"] == "baseline":
-        return str(row["method"]).replace("_", " ")
-    return f"{find_method(row['method']).title}, {row['layers']}"
+def row_title(row: Row) -> str:
+    """A row's name in figures and panels: "NormGrad scaling, combined", or the baseline's name."""
+    if row.method in baselines.BASELINES:
+        return row.method.replace("_", " ")
+    return f"{find_method(row.method).title}, {row.layers}"

@@ -81,7 +81,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{path}: its model card cannot be read ({where}: {first['msg']}); update cxrlens?") from error
-    find_architecture(card.architecture)
+    try:
+        find_architecture(card.architecture)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     network = build_network(card.architecture, classes=len(card.classes))
     own = network.state_dict()
     unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]

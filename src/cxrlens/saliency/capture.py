@@ -9,6 +9,7 @@ are removed whatever happens.
 from __future__ import annotations
 
 import difflib
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,15 +47,15 @@ def capture(
     Args:
         network: in evaluation mode; gives logits [N, classes], or [N] / [N, 1] for a single affected logit.
         images: [N, channels, H, W], already preprocessed, on the network's device.
-        layers: module names, each run once per forward pass and giving a map [N, C, h, w].
+        layers: module names, each run once per forward pass and giving a map [N, C, h, w]; none for logits alone.
         target: which logit is differentiated, see `target_scores`.
 
     Returns:
         The logits [N, classes] (float32) and the captured pair of each layer.
 
     Raises:
-        UsageError: on a network in training mode, an unknown layer, a layer that did not run, ran twice or gave no
-            map, inside `torch.inference_mode`, or on an unfit target.
+        UsageError: on a network in training mode, an unknown layer, a layer that did not run, ran twice, gave no
+            map or is not on the way to the logits, inside `torch.inference_mode`, or on an unfit target.
     """
     _check_mode(network)
     modules = {name: find_layer(network, name) for name in layers}
@@ -70,7 +71,7 @@ def capture(
             )
         with torch.enable_grad():
             score = target_scores(logits, target).sum()
-        gradients = torch.autograd.grad(score, [outputs[name] for name in layers], allow_unused=True)
+        gradients = _gradients(score, [outputs[name] for name in layers])
     captured = {}
     for name, gradient in zip(layers, gradients, strict=True):
         if gradient is None:
@@ -79,6 +80,13 @@ def capture(
             )
         captured[name] = Captured(outputs[name].detach().float(), gradient.float())
     return logits.detach().float(), captured
+
+
+def _gradients(score: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The derivative of the score with respect to each output; None where it does not depend on it."""
+    if not score.requires_grad:
+        return [None] * len(outputs)
+    return torch.autograd.grad(score, outputs, allow_unused=True)
 
 
 def target_classes(logits: Tensor, target: Target) -> Tensor:
@@ -103,7 +111,10 @@ def target_classes(logits: Tensor, target: Target) -> Tensor:
             raise UsageError(f"a target tensor holds one integer per image: shape [{count}], not {list(target.shape)}")
         chosen = target.to(logits.device, torch.int64)
     else:
-        chosen = logits.new_full((count,), int(target), dtype=torch.int64)
+        try:
+            chosen = logits.new_full((count,), operator.index(target), dtype=torch.int64)
+        except TypeError as error:
+            raise UsageError(f"target {target!r} is no class index; give an integer") from error
     if count and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
         raise UsageError(f"target {target!r} is no class of a network with {classes} classes (0 to {classes - 1})")
     return chosen

@@ -80,8 +80,8 @@ def explain(
         all zero and flagged in the result's ``flat``.
 
     Raises:
-        UsageError: on an unknown method, layer or target, a network in training mode, or inside
-            `torch.inference_mode`.
+        UsageError: on an unknown method, layer or target, a sigma that is not positive, a network in training
+            mode, or inside `torch.inference_mode`.
     """
     ids = [methods] if isinstance(methods, str) else list(methods)
     names = resolve_layers(network, layers)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cxrlens.errors import UsageError
+
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resampling of maps [N, h, w] to [N, H, W], pixel areas aligned (align_corners=False)."""
@@ -49,8 +51,13 @@ def combine(layer_maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 def smooth(maps: Tensor, sigma: float) -> Tensor:
     """Gaussian smoothing of maps [N, H, W]: separable kernel of 2 * ceil(5 sigma) + 1 taps, edges reflected.
 
-    ``sigma=1`` is the paper's 11 x 11 kernel.
+    ``sigma=1`` is the paper's 11 x 11 kernel; a map too small to be reflected that far gets a narrower one.
+
+    Raises:
+        UsageError: when sigma is not a positive number.
     """
+    if not 0 < sigma < math.inf:
+        raise UsageError(f"the sigma of the smoothing must be a positive number of pixels, not {sigma}")
     radius = min(math.ceil(5 * sigma), min(maps.shape[1:]) - 1)
     positions = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
     kernel = torch.exp(-0.5 * (positions / sigma) ** 2)

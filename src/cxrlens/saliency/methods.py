@@ -8,10 +8,12 @@ would get for its weights (Rebuffi et al., CVPR 2020, section 3).
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn import functional
@@ -70,6 +72,22 @@ def find_method(id_: str) -> Method:
     raise UsageError(f"unknown method '{id_}'; {meant} (known: {', '.join(METHODS)})")
 
 
+def norm2(vectors: Tensor) -> Tensor:
+    """Euclidean norm over the channels, [N, C, h, w] -> [N, h, w].
+
+    Each image is divided by its largest entry first: the squares of an untrained network's values (1e-20 and
+    less) would vanish in float32.
+    """
+    largest = _largest(vectors)
+    return vector_norm(vectors / largest, dim=1) * largest[:, 0]
+
+
+def _largest(values: Tensor) -> Tensor:
+    """The largest magnitude of each image, with its dimensions kept; never zero."""
+    largest = vector_norm(values, math.inf, dim=tuple(range(1, values.ndim)), keepdim=True)
+    return largest.clamp_min(torch.finfo(values.dtype).tiny)
+
+
 @method(
     "grad_cam",
     title="Grad-CAM",
@@ -89,7 +107,7 @@ def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
     source="Rebuffi et al., CVPR 2020, table 1",
 )
 def normgrad_scaling(activation: Tensor, gradient: Tensor) -> Tensor:
-    return vector_norm(activation * gradient, dim=1)
+    return norm2(activation * gradient)
 
 
 @method(
@@ -99,7 +117,7 @@ def normgrad_scaling(activation: Tensor, gradient: Tensor) -> Tensor:
     source="Rebuffi et al., CVPR 2020, table 1",
 )
 def normgrad_conv1x1(activation: Tensor, gradient: Tensor) -> Tensor:
-    return vector_norm(activation, dim=1) * vector_norm(gradient, dim=1)
+    return norm2(activation) * norm2(gradient)
 
 
 @method(
@@ -110,6 +128,7 @@ def normgrad_conv1x1(activation: Tensor, gradient: Tensor) -> Tensor:
 )
 def normgrad_conv3x3(activation: Tensor, gradient: Tensor) -> Tensor:
     # The squared norm of a neighbourhood is the sum of its locations' squared norms: no unfolding of 9 C channels.
-    squares = vector_norm(activation, dim=1).square()
-    neighbourhood = functional.avg_pool2d(squares[:, None], 3, stride=1, padding=1, divisor_override=1)[:, 0]
-    return neighbourhood.sqrt() * vector_norm(gradient, dim=1)
+    norms = norm2(activation)[:, None]
+    largest = _largest(norms)
+    squares = functional.avg_pool2d((norms / largest).square(), 3, stride=1, padding=1, divisor_override=1)
+    return (squares.sqrt() * largest)[:, 0] * norm2(gradient)

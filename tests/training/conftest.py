@@ -1,0 +1,16 @@
+"""A tiny data set of phantoms for training tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrlens.data.phantom.dataset import write_phantom_dataset
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("training") / "phantoms"
+    write_phantom_dataset(out, train=12, dev=6, size=64, seed=3)
+    return out

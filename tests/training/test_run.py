@@ -1,0 +1,171 @@
+"""Training runs through the real entry point: resuming, two processes, weights of the classes, what is saved."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from cxrlens.data.layouts import load_split
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.jobs.score import score_model
+from cxrlens.jobs.train import train_model
+from cxrlens.models.model_file import load_model
+from cxrlens.quality_model import load
+from cxrlens.training.data_module import QualityData
+from cxrlens.training.lightning_module import balanced_weights, dev_scores
+from cxrlens.training.recipe import resolve_recipe
+from cxrlens.training.run import Hardware, TrainingResult, resolve_precision
+
+CPU = torch.device("cpu")
+SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
+
+
+def run(data: Path, run_dir: Path, **options: Any) -> TrainingResult:
+    given = {"architecture": "resnet18", "recipe": "small", "overrides": SMALL, "hardware": Hardware(CPU)} | options
+    result = train_model(data, run_dir, **given)
+    assert result is not None
+    return result
+
+
+class Kill(Callback):
+    """Stops the process's run in the middle of an epoch, as a kill would."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_b0"])
+def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(
+    phantoms: Path, tmp_path: Path, architecture: str
+) -> None:
+    whole = run(phantoms, tmp_path / "whole", architecture=architecture)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(phantoms, tmp_path / "cut", architecture=architecture, callbacks=[Kill(epoch=1)])
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    resumed = run(phantoms, tmp_path / "cut", architecture=None, recipe=None, overrides={}, resume=True)
+    assert resumed.dev_scores == whole.dev_scores
+    assert (tmp_path / "cut/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
+    expected, got = load_model(whole.model)[0].state_dict(), load_model(resumed.model)[0].state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_a_finished_run_and_a_changed_recipe_are_not_resumed(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        run(phantoms, tmp_path / "r", callbacks=[Kill(epoch=0)])
+    with pytest.raises(UsageError, match=r"another batch_size.*new --name"):
+        run(phantoms, tmp_path / "r", recipe=None, overrides={"batch_size": 2}, resume=True)
+    with pytest.raises(UsageError, match="another architecture"):
+        run(phantoms, tmp_path / "r", architecture="resnet34", recipe=None, overrides={}, resume=True)
+    run(phantoms, tmp_path / "r", architecture=None, recipe=None, overrides={}, resume=True)
+    with pytest.raises(NothingToDoError, match="finished"):
+        run(phantoms, tmp_path / "r", recipe=None, overrides={}, resume=True)
+
+
+def test_the_saved_model_gives_the_scores_of_its_epoch(phantoms: Path, tmp_path: Path) -> None:
+    result = run(phantoms, tmp_path / "run")
+    scores = score_model(phantoms, load(result.model, device="cpu"), tmp_path / "test", split="dev").scores
+    assert scores.auc == pytest.approx(result.dev_scores["dev_auc"])
+    assert scores.accuracy == pytest.approx(result.dev_scores["dev_accuracy"])
+    assert scores.sensitivity == pytest.approx(result.dev_scores["dev_sensitivity"])
+    assert scores.specificity == pytest.approx(result.dev_scores["dev_specificity"])
+    with (tmp_path / "run/metrics.csv").open() as stream:
+        aucs = [float(row["dev_auc"]) for row in csv.DictReader(stream)]
+    assert max(aucs) == pytest.approx(result.dev_scores["dev_auc"], abs=1e-5)
+    assert aucs.index(max(aucs)) == result.best_epoch
+
+
+def test_dev_images_are_never_augmented_and_training_images_are(phantoms: Path, tmp_path: Path) -> None:
+    recipe = resolve_recipe("paper", {"image_size": 48, "batch_size": 4, "weights": "none"})
+    splits = [load_split(phantoms, name) for name in ("train", "dev")]
+    data = QualityData(splits[0], splits[1], recipe, Preprocessing(height=48, width=48), tmp_path, workers=0)
+    data.prepare_data()
+    data.setup()
+
+    def pictures(name: str, epoch: int) -> Tensor:
+        return torch.stack([data._images[name][epoch, index][0] for index in range(len(data._images[name]))])
+
+    torch.testing.assert_close(pictures("dev", 0), pictures("dev", 1), rtol=0, atol=0)
+    torch.testing.assert_close(pictures("train", 0), pictures("train", 0), rtol=0, atol=0)
+    assert not torch.equal(pictures("train", 0), pictures("train", 1))
+    plain = data._images["dev"].cache.image(0)
+    torch.testing.assert_close(pictures("dev", 0)[0], plain, rtol=0, atol=0)
+
+
+def test_two_processes_train_together(phantoms: Path, tmp_path: Path) -> None:
+    """The real command with DDP: two processes, one run directory, dev scores that count every image once."""
+    command = [sys.executable, "-m", "cxrlens", "train", str(phantoms), "--runs", str(tmp_path), "--name", "ddp"]
+    command += ["--arch", "resnet18", "--recipe", "small", "--image-size", "48", "--epochs", "1", "--batch-size", "4"]
+    command += ["--device", "cpu", "--devices", "2", "--strategy", "ddp", "--workers", "0", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    run_dir = tmp_path / "ddp"
+    result = score_model(phantoms, load(run_dir, device="cpu"), tmp_path / "test", split="dev")
+    reported = yaml.safe_load(done.stdout)["dev_scores"]
+    assert reported["dev_auc"] == pytest.approx(result.scores.auc)
+    assert reported["dev_accuracy"] == pytest.approx(result.scores.accuracy)
+    checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", map_location="cpu", weights_only=True)
+    assert checkpoint["global_step"] == 2  # 12 images, two processes, batches of 4: 6 images each are 2 steps
+
+
+def test_balanced_weights_undo_the_imbalance(phantoms: Path, tmp_path: Path) -> None:
+    weights = balanced_weights({"normal": 30, "affected": 10})
+    torch.testing.assert_close(weights, torch.tensor([40 / 60, 40 / 20]))
+    for image in sorted((phantoms / "train/affected").iterdir())[:2]:
+        target = tmp_path / "data/train/affected" / image.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(image)
+    (tmp_path / "data/train/normal").symlink_to(phantoms / "train/normal")
+    (tmp_path / "data/dev").symlink_to(phantoms / "dev")
+    result = run(tmp_path / "data", tmp_path / "run", overrides=SMALL | {"epochs": 1})
+    assert result.counts["train"] == {"normal": 6, "affected": 2}
+    assert result.class_weights == pytest.approx({"normal": 8 / 12, "affected": 8 / 4})
+
+
+def test_dev_scores_of_a_hand_computed_table() -> None:
+    probabilities = torch.tensor([0.9, 0.6, 0.4, 0.7, 0.2, 0.1])
+    labels = torch.tensor([1, 1, 1, 0, 0, 0])
+    scores = {name: float(value) for name, value in dev_scores(probabilities, labels).items()}
+    # Ordered pairs (affected, normal): 0.9 beats 3, 0.6 and 0.4 beat 2 each -> 7 of 9.
+    assert scores["dev_auc"] == pytest.approx(7 / 9)
+    assert scores["dev_accuracy"] == pytest.approx(4 / 6)
+    assert scores["dev_sensitivity"] == pytest.approx(2 / 3)
+    assert scores["dev_specificity"] == pytest.approx(2 / 3)
+
+
+def test_first_epochs_see_small_images(phantoms: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            pl_module.network.conv1.register_forward_pre_hook(lambda _module, args: sizes.append(args[0].shape[-1]))
+
+    run(phantoms, tmp_path / "run", overrides=SMALL | {"small_size": 32, "small_epochs": 1}, callbacks=[Watch()])
+    assert sizes == [32] * 3 + [48] * 2 + [48] * 3 + [48] * 2  # train, dev, train, dev
+
+
+def test_precision_auto_takes_bfloat16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = resolve_recipe("small", {})
+    monkeypatch.setattr("cxrlens.training.run.cpu_has_bfloat16", lambda: True)
+    assert resolve_precision(recipe, "resnet34", CPU) == "bf16-mixed"
+    assert resolve_precision(recipe, "efficientnet_b0", CPU) == "32-true"
+    monkeypatch.setattr("cxrlens.training.run.cpu_has_bfloat16", lambda: False)
+    assert resolve_precision(recipe, "resnet34", CPU) == "32-true"
+    assert resolve_precision(resolve_recipe("small", {"precision": "16-mixed"}), "resnet34", CPU) == "16-mixed"
