@@ -65,9 +65,7 @@ def test_roc_figure_draws_the_curve_and_the_operating_point() -> None:
 
 
 def test_precision_recall_figure_draws_the_curve_prevalence_and_operating_point() -> None:
-    figure = precision_recall_figure(
-        LABELS, PROBABILITIES, title="t", average_precision=0.9167, threshold=0.5
-    )
+    figure = precision_recall_figure(LABELS, PROBABILITIES, title="t", average_precision=0.9167, threshold=0.5)
     thirds = [round(i / 3, 9) for i in range(4)]
     curve = points(figure, "average precision 0.917")
     expected = [(1, 0.6), (1, 0.75), (thirds[2], thirds[2]), (thirds[2], 1), (thirds[1], 1), (0, 1)]
@@ -91,10 +89,7 @@ def test_curves_refuse_one_class(labels: list[int]) -> None:
 
 def test_confusion_figure_shows_counts_and_row_percentages() -> None:
     figure = confusion_figure([[45, 5], [0, 0]], ["normal", "affected"], title="t")
-    texts = [
-        (text.get_position()[0], round(text.get_position()[1]), text.get_text())
-        for text in figure.axes[0].texts
-    ]
+    texts = [(text.get_position()[0], round(text.get_position()[1]), text.get_text()) for text in figure.axes[0].texts]
     assert texts == [
         *((0, 0, "45"), (0, 0, "90.0 %"), (1, 0, "5"), (1, 0, "10.0 %")),
         *((0, 1, "0"), (0, 1, "–"), (1, 1, "0"), (1, 1, "–")),

@@ -43,9 +43,7 @@ def context(tmp_path: Path, text: str = EVIL) -> dict[str, Any]:
         "intro": [text],
         "facts": [(text, text)],
         "figures": [{"title": text, "path": figure, "alt": f'{text}" onload="x', "caption": text}],
-        "tables": [
-            {"title": text, "columns": [text, "Score"], "rows": [[text, "0.9"], ["b", "–"]], "note": text}
-        ],
+        "tables": [{"title": text, "columns": [text, "Score"], "rows": [[text, "0.9"], ["b", "–"]], "note": text}],
         "commands": [(text, text)],
         "footer": [text],
     }
@@ -69,9 +67,7 @@ def test_every_value_is_shown_and_escaped(tmp_path: Path) -> None:
 
 def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     page = rendered(tmp_path, **context(tmp_path))
-    addresses = [
-        value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
-    ]
+    addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
     assert addresses == [f"data:image/svg+xml;base64,{base64.b64encode(SVG).decode()}"]
     source = (tmp_path / "README.html").read_text("utf-8")
     assert "url(" not in source

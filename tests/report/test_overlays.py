@@ -150,9 +150,7 @@ def test_panels_wrap_into_rows_of_at_most_five_with_one_colour_bar(maps: int, gr
 
 def test_a_row_of_another_size_keeps_its_own_pixels_in_a_contact_sheet() -> None:
     rows = [
-        SheetRow(
-            "wide.png", black(60, 100), [map_panel(peak=(10, 20), hit=True)], [Rectangle(1, 2, 3, 4)], 0.936
-        ),
+        SheetRow("wide.png", black(60, 100), [map_panel(peak=(10, 20), hit=True)], [Rectangle(1, 2, 3, 4)], 0.936),
         SheetRow("tall.png", black(100, 60), [map_panel(shape=(10, 6), peak=(9, 0), hit=False)]),
     ]
     figure = contact_sheet(rows, title="dev")

@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,11 +20,18 @@ stderr = Console(stderr=True)
 stdout = Console()
 
 
+class _Lines(logging.Handler):
+    """Each message is one line on stderr, never wrapped, so that paths stay whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        label = "[yellow]warning:[/] " if record.levelno >= logging.WARNING else ""
+        stderr.print(f"{label}{escape(record.getMessage())}", soft_wrap=True, highlight=False)
+
+
 def set_up_logging() -> None:
     """Send the package's messages to stderr, and silence Lightning's own."""
-    handler = RichHandler(console=stderr, show_time=False, show_path=False, markup=False)
     log = logging.getLogger("cxrlens")
-    log.handlers[:] = [handler]
+    log.handlers[:] = [_Lines()]
     log.setLevel(logging.INFO)
     log.propagate = False
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
@@ -49,13 +55,13 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on stdout; numbers get three decimals."""
+    """A table on stdout, as wide as it needs to be in a file or pipe; numbers get three decimals."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*(escape(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)) for v in row))
-    stdout.print(table)
+    (stdout if stdout.is_terminal else Console(width=200)).print(table)
 
 
 @contextmanager

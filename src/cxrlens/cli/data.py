@@ -34,7 +34,7 @@ def phantom(
     set_up_logging()
     with progress_bar("drawing phantoms") as progress:
         write_phantom_dataset(
-            out, train=train, dev=dev, size=size, seed=seed, workers=workers_of(workers), progress=progress
+            out, train=train, dev=dev, size=size, seed=seed, workers=max(1, workers_of(workers)), progress=progress
         )
     if json:
         show_json({"out": out, "train": train, "dev": dev, "size": size, "seed": seed})

@@ -26,11 +26,13 @@ def command(
     json: Json = False,
 ) -> None:
     """Score a model on labelled images."""
+    from cxrlens.data.layouts import require_folder
     from cxrlens.files import new_folder
     from cxrlens.jobs.score import score_model
     from cxrlens.quality_model import load
 
     set_up_logging()
+    require_folder(data)
     loaded = load(model, device=device)
     new_folder(out, force=force)
     with progress_bar("testing") as progress:

@@ -97,5 +97,8 @@ def _parse_set(assignments: list[str]) -> dict[str, Any]:
         name, separator, value = text.partition("=")
         if not separator:
             raise UsageError(f"--set takes NAME=VALUE, not '{text}'")
-        values[name.strip()] = yaml.safe_load(value)
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text}: the value cannot be read as YAML; put quotes around text") from error
     return values

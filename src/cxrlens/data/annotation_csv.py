@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,12 @@ class AnnotationTable:
 
     def __post_init__(self) -> None:
         for name in self.shapes:
-            self._by_lower_name.setdefault(name.lower(), name)
-            self._by_lower_name.setdefault(Path(name).stem.lower(), name)
+            self._by_lower_name.setdefault(_folded(name), name)
+            self._by_lower_name.setdefault(_folded(Path(name).stem), name)
 
     def find(self, path: Path) -> str | None:
         """The row that belongs to an image file: same name, else same name but for case or the ending."""
-        for key in (path.name.lower(), path.stem.lower()):
+        for key in (_folded(path.name), _folded(path.stem)):
             if key in self._by_lower_name:
                 return self._by_lower_name[key]
         return None
@@ -56,9 +57,11 @@ def read_annotations(path: Path) -> AnnotationTable:
                     f"{path}: the first line should be 'image_name,annotation', but it is {','.join(columns)!r}"
                 )
             for row in reader:
+                if not any(map(_has_text, row.values())):
+                    continue
                 name = Path((row[name_column] or "").strip().replace("\\", "/")).name
                 text = (row["annotation"] or "").strip()
-                if not name or row.get(None):
+                if not name or row["annotation"] is None or row.get(None):
                     raise UsageError(
                         f"{path}, line {reader.line_num}: cannot read the row {_row_text(row)!r}: "
                         "a row is a file name, a comma, and the annotation; correct the row or delete it"
@@ -75,7 +78,9 @@ def read_annotations(path: Path) -> AnnotationTable:
                 shapes[name] = parsed
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; check the path of the annotations") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text ({error.reason}); save it as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
     return AnnotationTable(path, shapes, tuple(remarks))
 
@@ -104,5 +109,15 @@ def clip_to_image(shapes: Iterable[Shape], *, height: int, width: int, name: str
     return kept, remarks
 
 
-def _row_text(row: Mapping[str | None, object]) -> str:
-    return ",".join(str(value) for value in row.values())
+def _folded(name: str) -> str:
+    """A file name without case, its accents in one form: macOS stores them apart from their letters."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _has_text(value: str | list[str] | None) -> bool:
+    return any(part.strip() for part in (value if isinstance(value, list) else [value or ""]))
+
+
+def _row_text(row: Mapping[str | None, str | list[str] | None]) -> str:
+    parts = [value if isinstance(value, list) else [value] for value in row.values() if value is not None]
+    return ",".join(text for part in parts for text in part)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from cxrlens.errors import UnreadableImageError, UsageError
@@ -66,10 +65,7 @@ def read(source: str | Path | bytes | Dataset) -> Radiograph:
     if not content:
         raise UnreadableImageError(f"{name}: the file is empty")
     if content[128:132] == b"DICM":
-        try:
-            return _from_dicom(dcmread(io.BytesIO(content)), name)
-        except InvalidDicomError as error:
-            raise UnreadableImageError(f"{name}: {error}") from error
+        return _from_dicom(content, name)
     return _from_raster(content, name)
 
 
@@ -110,14 +106,16 @@ def image_size(path: Path) -> tuple[int, int]:
     """(height, width) of the image as `read` gives it, without decoding a raster file's pixels.
 
     Raises:
-        UnreadableImageError: as `read` does.
+        UnreadableImageError: as `read` does, but for damage that only decoding would show.
     """
     if path.suffix.lower() in RASTER_SUFFIXES:
         try:
             with Image.open(path) as image:
                 turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
                 return image.size if turned else (image.height, image.width)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except UnidentifiedImageError:
+            pass  # may still be DICOM under a wrong ending
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UnreadableImageError(f"{path}: {_reason(error)}") from error
     radiograph = read(path)
     return radiograph.height, radiograph.width
@@ -126,6 +124,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def _from_raster(content: bytes, name: str) -> Radiograph:
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as opened:
                 image = ImageOps.exif_transpose(opened)
@@ -159,25 +158,36 @@ def _luma(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return rounded
 
 
-def _from_dicom(dataset: Dataset, name: str) -> Radiograph:
+def _from_dicom(source: bytes | Dataset, name: str) -> Radiograph:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom warns of every small deviation from the standard
+            dataset = dcmread(io.BytesIO(source)) if isinstance(source, bytes) else source
+            return Radiograph(_dicom_pixels(dataset, name), name)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # pydicom names no set of errors; a damaged element raises nearly anything
+        raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {_reason(error)}") from error
+
+
+def _dicom_pixels(dataset: Dataset, name: str) -> Pixels:
     """Stored values -> modality LUT -> first VOI LUT or window -> polarity, scaled to [0, 1] (DICOM PS3.3 C.11)."""
     if "PixelData" not in dataset:
         raise UnreadableImageError(f"{name}: this DICOM file holds no image")
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         raise UnreadableImageError(f"{name}: a multi-frame DICOM file is no single radiograph")
-    try:
-        stored = dataset.pixel_array
-        values = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset, index=0), dtype=np.float64)
-    except (AttributeError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {_reason(error)}") from error
+    stored = dataset.pixel_array
+    values = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset, index=0), dtype=np.float64)
     if values.ndim == 3:
         values = values @ np.array([0.299, 0.587, 0.114])
     low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise UnreadableImageError(f"{name}: its rescale or window values give pixels that are not finite")
     scaled = np.zeros(values.shape) if high <= low else (values - low) / (high - low)
     inverse = str(dataset.get("PresentationLUTShape", "")) == "INVERSE"
     if inverse or dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         scaled = 1 - scaled
-    return Radiograph(scaled.astype(np.float32), name)
+    return scaled.astype(np.float32)
 
 
 def _reason(error: BaseException) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.layouts import Item
-from cxrlens.errors import NothingToDoError, UnreadableImageError
+from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, write_csv
-from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable
+from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
@@ -89,7 +89,8 @@ def explain_images(
                 progress(done + len(reader.unreadable), len(items))
     if not done:
         if not source.is_dir():
-            raise UnreadableImageError(reader.unreadable[0])
+            raise single_unreadable(reader.unreadable[0])
+        report_unreadable(reader.unreadable, out)
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
     write_csv(out / "explanations.csv", _COLUMNS, written)
     report_unreadable(reader.unreadable, out)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlens.data.layouts import Item, Split, find_splits, load_folder, load_split, require_folder
-from cxrlens.errors import UsageError
+from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.files import write_text
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def scored_split(data: Path, split: str | None) -> Split:
             holds = f"it holds {', '.join(there)}" if there else "it holds no split folder"
             raise UsageError(f"{data}: neither 'test' nor 'dev' is there ({holds}); name one with --split")
         if split == "dev":
-            log.info("%s has no test images: 'dev' is scored", data)
+            log.info("%s has no test images: 'dev' is taken", data)
     return report_remarks(load_split(data, split))
 
 
@@ -77,6 +77,11 @@ def report_unreadable(reasons: Sequence[str], out: Path) -> None:
     log.warning("%d images could not be read and were left out; they are listed in %s", len(reasons), path)
     for reason in reasons[:5]:
         log.warning("  %s", reason)
+
+
+def single_unreadable(reason: str) -> UnreadableImageError:
+    """The error of a command whose only image cannot be read."""
+    return UnreadableImageError(f"{reason}; copy the file again from its source, or give another image")
 
 
 def default_workers() -> int:

@@ -17,13 +17,13 @@ from cxrlens.data.annotations import BoolMask, parse_annotation, rasterize
 from cxrlens.data.decoding import Batch, BatchReader, Decoded
 from cxrlens.data.layouts import AFFECTED, Item, Split, load_split
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import image_size
+from cxrlens.data.readers import image_size, require_file
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
 from cxrlens.files import write_csv
-from cxrlens.jobs.inputs import folder_or_split, is_data_set, log, report_remarks, report_unreadable
+from cxrlens.jobs.inputs import folder_or_split, is_data_set, log, report_remarks, report_unreadable, single_unreadable
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
@@ -144,13 +144,18 @@ def play_folder(
     training_map = _training_map(train, model.preprocessing) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
+    done = 0
     for batch in reader:
-        per_image += _play_batch(batch, model, rows, settings, training_map, len(per_image))
+        per_image += _play_batch(batch, model, rows, settings, training_map, folder)
+        done += len(batch.items)
         if progress:
-            progress(len({row["image"] for row in per_image}) + len(reader.unreadable), len(items))
-    if not per_image:
-        raise NothingToDoError(f"{folder}: none of its {len(items)} annotated images could be read")
+            progress(done + len(reader.unreadable), len(items))
     report_unreadable(reader.unreadable, out)
+    if not per_image:
+        raise NothingToDoError(
+            f"{folder}: none of its {len(items)} annotated images can be scored: "
+            f"{len(reader.unreadable)} cannot be read, the annotations of {done} lie outside their picture"
+        )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
     write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
@@ -192,19 +197,19 @@ def play_image(
     reader = BatchReader([item], model.preprocessing, keep_pixels=True)
     batch = next(iter(reader), None)
     if batch is None:
-        raise UnreadableImageError(reader.unreadable[0])
+        raise single_unreadable(reader.unreadable[0])
     decoded = batch.images[0]
     assert decoded.pixels is not None
     result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
-    per_image = _play_batch(batch, model, rows, settings, None, 0)
+    per_image = _play_batch(batch, model, rows, settings, None, image.parent)
     if not per_image:
         raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
     panels = [
         MapPanel(
             row_title(row),
             result.maps[row][0].cpu().numpy(),
-            (played["peak_row"], played["peak_column"]),
-            f"{played['outcome']}, {played['distance']:.1f} px",
+            None if result.flat[row][0] else (played["peak_row"], played["peak_column"]),
+            "miss, flat map" if result.flat[row][0] else f"{played['outcome']}, {played['distance']:.1f} px",
             played["outcome"] == "hit",
         )
         for row, played in zip(rows, per_image, strict=False)
@@ -226,13 +231,13 @@ def _annotated(image: Path, annotation: str | Path) -> Item:
         table = read_annotations(annotation)
         name = table.find(image)
         if name is None:
-            raise UsageError(f"{annotation}: has no row for {image.name}")
+            raise UsageError(f"{annotation}: has no row for {image.name}; add one, or give --annotation TEXT")
         shapes = table.shapes[name]
     else:
         try:
             shapes = parse_annotation(annotation)
         except ValueError as error:
-            raise UsageError(f"cannot read the annotation: {error}") from error
+            raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:
         raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
     return Item(image, AFFECTED, shapes)
@@ -240,6 +245,7 @@ def _annotated(image: Path, annotation: str | Path) -> Item:
 
 def _training_split(folder: Path, annotations: Path | None, train_annotations: Path | None) -> Split | None:
     if train_annotations is not None:
+        require_file(train_annotations)
         return load_split(train_annotations.parent, train_annotations.stem)
     if is_data_set(folder) and (folder / "train.csv").is_file():
         return report_remarks(load_split(folder, "train"))
@@ -280,7 +286,7 @@ def _play_batch(
     rows: Sequence[Row],
     settings: Settings,
     training_map: FloatMap | None,
-    offset: int,
+    root: Path,
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the picture."""
     result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
@@ -289,16 +295,17 @@ def _play_batch(
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+        name = item.path.relative_to(root).as_posix()
         mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
         if not mask.any():
             continue
         distances = distance_to_objects(mask)
-        common = {"image": item.name, "probability": probabilities[index]}
+        common = {"image": name, "probability": probabilities[index]}
         common["decision"] = model.decision(probabilities[index])
         shown = [(row.method, row.layers, maps[row][index]) for row in rows]
         shown += _baseline_maps(batch.grey[index, 0].numpy(), training_map)
         for position, (method, layers, map_) in enumerate(shown):
-            peak = find_peak(map_, seed=(settings.seed, offset + index, position))
+            peak = find_peak(map_, seed=(settings.seed, decoded.index, position))
             record = judge(peak, distances, tolerance)
             records.append({**common, **_record_fields(record, decoded, model.preprocessing),
                             "method": method, "layers": layers})  # fmt: skip

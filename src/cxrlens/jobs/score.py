@@ -54,9 +54,9 @@ def score_model(
         probabilities += model.probabilities(batch.grey).tolist()
         if progress:
             progress(len(items) + len(reader.unreadable), len(reader.items))
-    if not items:
-        raise NothingToDoError(f"{data}: no image of '{chosen.name}' could be read")
     report_unreadable(reader.unreadable, out)
+    if not items:
+        raise NothingToDoError(f"{data}: none of the {len(reader.items)} images of '{chosen.name}' could be read")
     labels = [int(item.label or 0) for item in items]
     scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
     write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": reader.unreadable})

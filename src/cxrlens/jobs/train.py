@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from cxrlens.data.layouts import load_split
 from cxrlens.errors import UsageError
 from cxrlens.jobs.inputs import report_remarks, report_unreadable
-from cxrlens.models.registry import find_architecture
-from cxrlens.training.recipe import Recipe, resolve_recipe, validated
+from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.training.recipe import Recipe, resolve_recipe, set_value, validated
 from cxrlens.training.run import (
     Hardware,
     TrainingResult,
@@ -71,6 +71,7 @@ def train_model(
         for split in splits:
             report_remarks(split)
         if not resume:
+            build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
             start_run(run_dir, architecture, chosen, force=force)
         log.info(
             "training %s with recipe '%s' at %d px, %d epochs, %s precision, weights: %s",
@@ -105,11 +106,7 @@ def _resumed(
     saved_architecture, saved = read_config(run_dir)
     wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
     for name, value in overrides.items():
-        part = wanted
-        *parents, last = name.split(".")
-        for parent in parents:
-            part = part[parent]
-        part[last] = value
+        set_value(wanted, name, value)
     changed = [name for name, value in validated(wanted, "options").model_dump().items()
                if value != saved.model_dump()[name]]  # fmt: skip
     if architecture not in (None, saved_architecture):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from cxrlens.data.preprocessing import Preprocessing
@@ -49,8 +49,8 @@ def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
     """Write a model file under a temporary name, then rename it."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replacing(path) as partial:
-        partial.touch()  # safetensors keeps the mode of a file that is there, and would make a private one
-        save_file(state, partial, metadata={_CARD_KEY: card.model_dump_json()})
+        # Not safetensors' save_file: it makes a file that only its owner may read, whatever the umask says.
+        partial.write_bytes(save(state, metadata={_CARD_KEY: card.model_dump_json()}))
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
@@ -59,7 +59,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     Raises:
         UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
     """
-    if path.is_dir() and (path / "model.safetensors").exists():
+    if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
         raise UsageError(
@@ -84,7 +84,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     try:
         find_architecture(card.architecture)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {error}; update cxrlens?") from error
     network = build_network(card.architecture, classes=len(card.classes))
     own = network.state_dict()
     unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]

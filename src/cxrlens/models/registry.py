@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import pickle
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -132,7 +134,8 @@ def build_network(name: str, *, weights: str = "none", classes: int = 2) -> nn.M
 
 def _imagenet_state(architecture: Architecture) -> dict[str, Tensor]:
     try:
-        return dict(architecture.weights.get_state_dict(progress=False, check_hash=True))
+        with redirect_stdout(sys.stderr):  # torch says there what it downloads; stdout is for results
+            return dict(architecture.weights.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise UsageError(
@@ -168,12 +171,13 @@ def _file_state(path: Path) -> dict[str, Tensor]:
 
 def _load_but_head(network: nn.Module, state: dict[str, Tensor], architecture: Architecture, source: str) -> None:
     own = network.state_dict()
-    head = {f"{architecture.head}.weight", f"{architecture.head}.bias"}
+    optional = {f"{architecture.head}.weight", f"{architecture.head}.bias"}
+    optional |= {key for key in own if key.endswith(".num_batches_tracked")}  # older files lack this counter
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    wrong = [key for key in own if key not in fitting and key not in head]
+    wrong = [key for key in {**own, **state} if key not in fitting and key not in optional]
     if wrong:
         raise UsageError(
-            f"{source}: these weights are not of {architecture.name}: {len(wrong)} of its {len(own)} tensors are "
-            f"missing or have another shape (first: {wrong[0]}); give the weights of {architecture.name}"
+            f"{source}: these weights are not of {architecture.name}: {len(wrong)} tensors are missing, too many or "
+            f"of another shape (first: {wrong[0]}); give the weights of {architecture.name}"
         )
     network.load_state_dict(fitting, strict=False)

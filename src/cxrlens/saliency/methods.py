@@ -8,14 +8,12 @@ would get for its weights (Rebuffi et al., CVPR 2020, section 3).
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 from torch.nn import functional
 
 from cxrlens.errors import UsageError
@@ -79,13 +77,12 @@ def norm2(vectors: Tensor) -> Tensor:
     less) would vanish in float32.
     """
     largest = _largest(vectors)
-    return vector_norm(vectors / largest, dim=1) * largest[:, 0]
+    return (vectors / largest).square().sum(1).sqrt() * largest[:, 0]
 
 
 def _largest(values: Tensor) -> Tensor:
-    """The largest magnitude of each image, with its dimensions kept; never zero."""
-    largest = vector_norm(values, math.inf, dim=tuple(range(1, values.ndim)), keepdim=True)
-    return largest.clamp_min(torch.finfo(values.dtype).tiny)
+    """The largest magnitude of each image, [N, C, h, w] -> [N, 1, 1, 1]; never zero."""
+    return values.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
 
 
 @method(

@@ -131,7 +131,11 @@ class QualityData(lightning.LightningDataModule):
             labels = [int(split.items[i].label or 0) for i in rows]
             for label, class_name in enumerate(CLASS_NAMES):
                 if label not in labels:
-                    raise UsageError(f"{name}: no readable image is {class_name}; training needs both classes")
+                    lost = next(iter(cache.unreadable.values()), "none is unreadable")
+                    raise UsageError(
+                        f"{name}: no readable image is {class_name}, training needs both classes "
+                        f"({len(cache.unreadable)} of {len(split.items)} cannot be read: {lost})"
+                    )
             transform = build_transform(self.recipe.augmentation) if name == "train" else None
             self._images[name] = TrainingImages(cache, rows, labels, transform, self.recipe.seed)
 

@@ -126,7 +126,7 @@ def resolve_recipe(name_or_file: str, overrides: Mapping[str, Any]) -> Recipe:
     else:
         raise UsageError(f"unknown recipe '{name_or_file}': use {', '.join(PRESETS)}, or a .yaml file")
     for name, value in overrides.items():
-        _set(values, name, value)
+        set_value(values, name, value)
     return validated(values, origin)
 
 
@@ -156,19 +156,27 @@ def _from_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UsageError(f"{path}: a recipe file holds 'name: value' lines")
     base = loaded.pop("base", "paper")
-    if base not in PRESETS:
+    if not isinstance(base, str) or base not in PRESETS:
         raise UsageError(f"{path}: unknown base '{base}': use {', '.join(PRESETS)}")
     values = PRESETS[base].model_dump() | {"name": path.stem}
-    for name, value in loaded.items():
-        if name == "augmentation" and isinstance(value, dict):
-            for part, part_value in value.items():
-                _set(values, f"augmentation.{part}", part_value)
-        else:
-            _set(values, name, value)
+    try:
+        for name, value in loaded.items():
+            if name == "augmentation" and isinstance(value, dict):
+                for part, part_value in value.items():
+                    set_value(values, f"augmentation.{part}", part_value)
+            else:
+                set_value(values, str(name), value)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     return values
 
 
-def _set(values: dict[str, Any], name: str, value: Any) -> None:
+def set_value(values: dict[str, Any], name: str, value: Any) -> None:
+    """Change one value of a dumped recipe; ``augmentation.NAME`` names a part.
+
+    Raises:
+        UsageError: when the name is unknown; the near matches are listed.
+    """
     holder: dict[str, Any] = values
     *parents, last = name.split(".")
     for parent in parents:
@@ -183,4 +191,5 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
 def _unknown(name: str) -> str:
     known = [*Recipe.model_fields, *(f"augmentation.{part}" for part in Augmentation.model_fields)]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"a recipe has no value '{name}'; near matches: {', '.join(near) or 'none'}"
+    meant = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+    return f"a recipe has no value '{name}'; {meant}"

@@ -68,7 +68,7 @@ def random_patient(rng: np.random.Generator) -> Patient:
         domes=(dome, dome + rng.uniform(0.4, 1.8)),
         heart=rng.uniform(5.2, 7.2),
         rib_pitch=rng.uniform(2.3, 2.7),
-        bone=rng.uniform(0.75, 1.3),
+        bone=rng.uniform(0.6, 1.5),
     )
 
 
@@ -81,7 +81,8 @@ def draw_anatomy(rng: np.random.Generator, view: View) -> Anatomy:
     cage = _cage(y, patient)
     lung = _lung_depth(rng, x, y, cage, patient)
     tissue = 1 + 0.035 * _texture(rng, view, (6, 12, 24, 48), 0.8)
-    aerated = lung * (1 + 0.05 * _texture(rng, view, (5, 10, 20, 40, 80), 0.85))
+    aerated = lung * (1 + 0.05 * _texture(rng, view, (5, 10, 20, 40), 0.85))
+    aerated *= 1 + rng.uniform(0, 0.07) * _texture(rng, view, (60, 110), 1.0)
     aerated = np.minimum(aerated, 0.85 * body)
     attenuation = _SOFT * tissue * (body - aerated) + _LUNG * aerated
     inside = lung / patient.depth
@@ -253,7 +254,7 @@ def _vessels(rng: np.random.Generator, view: View, patient: Patient) -> _Map:
     strokes = [
         Wire(tuple(view.pixel(*point) for point in wire.points), wire.width * view.scale, wire.value) for wire in wires
     ]
-    return rng.uniform(0.6, 1.2) * draw(strokes, height=view.height, width=view.width)
+    return rng.uniform(0.3, 1.5) * draw(strokes, height=view.height, width=view.width)
 
 
 def _branches(

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import starmap
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from cxrlens.data.phantom.drawing import FloatImage
 from cxrlens.data.phantom.exposure import Technique, expose, random_beam, random_technique
 from cxrlens.data.phantom.objects import Placed, place_objects
 from cxrlens.errors import UsageError
+
+_Content: TypeAlias = tuple[tuple[Shape, ...], tuple[str, ...]]  # outlines and names of objects
 
 _MIN_SIZE = 64
 _JPEG_QUALITY = 95
@@ -130,15 +132,16 @@ def write_phantom_dataset(
         raise UsageError(f"workers should be at least 1, not {workers}")
     items = [*_plan("train", train, first=1, seed=seed, size=size)]
     items += _plan("dev", dev, first=train + 1, seed=seed, size=size)
-    with _new_folder(out) as folder:
-        for item in items:
-            _path(folder, item).parent.mkdir(parents=True, exist_ok=True)
-        phantoms = []
-        for phantom in _write_all(folder, items, workers):
-            phantoms.append(phantom)
+    with _new_folder(out) as folder, _mapping(workers) as mapped:
+        paths = [folder / item.split / item.class_name / item.name for item in items]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        contents = []
+        for content in mapped(_write_picture, paths, items):
+            contents.append(content)
             if progress is not None:
-                progress(len(phantoms), len(items))
-        _write_tables(folder, items, phantoms)
+                progress(len(contents), len(items))
+        _write_tables(folder, items, contents)
         (folder / "README.txt").write_text(_README, encoding="utf-8", newline="\n")
 
 
@@ -147,7 +150,7 @@ def compose(entropy: Sequence[int], *, affected: bool, size: int) -> tuple[Scene
     anatomy_stream, object_stream, noise_stream = np.random.default_rng(entropy).spawn(3)
     view = random_view(anatomy_stream, size=size)
     anatomy = draw_anatomy(anatomy_stream, view)
-    beam = random_beam(anatomy_stream, view)
+    beam = random_beam(anatomy_stream, view, anatomy.lungs)
     technique = random_technique(anatomy_stream, view)
     patient = anatomy.attenuation + beam.attenuation
     if affected:
@@ -181,31 +184,18 @@ def _plan(split: str, count: int, *, first: int, seed: int, size: int) -> Iterat
         yield _Item(f"{first + index:05d}.jpg", split, bool(place < count // 2), (seed, stream, index), size)
 
 
-def _path(folder: Path, item: _Item) -> Path:
-    return folder / item.split / item.class_name / item.name
-
-
-def _write_all(folder: Path, items: Sequence[_Item], workers: int) -> Iterator[Phantom]:
-    jobs = [(_path(folder, item), item) for item in items]
-    if workers == 1:
-        yield from starmap(_write_one, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_one, *zip(*jobs, strict=True), chunksize=max(len(jobs) // (8 * workers), 1))
-
-
-def _write_one(path: Path, item: _Item) -> Phantom:
+def _write_picture(path: Path, item: _Item) -> _Content:
     phantom = _phantom(item.entropy, affected=item.affected, size=item.size)
     Image.fromarray(phantom.image).save(path, quality=_JPEG_QUALITY)
-    return phantom
+    return phantom.shapes, phantom.objects
 
 
-def _write_tables(folder: Path, items: Sequence[_Item], phantoms: Sequence[Phantom]) -> None:
-    pairs = list(zip(items, phantoms, strict=True))
+def _write_tables(folder: Path, items: Sequence[_Item], contents: Sequence[_Content]) -> None:
+    pairs = list(zip(items, contents, strict=True))
     for split in ("train", "dev"):
-        rows = [(item.name, format_annotation(made.shapes)) for item, made in pairs if item.split == split]
+        rows = [(item.name, format_annotation(shapes)) for item, (shapes, _) in pairs if item.split == split]
         _write_csv(folder / f"{split}.csv", ("image_name", "annotation"), rows)
-    listed = [(item.name, item.split, item.class_name, ";".join(made.objects)) for item, made in pairs]
+    listed = [(item.name, item.split, item.class_name, ";".join(names)) for item, (_, names) in pairs]
     _write_csv(folder / "objects.csv", ("image_name", "split", "class", "objects"), listed)
 
 
@@ -221,7 +211,10 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that is renamed to ``out`` at the end, or removed after an error."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is in use already; name a folder that does not exist yet")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made ({error.strerror or error}); choose another place") from error
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as holder:
         folder = Path(holder) / out.name
         folder.mkdir()
@@ -229,3 +222,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         folder.rename(out)
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable[..., Iterable[_Content]]]:
+    """A ``map`` that keeps the order and spreads its calls over processes, which end with the block."""
+    if workers == 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)

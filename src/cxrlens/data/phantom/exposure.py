@@ -45,15 +45,17 @@ class Technique:
     """How a picture is taken and shown; attenuation is relative to the lungs' median."""
 
     blur: float  # standard deviation in pixels
+    grain: float  # standard deviation in pixels over which the noise is blurred
     photons: float  # per pixel behind the lungs
     scatter: float  # scattered light relative to the primary
     black: float  # attenuation shown as 0
     window: float  # range of attenuation between black and white
     gamma: float
+    enhancement: float  # how much of the fine detail is added to the picture once more
 
 
-def random_beam(rng: np.random.Generator, view: View) -> Beam:
-    """Collimator edges, uneven illumination, and on most pictures a lead marker in an upper corner."""
+def random_beam(rng: np.random.Generator, view: View, lungs: BoolMask) -> Beam:
+    """Collimator edges, uneven illumination, and on most pictures a lead marker beside the ``lungs`` [H, W]."""
     column = np.arange(view.width, dtype=np.float32)[None, :]
     row = np.arange(view.height, dtype=np.float32)[:, None]
     tilt, size = rng.uniform(-0.02, 0.02), max(view.height, view.width)
@@ -67,28 +69,33 @@ def random_beam(rng: np.random.Generator, view: View) -> Beam:
     shade = rng.uniform(2.5, 5.0) * np.clip(0.5 - inside / (rng.uniform(0.002, 0.01) * size), 0, 1)
     u, v = column / view.width - 0.5, row / view.height - 0.5
     heel = rng.uniform(-0.25, 0.25) * u + rng.uniform(-0.25, 0.25) * v + rng.uniform(0, 0.5) * (u**2 + v**2)
-    marker = _marker(rng, view) if rng.random() < 0.85 else 0.0
+    marker = _marker(rng, view, lungs) if rng.random() < 0.85 else 0.0
     return Beam((shade + heel + marker).astype(np.float32), inside > 0.01 * size)
 
 
-def _marker(rng: np.random.Generator, view: View) -> FloatImage:
-    """Lead letters: the side, often with the initials and a number of who took the picture."""
+def _marker(rng: np.random.Generator, view: View, lungs: BoolMask) -> FloatImage:
+    """Lead letters in an upper corner: the side, often with rows of letters and digits, none over a lung."""
     side = str(rng.choice(("L", "R")))
-    text = side + "".join(rng.choice(list("AP147"), rng.integers(0, 5)))
+    rows = [side, *("".join(rng.choice(list("AP147"), 4)) for _ in range(rng.integers(0, 4)))]
     size = max(view.height, view.width)
-    tall, tilt = size * rng.uniform(0.03, 0.05), rng.uniform(-0.12, 0.12)
-    length, margin = 0.85 * tall * len(text), size * rng.uniform(0.04, 0.08)
+    tall, tilt = size * rng.uniform(0.03, 0.045), rng.uniform(-0.1, 0.1)
+    length, margin = 0.85 * tall * max(map(len, rows)), size * rng.uniform(0.04, 0.08)
     left = margin if side == "R" else view.width - 1 - margin - length
-    top, width, lead = size * rng.uniform(0.05, 0.08), tall * rng.uniform(0.14, 0.22), rng.uniform(1.5, 4.0)
+    top, width, lead = size * rng.uniform(0.05, 0.08), tall * rng.uniform(0.14, 0.22), rng.uniform(2.0, 6.0)
 
     def pixel(u: float, v: float) -> Point:
         return left + tall * (u - tilt * v), top + tall * (v + tilt * u)
 
-    wires = [
-        Wire(tuple(pixel(u + 0.85 * number, v) for u, v in points), width, lead)
-        for number, letter in enumerate(text)
-        for points in _GLYPHS[letter]
-    ]
+    wires: list[Wire] = []
+    for row, text in enumerate(rows):
+        outlines = [
+            [pixel(u + 0.85 * column, v + 1.4 * row) for u, v in points]
+            for column, letter in enumerate(text)
+            for points in _GLYPHS[letter]
+        ]
+        if any(lungs[round(y), round(x)] for points in outlines for x, y in points):
+            break
+        wires += [Wire(tuple(points), width, lead) for points in outlines]
     return draw(wires, height=view.height, width=view.width)
 
 
@@ -96,11 +103,13 @@ def random_technique(rng: np.random.Generator, view: View) -> Technique:
     """Sharpness, dose, scatter and display, all independent of what is on the picture."""
     return Technique(
         blur=max(view.height, view.width) / 256 * rng.uniform(0.3, 0.8),
-        photons=float(np.exp(rng.uniform(np.log(400), np.log(6000)))),
+        grain=rng.uniform(0.0, 0.8),
+        photons=float(np.exp(rng.uniform(np.log(250), np.log(10000)))),
         scatter=rng.uniform(0.08, 0.25),
         black=rng.uniform(-1.4, -0.6),
         window=rng.uniform(2.4, 3.8),
-        gamma=rng.uniform(0.7, 1.2),
+        gamma=rng.uniform(0.65, 1.3),
+        enhancement=rng.uniform(0.0, 1.0),
     )
 
 
@@ -120,13 +129,16 @@ def expose(
         reference: attenuation that is given unit intensity; it must not depend on the objects.
 
     Returns:
-        uint8 [H, W], dense is bright. The noise is Gaussian with the variance of the photon count.
+        uint8 [H, W], dense is bright. The noise is Gaussian, with the photon count's variance before its
+        blur.
     """
     free = np.exp(reference - patient)
     primary = gaussian_filter(free * np.exp(-objects), technique.blur, truncate=3)
     light = primary + technique.scatter * _veil(free)
-    light += np.sqrt(light / technique.photons) * rng.standard_normal(light.shape, dtype=np.float32)
+    noise = gaussian_filter(rng.standard_normal(light.shape, dtype=np.float32), technique.grain, truncate=3)
+    light += np.sqrt(light / technique.photons) * noise
     depth = -np.log(np.maximum(light, 0.01))
+    depth += technique.enhancement * (depth - gaussian_filter(depth, 2.0, truncate=2))
     shown = np.clip((depth - technique.black) / technique.window, 0, 1) ** technique.gamma
     picture: npt.NDArray[np.uint8] = np.rint(255 * shown).astype(np.uint8)
     return picture

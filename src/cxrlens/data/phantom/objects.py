@@ -60,7 +60,7 @@ def place_objects(rng: np.random.Generator, field: BoolMask, *, scale: float) ->
     """
     height, width = field.shape
     rows, columns = np.nonzero(field)
-    wanted = int(rng.choice((1, 2, 3, 4), p=(0.25, 0.3, 0.25, 0.2)))
+    wanted = int(rng.choice((1, 2, 3, 4), p=(0.3, 0.3, 0.25, 0.15)))
     added = np.zeros((height, width), dtype=np.float32)
     taken = np.zeros((height, width), dtype=bool)
     shapes: list[Shape] = []
@@ -70,7 +70,7 @@ def place_objects(rng: np.random.Generator, field: BoolMask, *, scale: float) ->
             break
         name = str(rng.choice(list(OBJECTS)))
         sketch = OBJECTS[name](rng)
-        contrast = rng.uniform(0.35, 0.55) if rng.random() < 0.08 else rng.uniform(0.9, 1.3)
+        contrast = rng.uniform(0.35, 0.5) if rng.random() < 0.08 else rng.uniform(0.7, 1.1)
         spot = rng.integers(rows.size)
         at = (float(columns[spot]) + rng.uniform(-0.5, 0.5), float(rows[spot]) + rng.uniform(-0.5, 0.5))
         shape = map_points(map_points(sketch.outline, partial(_pixel, at, scale)), _to_hundredths)
@@ -216,11 +216,11 @@ def _snap_fastener(rng: np.random.Generator) -> Sketch:
 
 @_register
 def _zipper(rng: np.random.Generator) -> Sketch:
-    half, gap, value = rng.uniform(1.8, 3.2), rng.uniform(0.42, 0.52), rng.uniform(1.8, 2.8)
+    half, gap, value = rng.uniform(1.3, 2.2), rng.uniform(0.44, 0.54), rng.uniform(1.8, 2.8)
     lean = rng.uniform(-0.06, 0.06)
     strokes: list[Stroke] = []
     for number, y in enumerate(np.arange(-half, half, gap)):
-        x, reach = lean * y, 0.55 if number % 2 else -0.55
+        x, reach = lean * y, 0.48 if number % 2 else -0.48
         strokes.append(Wire(((x - 0.1 * reach, float(y)), (x + reach, float(y))), 0.26, value))
     tab = Wire(((lean * half, half - 0.6), (lean * half, half + 0.5)), 0.5, value + 0.4)
     return _boxed([*strokes, tab])
@@ -228,7 +228,7 @@ def _zipper(rng: np.random.Generator) -> Sketch:
 
 @_register
 def _hairpin(rng: np.random.Generator) -> Sketch:
-    half, gap, width = rng.uniform(1.7, 2.6), rng.uniform(0.34, 0.46), rng.uniform(0.22, 0.28)
+    half, gap, width = rng.uniform(1.4, 2.2), rng.uniform(0.34, 0.46), rng.uniform(0.22, 0.28)
     waves = np.linspace(-half, half, 25)
     straight = ((half, -gap), (-half, -gap))
     bend = _arc(gap, -math.pi / 2, -3 * math.pi / 2, centre=(-half, 0.0))
@@ -241,7 +241,7 @@ def _hairpin(rng: np.random.Generator) -> Sketch:
 
 @_register
 def _paper_clip(rng: np.random.Generator) -> Sketch:
-    long, wide = rng.uniform(2.8, 4.0), rng.uniform(0.5, 0.65)
+    long, wide = rng.uniform(2.4, 3.3), rng.uniform(0.5, 0.65)
     down, up = -math.pi / 2, math.pi / 2
     track = (
         (0.55 * long - wide, -wide),
@@ -259,7 +259,7 @@ def _paper_clip(rng: np.random.Generator) -> Sketch:
 
 @_register
 def _safety_pin(rng: np.random.Generator) -> Sketch:
-    half, wide, wire = rng.uniform(1.6, 2.5), rng.uniform(0.4, 0.5), rng.uniform(0.21, 0.27)
+    half, wide, wire = rng.uniform(1.4, 2.2), rng.uniform(0.4, 0.5), rng.uniform(0.21, 0.27)
     value = rng.uniform(1.9, 2.9)
     back = Wire(((-half, -wide), (half, -wide)), wire, value)
     needle = Wire(((-half, wide), (half, 0.5 * wide)), wire, value)

@@ -1,0 +1,72 @@
+"""Runs the command line in this process, and checks what all its commands have in common."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from cxrlens.cli.main import main
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout, which must be one JSON value and nothing else."""
+        return json.loads(self.out)
+
+    @property
+    def errors(self) -> list[str]:
+        """The error sentences on stderr."""
+        return [line.removeprefix("error: ") for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def cxrlens(*arguments: object) -> Finished:
+    """Runs the entry point with some arguments."""
+    log = logging.getLogger("cxrlens")
+    before = log.handlers[:], log.level, log.propagate
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    try:
+        with (
+            redirect_stdout(out),
+            redirect_stderr(err),
+            mock.patch.object(sys, "argv", ["cxrlens", *map(str, arguments)]),
+        ):
+            main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        log.handlers[:], log.propagate = before[0], before[2]
+        log.setLevel(before[1])
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def refused(finished: Finished, code: int, *parts: object) -> None:
+    """Checks that a command ended with a code and one sentence that holds all the parts, and printed no result."""
+    assert finished.code == code, finished.err
+    assert finished.out == ""
+    assert "Traceback" not in finished.err
+    assert len(finished.errors) == 1, finished.err
+    for part in parts:
+        assert str(part) in finished.errors[0]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
