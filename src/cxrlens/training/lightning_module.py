@@ -110,10 +110,11 @@ class QualityClassifier(lightning.LightningModule):
                 lr=recipe.learning_rate,
                 momentum=recipe.momentum,
                 weight_decay=recipe.weight_decay,
+                fused=True,
             )
         else:
             optimizer = torch.optim.AdamW(
-                self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+                self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
             )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler: torch.optim.lr_scheduler.LRScheduler

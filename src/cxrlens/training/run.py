@@ -212,6 +212,8 @@ def _trainer(
     run_dir: Path, architecture: str, recipe: Recipe, hardware: Hardware, callbacks: list[Callback]
 ) -> lightning.Trainer:
     devices: Any = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
+    if devices == 1 and hardware.device.index is not None:
+        devices = [hardware.device.index]
     try:
         return lightning.Trainer(
             accelerator={"cuda": "gpu"}.get(hardware.device.type, hardware.device.type),

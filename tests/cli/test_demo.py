@@ -1,0 +1,38 @@
+"""The demo through the real command, tiny: every part is there and the page stands alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from command_line import cxrlens, refused
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    done = cxrlens("demo", "--quick", "--out", out, "--device", "cpu", "--workers", "0", "--json")
+    assert done.code == 0, done.err
+    result = done.json
+    assert Path(result["page"]) == out / "README.html"
+    assert {row["method"] for row in result["pointing_game"]} >= {"grad_cam", "normgrad_conv1x1", "centre", "random"}
+    return out
+
+
+def test_it_leaves_data_model_scores_and_a_page(demo: Path) -> None:
+    for name in ("data/dev.csv", "run/model.safetensors", "test/scores.json", "test/roc.svg"):
+        assert (demo / name).is_file(), name
+    for name in ("pointing-game/pointing_game.csv", "pointing-game/per_image.csv", "contact-sheet.png"):
+        assert (demo / name).is_file(), name
+
+
+def test_the_page_needs_no_other_file(demo: Path) -> None:
+    page = (demo / "README.html").read_text(encoding="utf-8")
+    assert page.count("data:image/") == 4
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
+    assert "not a medical device" in page
+
+
+def test_a_second_run_needs_force(demo: Path) -> None:
+    refused(cxrlens("demo", "--quick", "--out", demo), 2, demo, "--force")
