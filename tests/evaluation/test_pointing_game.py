@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cxrlens
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape, rasterize
+from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape, format_annotation, rasterize
 from cxrlens.evaluation.pointing_game import Peak, as_masks, distance_to_objects, find_peak, judge, pointing_game
 
 
@@ -67,6 +67,7 @@ def test_masks_tensors_and_shapes_give_the_same_result():
         (torch.from_numpy(maps).requires_grad_(), masks.astype(np.uint8)),
         (list(maps), list(masks)),
         (maps, list(torch.from_numpy(masks))),
+        (maps, [format_annotation(some) for some in shapes]),
         (maps.astype(np.float64), [some if index % 2 else masks[index] for index, some in enumerate(shapes)]),
     ]
     for some_maps, some_annotations in given_as:

@@ -18,10 +18,12 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from cxrlens.data.annotations import BoolMask, Shape, rasterize
+from cxrlens.data.annotations import BoolMask, Shape, parse_annotation, rasterize
 
 Outcome: TypeAlias = Literal["hit", "miss", "not applicable"]
-Annotations: TypeAlias = Sequence[Sequence[Shape]] | npt.NDArray[np.bool_] | Tensor
+Annotations: TypeAlias = (
+    Sequence[Sequence[Shape] | str | npt.NDArray[np.bool_] | Tensor] | npt.NDArray[np.bool_] | Tensor
+)
 FloatMap: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -91,7 +93,8 @@ def pointing_game(
 
     Args:
         maps: [N, H, W]; a map that is constant is a miss wherever its objects are.
-        annotations: per image its shapes, in pixels of the map; or boolean masks [N, H, W].
+        annotations: per image its shapes in pixels of the map, as `Shape` objects or in the CSV's notation
+            ("0 10 20 30 40"); or boolean masks [N, H, W].
         tolerance: in pixels of the map; a hit needs a distance strictly below it.
         seed: decides between pixels that share the highest value.
 
@@ -117,7 +120,7 @@ def pointing_game(
 
 
 def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolMask]:
-    """The ground truth of each image as a boolean mask [height, width], from masks or shapes.
+    """The ground truth of each image as a boolean mask [height, width], from masks, shapes or annotation texts.
 
     Raises:
         ValueError: when a mask has another size.
@@ -127,7 +130,8 @@ def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolM
         if isinstance(given, np.ndarray | Tensor):
             mask = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given).astype(bool)
         else:
-            mask = rasterize(given, height=height, width=width)
+            shapes = parse_annotation(given) if isinstance(given, str) else given
+            mask = rasterize(shapes, height=height, width=width)
         if mask.shape != (height, width):
             raise ValueError(f"masks of {height} x {width} maps have that shape too, not {list(mask.shape)}")
         masks.append(mask)
