@@ -59,9 +59,6 @@ class QualityClassifier(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
-        if self.current_epoch < self.recipe.small_epochs:
-            size = (self.recipe.small_size, self.recipe.small_size)
-            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
         loss = functional.cross_entropy(self(images).float(), labels, weight=self.class_weights)
         self._losses.append(loss.detach())
         return loss

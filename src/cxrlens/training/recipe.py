@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cxrlens.errors import UsageError
 
@@ -32,18 +32,12 @@ class Augmentation(BaseModel):
 
 
 class Recipe(BaseModel):
-    """All values of a training run. Unknown names are refused.
-
-    With ``small_epochs`` the first epochs see the training images at ``small_size``, which costs less, and only the
-    rest sees them at ``image_size`` (progressive resizing); dev images always have ``image_size``.
-    """
+    """All values of a training run. Unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     image_size: int = Field(gt=0, description="side of the square input in pixels")
-    small_size: int = Field(default=0, ge=0, description="side of the training input in the first epochs")
-    small_epochs: int = Field(default=0, ge=0, description="number of first epochs trained at small_size")
     weights: str = Field(description="'imagenet', 'none', or a file")
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
@@ -61,12 +55,6 @@ class Recipe(BaseModel):
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _small_size_is_given(self) -> Recipe:
-        if self.small_epochs and not 0 < self.small_size <= self.image_size:
-            raise ValueError(f"small_epochs needs a small_size of 1 to {self.image_size}")
-        return self
 
 
 PRESETS: Mapping[str, Recipe] = {
