@@ -19,7 +19,7 @@ from cxrlens.devices import resolve_device
 from cxrlens.evaluation.pointing_game import Peak, find_peak
 from cxrlens.models.model_file import ModelCard, load_model
 from cxrlens.saliency.capture import Target, find_layer
-from cxrlens.saliency.explain import Row, RowMaps, explain_rows, resolve_layers
+from cxrlens.saliency.explain import LAYER_CHOICES, Row, RowMaps, explain_rows, resolve_layers
 from cxrlens.saliency.methods import find_method
 
 ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray  # type: ignore[type-arg]
@@ -85,7 +85,7 @@ class QualityModel:
         for row in rows:
             find_method(row.method)
             for name in resolve_layers(self.network, row.layers):
-                find_layer(self.network, name)
+                find_layer(self.network, name, also=(*LAYER_CHOICES, "both"))
 
     def check(
         self,

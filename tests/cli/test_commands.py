@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -405,3 +407,40 @@ class TestInstalledScript:
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["per_image"][0]["method"] == "grad_cam"
         assert done.stderr == ""
+
+
+def test_training_annotations_without_their_images_cost_one_baseline_only(
+    phantoms: Path, model: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantoms / "dev", data / "dev")
+    for name in ("dev.csv", "train.csv"):
+        shutil.copy(phantoms / name, data)
+    done = cxrlens("pointing-game", data, "-m", model, "-o", tmp_path / "out", "--workers", 0, "--json")
+    assert done.code == 0, done.err
+    rows = {row["method"]: row for row in done.json["table"]}
+    assert rows["mean_annotation"]["accuracy"] is None
+    assert rows["mean_annotation"]["note"]
+    assert rows["centre"]["n"] > 0
+
+
+def test_an_output_folder_called_test_is_no_split(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    for _ in range(2):
+        done = cxrlens("test", data, "-m", model, "-o", data / "test", "--force", "--json", "--workers", 0)
+        assert done.code == 0, done.err
+        assert done.json["split"] == "dev"
+
+
+def test_a_file_name_that_is_no_utf8_is_written_and_not_lost(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    image = next((data / "dev/affected").iterdir())
+    try:
+        image.rename(os.fsdecode(os.fsencode(image.parent) + b"/th\xf6rax.jpg"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    done = cxrlens("test", data, "-m", model, "-o", tmp_path / "out", "--workers", 0, "--json")
+    assert done.code == 0, done.err
+    assert b"th\xf6rax.jpg" in (tmp_path / "out/predictions.csv").read_bytes()

@@ -36,3 +36,13 @@ def test_the_page_needs_no_other_file(demo: Path) -> None:
 
 def test_a_second_run_needs_force(demo: Path) -> None:
     refused(cxrlens("demo", "--quick", "--out", demo), 2, demo, "--force")
+
+
+def test_force_replaces_a_demo_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "data" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    refused(cxrlens("demo", "--quick", "--out", tmp_path, "--force"), 2, tmp_path, "--out")
+    refused(cxrlens("demo", "--quick", "--out", tmp_path / "new", "--arch", "resnet43"), 2, "resnet34")
+    assert kept.read_text() == "mine"
+    assert not (tmp_path / "new").exists()

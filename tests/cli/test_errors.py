@@ -432,3 +432,7 @@ def test_phantoms_do_not_replace_a_folder_in_use(phantoms: Path) -> None:
     before = sorted(phantoms.rglob("*"))
     refused(cxrlens("data", "phantom", phantoms), 2, phantoms, "in use already")
     assert sorted(phantoms.rglob("*")) == before
+
+
+def test_a_near_match_of_a_layer_choice_is_offered(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    refused(cxrlens("explain", phantoms, "-m", model, "-o", tmp_path / "out", "--layers", "combind"), 2, "combined")

@@ -46,6 +46,8 @@ def test_overrides_win_over_yaml_and_yaml_over_its_base(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs=0"),
         ({"epochs": "many"}, "epochs='many'"),
         ({"optimizer": "adam"}, "optimizer='adam'"),
+        ({"augmentation.scale": [1.1, 0.9]}, "augmentation.scale"),
+        ({"augmentation.scale": [0, 1]}, "augmentation.scale"),
     ],
 )
 def test_wrong_values_are_refused_with_the_name(overrides: dict[str, object], says: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from cxrlens.cli.training_progress import StderrProgressBar
 from cxrlens.data.layouts import load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import NothingToDoError, UsageError
@@ -76,6 +77,45 @@ def test_a_finished_run_and_a_changed_recipe_are_not_resumed(phantoms: Path, tmp
     run(phantoms, tmp_path / "r", architecture=None, recipe=None, overrides={}, resume=True)
     with pytest.raises(NothingToDoError, match="finished"):
         run(phantoms, tmp_path / "r", recipe=None, overrides={}, resume=True)
+
+
+def test_a_moved_run_still_knows_its_best_epoch(phantoms: Path, tmp_path: Path) -> None:
+    overrides = SMALL | {"epochs": 3}
+    whole = run(phantoms, tmp_path / "whole", overrides=overrides)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(phantoms, tmp_path / "before", overrides=overrides, callbacks=[Kill(epoch=2)])
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = run(phantoms, tmp_path / "after", architecture=None, recipe=None, overrides={}, resume=True)
+    assert (moved.best_epoch, moved.dev_scores) == (whole.best_epoch, whole.dev_scores)
+    names = {path.name for path in (tmp_path / "after/checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_run_is_not_resumed_with_other_data(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        run(phantoms, tmp_path / "r", callbacks=[Kill(epoch=0)])
+    for split in ("train", "dev"):
+        for name in ("affected", "normal"):
+            target = tmp_path / "other" / split / name
+            target.mkdir(parents=True)
+            for image in sorted((phantoms / split / name).iterdir())[:2]:
+                (target / image.name).symlink_to(image)
+    with pytest.raises(UsageError, match="other images or labels"):
+        run(tmp_path / "other", tmp_path / "r", architecture=None, recipe=None, overrides={}, resume=True)
+
+
+def test_the_terminal_bar_and_a_large_seed_train(phantoms: Path, tmp_path: Path) -> None:
+    overrides = SMALL | {"epochs": 1, "seed": 20261122}
+    assert run(phantoms, tmp_path / "r", overrides=overrides, callbacks=[StderrProgressBar()]).model.exists()
+
+
+def test_ctrl_c_stops_the_run_as_an_interrupt(phantoms: Path, tmp_path: Path) -> None:
+    class Interrupt(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(phantoms, tmp_path / "r", callbacks=[Interrupt()])
 
 
 def test_the_saved_model_gives_the_scores_of_its_epoch(phantoms: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def show_error(message: str) -> None:
 
 def show_json(value: Any) -> None:
     """The result as JSON on stdout."""
-    typer.echo(to_json(value))
+    typer.echo(to_json(value).encode(errors="backslashreplace"))
 
 
 def show_lines(lines: Iterable[str]) -> None:
@@ -66,15 +66,26 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr; gives the function that moves it to (done, total)."""
+    """A progress bar on stderr; gives the function that moves it to (done, total).
+
+    The bar appears with the first call and goes when all is done, so that it never stands beside another one.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task(title, total=None)
+    progress = Progress(*columns, console=stderr, transient=True)
+    task = progress.add_task(title, total=None)
 
-        def move(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+    def move(done: int, total: int) -> None:
+        if not progress.live.is_started and done < total:
+            progress.reset(task, total=total)
+            progress.start()
+        progress.update(task, completed=done, total=total)
+        if done >= total:
+            progress.stop()
 
+    try:
         yield move
+    finally:
+        progress.stop()
 
 
 def finish(unreadable: Sequence[str]) -> None:

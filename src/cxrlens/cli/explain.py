@@ -69,6 +69,7 @@ def command(
             split=split,
             target=target.value,
             smooth=smooth,
+            seed=seed,
             batch_size=batch_size,
             workers=workers_of(workers),
             progress=progress,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 import cxrlens
 from cxrlens.cli import data, demo, explain, pointing_game, test, train
 from cxrlens.cli.console import show_error
-from cxrlens.errors import CxrlensError
+from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
 
 app = typer.Typer(
     name="cxrlens",
@@ -53,12 +52,11 @@ def main() -> None:
     except CxrlensError as error:
         show_error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        show_error("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:  # a full disk, a folder that may not be read
+        if error.filename is None:
+            raise
+        show_error(f"{error.filename}: {error.strerror}; check the space and the rights there")
+        sys.exit(EXIT_UNEXPECTED)
 
 
 if __name__ == "__main__":

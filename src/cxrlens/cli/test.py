@@ -15,7 +15,7 @@ def command(
     data: Annotated[Path, typer.Argument(help="Data set folder.")],
     model: Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores, predictions and figures.")] = Path(
-        "test"
+        "test-results"
     ),
     split: Split = None,
     batch_size: BatchSize = 16,

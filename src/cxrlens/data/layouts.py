@@ -86,7 +86,7 @@ def find_splits(root: Path) -> list[str]:
         UsageError: when the folder does not exist.
     """
     require_folder(root)
-    return [name for name in SPLIT_NAMES if (root / name).is_dir()]
+    return [name for name in SPLIT_NAMES if _is_split(root, name)]
 
 
 def load_split(root: Path, name: str) -> Split:
@@ -115,6 +115,14 @@ def load_split(root: Path, name: str) -> Split:
             "one of them must say which image is affected"
         )
     return _load_unsorted(name, folder, table)
+
+
+def _is_split(root: Path, name: str) -> bool:
+    """Whether ROOT/NAME is a split, and not some other folder that happens to be called "test"."""
+    folder = root / name
+    if not folder.is_dir():
+        return False
+    return (root / f"{name}.csv").is_file() or any((folder / class_name).is_dir() for class_name in CLASS_NAMES)
 
 
 def load_folder(folder: Path, annotations: Path | None = None) -> Split:

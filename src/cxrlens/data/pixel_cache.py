@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from cxrlens.data.decoding import DecodedImages
 from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.errors import UsageError
 from cxrlens.files import replacing, write_json
 
 _LEVELS = 65535
@@ -62,6 +64,12 @@ class PixelCache:
         if done is not None:
             return done
         folder.mkdir(parents=True, exist_ok=True)
+        needed, free = 2 * len(paths) * preprocessing.height * preprocessing.width, shutil.disk_usage(folder).free
+        if needed > free:
+            raise UsageError(
+                f"{folder}: the decoded images need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+                "make room, or train elsewhere or with smaller images"
+            )
         stem = folder / _key(paths, preprocessing)
         shape = (len(paths), preprocessing.height, preprocessing.width)
         unreadable: dict[int, str] = {}

@@ -15,7 +15,7 @@ from cxrlens.evaluation.bootstrap import Floats, Indices, Interval, bootstrap_in
 Labels: TypeAlias = npt.NDArray[np.intp]
 Confusion: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
-_CALIBRATION_BINS = 15
+CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
         labels: [n], 1 = affected, 0 = normal; n > 0.
         probabilities: [n], in [0, 1].
     """
-    bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
+    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=probabilities - labels)
     return float(np.abs(gaps).sum() / labels.size)
 

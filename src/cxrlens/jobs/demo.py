@@ -20,9 +20,11 @@ from cxrlens.environment import timestamp
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
 from cxrlens.files import new_folder
 from cxrlens.jobs.inputs import log
-from cxrlens.jobs.pointing_game import PointingGameResult, Settings, object_mask, play_folder, row_title
+from cxrlens.jobs.pointing_game import PointingGameResult, Settings, object_mask, play_folder
+from cxrlens.jobs.rows import row_title
 from cxrlens.jobs.score import ScoreResult, score_model
 from cxrlens.jobs.train import train_model
+from cxrlens.models.registry import find_architecture
 from cxrlens.quality_model import QualityModel, affected_probability, load
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
@@ -39,6 +41,7 @@ _SHEET_ROWS = (
     Row("normgrad_scaling", "combined"),
     Row("normgrad_conv1x1", "combined"),
 )
+_MARK = ".cxrlens-demo"  # says that the folder is a demo's, which a later one may replace
 _PARTS = ("data", "run", "test", "pointing-game")
 
 
@@ -87,7 +90,10 @@ def run_demo(
     """
     began = time.monotonic()
     move = progress or (lambda _title, _done, _total: None)
-    new_folder(out, force=force)
+    find_architecture(architecture)
+    mark = out / _MARK
+    new_folder(out, force=force and mark.is_file(), remedy="give another --out (--force replaces an earlier demo only)")
+    mark.touch()
     for part in _PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
     data, workers = out / "data", hardware.workers
@@ -107,13 +113,7 @@ def run_demo(
         out / "run",
         architecture=architecture,
         recipe="small",
-        overrides={
-            "image_size": size.image_size,
-            "epochs": size.epochs,
-            "seed": seed,
-            "augmentation.brightness": 0.0,  # phantoms vary enough in exposure, and five epochs are few
-            "augmentation.contrast": 0.0,
-        },
+        overrides=_overrides(size, seed),
         hardware=hardware,
         callbacks=callbacks,
         progress=lambda _split, done, total: move("decoding images", done, total),
@@ -138,8 +138,19 @@ def run_demo(
     sheet = _contact_sheet(data, model, settings, size.sheet)
     save_figure(sheet, out / "contact-sheet", dpi=110)
     seconds = time.monotonic() - began
-    page = _page(out, model, training, scores, pointing, settings, seconds)
+    page = _page(out, model, training, scores, pointing, settings, size, seconds)
     return DemoResult(page, training, scores, pointing, seconds)
+
+
+def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
+    """What the demo changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
+    return {
+        "image_size": size.image_size,
+        "epochs": size.epochs,
+        "seed": seed,
+        "augmentation.brightness": 0.0,
+        "augmentation.contrast": 0.0,
+    }
 
 
 def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: int) -> Any:
@@ -154,7 +165,7 @@ def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: i
         panels = []
         for row in _SHEET_ROWS:
             map_ = result.maps[row][index].cpu().numpy()
-            record = judge(find_peak(map_, seed=0), distances, settings.tolerance(model.preprocessing))
+            record = judge(find_peak(map_, seed=settings.seed), distances, settings.tolerance(model.preprocessing))
             peak = (record.peak.row, record.peak.column)
             panels.append(MapPanel(row_title(row), map_, peak, hit=record.outcome == "hit"))
         rows.append(
@@ -176,6 +187,7 @@ def _page(
     scores: ScoreResult,
     pointing: PointingGameResult,
     settings: Settings,
+    size: DemoSize,
     seconds: float,
 ) -> Path:
     preprocessing, values = model.preprocessing, scores.scores
@@ -233,8 +245,16 @@ def _page(
             }
         ],
         commands=[
-            ("The data", f"cxrlens data phantom {out / 'data'}"),
-            ("The model", f"cxrlens train {out / 'data'} --recipe small --arch {model.card.architecture}"),
+            (
+                "The data",
+                f"cxrlens data phantom {out / 'data'} --train {size.train} --dev {size.dev} --size {size.picture} "
+                f"--seed {settings.seed}",
+            ),
+            (
+                "The model",
+                f"cxrlens train {out / 'data'} --arch {model.card.architecture} --recipe small "
+                + " ".join(f"--set {name}={value}" for name, value in _overrides(size, settings.seed).items()),
+            ),
             ("The scores", f"cxrlens test {out / 'data'} --model {training.model}"),
             ("The Pointing Game", f"cxrlens pointing-game {out / 'data'} --model {training.model}"),
             ("Overlays", f"cxrlens explain {out / 'data'} --model {training.model}"),

@@ -16,12 +16,12 @@ from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
+from cxrlens.jobs.rows import row_title
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.saliency.capture import Target
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.saliency.methods import find_method
 
 _COLUMNS = (
     "image",
@@ -58,6 +58,7 @@ def explain_images(
     split: str | None = None,
     target: Target = "affected",
     smooth: float | None = None,
+    seed: int = 0,
     batch_size: int = 8,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -83,7 +84,7 @@ def explain_images(
     for batch in reader:
         result = model.explain_rows(batch.grey, rows, target=target, smooth=smooth)
         for index, item in enumerate(batch.items):
-            written += _write(index, item, batch, result, model, out, root, rows, target, smooth)
+            written += _write(index, item, batch, result, model, out, root, rows, target, smooth, seed)
             done += 1
             if progress:
                 progress(done + len(reader.unreadable), len(items))
@@ -118,6 +119,7 @@ def _write(
     rows: Sequence[Row],
     target: Target,
     smooth: float | None,
+    seed: int,
 ) -> list[dict[str, Any]]:
     decoded = batch.images[index]
     assert decoded.pixels is not None
@@ -133,10 +135,10 @@ def _write(
     for row in rows:
         map_ = result.maps[row][index].cpu().numpy()
         flat = bool(result.flat[row][index])
-        peak = None if flat else find_peak(map_, seed=0)
+        peak = None if flat else find_peak(map_, seed=(seed, decoded.index))
         panels.append(
             MapPanel(
-                f"{find_method(row.method).title}, {row.layers}",
+                row_title(row),
                 map_,
                 None if peak is None else (peak.row, peak.column),
                 "flat map" if flat else None,

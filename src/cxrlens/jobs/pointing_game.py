@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.annotations import BoolMask, parse_annotation, rasterize
 from cxrlens.data.decoding import Batch, BatchReader, Decoded
-from cxrlens.data.layouts import AFFECTED, Item, Split, load_split
+from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import image_size, require_file
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
@@ -23,12 +24,12 @@ from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
 from cxrlens.files import write_csv
-from cxrlens.jobs.inputs import folder_or_split, is_data_set, log, report_remarks, report_unreadable, single_unreadable
+from cxrlens.jobs.inputs import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
+from cxrlens.jobs.rows import row_title
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
-from cxrlens.saliency.explain import Row
-from cxrlens.saliency.methods import find_method
+from cxrlens.saliency.explain import Row, RowMaps
 
 FloatMap = npt.NDArray[np.float32]
 
@@ -140,13 +141,14 @@ def play_folder(
     items = [item for item in chosen.items if item.shapes]
     if not items:
         raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
-    train = _training_split(folder, annotations, train_annotations)
+    train = _training_split(folder, train_annotations)
     training_map = _training_map(train, model.preprocessing) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
     done = 0
     for batch in reader:
-        per_image += _play_batch(batch, model, rows, settings, training_map, folder)
+        result = _explained(batch, model, rows, settings)
+        per_image += _judged(batch, result, model, settings, training_map, folder)
         done += len(batch.items)
         if progress:
             progress(done + len(reader.unreadable), len(items))
@@ -200,8 +202,8 @@ def play_image(
         raise single_unreadable(reader.unreadable[0])
     decoded = batch.images[0]
     assert decoded.pixels is not None
-    result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
-    per_image = _play_batch(batch, model, rows, settings, None, image.parent)
+    result = _explained(batch, model, rows, settings)
+    per_image = _judged(batch, result, model, settings, None, image.parent)
     if not per_image:
         raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
     panels = [
@@ -243,13 +245,18 @@ def _annotated(image: Path, annotation: str | Path) -> Item:
     return Item(image, AFFECTED, shapes)
 
 
-def _training_split(folder: Path, annotations: Path | None, train_annotations: Path | None) -> Split | None:
+def _training_split(folder: Path, train_annotations: Path | None) -> Split | None:
+    """The annotated training images for the mean-annotation baseline; None where there are none."""
     if train_annotations is not None:
         require_file(train_annotations)
-        return load_split(train_annotations.parent, train_annotations.stem)
-    if is_data_set(folder) and (folder / "train.csv").is_file():
-        return report_remarks(load_split(folder, "train"))
-    return None
+        return report_remarks(load_split(train_annotations.parent, train_annotations.stem))
+    if not ((folder / "train.csv").is_file() and "train" in find_splits(folder)):
+        return None
+    try:
+        return load_split(folder, "train")
+    except UsageError as error:  # one baseline less is no reason to stop
+        log.warning("no mean-annotation baseline: %s", error)
+        return None
 
 
 def _training_map(train: Split, preprocessing: Preprocessing) -> FloatMap | None:
@@ -280,18 +287,21 @@ def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
     return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
 
 
-def _play_batch(
+def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> RowMaps:
+    return model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
+
+
+def _judged(
     batch: Batch,
+    result: RowMaps,
     model: QualityModel,
-    rows: Sequence[Row],
     settings: Settings,
     training_map: FloatMap | None,
     root: Path,
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the picture."""
-    result = model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
     probabilities = affected_probability(result.logits).tolist()
-    maps = {row: result.maps[row].cpu().numpy() for row in rows}
+    maps = {row: map_.cpu().numpy() for row, map_ in result.maps.items()}
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
@@ -302,10 +312,11 @@ def _play_batch(
         distances = distance_to_objects(mask)
         common = {"image": name, "probability": probabilities[index]}
         common["decision"] = model.decision(probabilities[index])
-        shown = [(row.method, row.layers, maps[row][index]) for row in rows]
+        shown = [(row.method, row.layers, map_[index]) for row, map_ in maps.items()]
         shown += _baseline_maps(batch.grey[index, 0].numpy(), training_map)
-        for position, (method, layers, map_) in enumerate(shown):
-            peak = find_peak(map_, seed=(settings.seed, decoded.index, position))
+        for method, layers, map_ in shown:
+            row_key = zlib.crc32(f"{method} {layers}".encode())  # a tie falls the same whatever else is asked for
+            peak = find_peak(map_, seed=(settings.seed, decoded.index, row_key))
             record = judge(peak, distances, tolerance)
             records.append({**common, **_record_fields(record, decoded, model.preprocessing),
                             "method": method, "layers": layers})  # fmt: skip
@@ -322,18 +333,19 @@ def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[
 
 
 def _record_fields(record: PointingRecord, decoded: Decoded, preprocessing: Preprocessing) -> dict[str, Any]:
+    outcome = {"outcome": record.outcome, "hit": float(record.outcome == "hit"), "tied": record.peak.tied}
+    if record.peak.tied == preprocessing.height * preprocessing.width:  # a flat map points nowhere
+        return outcome
     x, y = preprocessing.geometry(decoded.height, decoded.width).backward_point(
         float(record.peak.column), float(record.peak.row)
     )
     return {
-        "outcome": record.outcome,
-        "hit": float(record.outcome == "hit"),
+        **outcome,
         "distance": record.distance,
         "peak_row": record.peak.row,
         "peak_column": record.peak.column,
         "peak_x": x,
         "peak_y": y,
-        "tied": record.peak.tied,
     }
 
 
@@ -375,10 +387,3 @@ def _table(
             }
         )
     return table
-
-
-def row_title(row: Row) -> str:
-    """A row's name in figures and panels: "NormGrad scaling, combined", or the baseline's name."""
-    if row.method in baselines.BASELINES:
-        return row.method.replace("_", " ")
-    return f"{find_method(row.method).title}, {row.layers}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from cxrlens.data.decoding import BatchReader
 from cxrlens.data.layouts import CLASS_NAMES, Item
 from cxrlens.errors import NothingToDoError
-from cxrlens.evaluation.classification import ClassificationScores, classification_scores
+from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationScores, classification_scores
 from cxrlens.files import write_csv, write_json
 from cxrlens.jobs.inputs import labelled, report_unreadable, scored_split
 from cxrlens.quality_model import QualityModel
@@ -85,7 +85,7 @@ def _draw(
     drawn = {
         "confusion": figures.confusion_figure(scores.confusion, CLASS_NAMES, title=f"Decisions on {split}"),
         "reliability": figures.reliability_figure(
-            labels, probabilities, title=f"Reliability on {split}", ece=scores.ece
+            labels, probabilities, title=f"Reliability on {split}", ece=scores.ece, bins=CALIBRATION_BINS
         ),
     }
     if 0 < scores.n_affected < scores.n:

@@ -17,6 +17,7 @@ from cxrlens.training.recipe import Recipe, resolve_recipe, set_value, validated
 from cxrlens.training.run import (
     Hardware,
     TrainingResult,
+    data_digest,
     is_first_process,
     read_config,
     resolve_precision,
@@ -62,8 +63,11 @@ def train_model(
         NothingToDoError: when a resumed run is already finished.
     """
     splits = [load_split(data, name) for name in ("train", "dev")]
+    digest = data_digest(splits)
     if resume:
-        architecture, chosen = _resumed(run_dir, architecture, recipe, overrides)
+        if force:
+            raise UsageError("--resume goes on with a run and --force replaces it: give one of them")
+        architecture, chosen = _resumed(run_dir, digest, architecture, recipe, overrides)
     else:
         architecture = find_architecture(architecture or "resnet34").name
         chosen = resolve_recipe(recipe or "paper", overrides)
@@ -72,7 +76,7 @@ def train_model(
             report_remarks(split)
         if not resume:
             build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
-            start_run(run_dir, architecture, chosen, force=force)
+            start_run(run_dir, architecture, chosen, {"folder": str(data.resolve()), "digest": digest}, force=force)
         log.info(
             "training %s with recipe '%s' at %d px, %d epochs, %s precision, weights: %s",
             architecture,
@@ -101,9 +105,14 @@ def train_model(
 
 
 def _resumed(
-    run_dir: Path, architecture: str | None, recipe: str | None, overrides: Mapping[str, Any]
+    run_dir: Path, digest: str, architecture: str | None, recipe: str | None, overrides: Mapping[str, Any]
 ) -> tuple[str, Recipe]:
-    saved_architecture, saved = read_config(run_dir)
+    saved_architecture, saved, data = read_config(run_dir)
+    if data["digest"] != digest:
+        raise UsageError(
+            f"{run_dir}: was started with other images or labels (those of {data['folder']}); "
+            "resume it with them, or give a new --name"
+        )
     wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
     for name, value in overrides.items():
         set_value(wanted, name, value)

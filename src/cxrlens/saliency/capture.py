@@ -128,16 +128,16 @@ def target_scores(logits: Tensor, target: Target) -> Tensor:
     return logits.gather(1, chosen[:, None])[:, 0]
 
 
-def find_layer(network: nn.Module, name: str) -> nn.Module:
+def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Module:
     """The submodule of that name.
 
     Raises:
-        UsageError: when there is none; the near matches are listed.
+        UsageError: when there is none; the near matches are listed, of the layers and of ``also``.
     """
     known = dict(network.named_modules())
     if name in known and name:
         return known[name]
-    near = difflib.get_close_matches(name, [key for key in known if key], n=4, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*also, *filter(None, known)], n=4, cutoff=0.4)
     meant = f"near matches: {', '.join(near)}" if near else "list the names with network.named_modules()"
     raise UsageError(f"the network has no layer '{name}'; {meant}")
 

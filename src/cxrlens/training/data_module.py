@@ -15,7 +15,7 @@ from cxrlens.data.layouts import CLASS_NAMES, Split
 from cxrlens.data.pixel_cache import PixelCache
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
-from cxrlens.training.recipe import Augmentation, Recipe
+from cxrlens.training.recipe import Augmentation, Recipe, derived_seed
 
 Sample = tuple[Tensor, int, int]  # image [1, h, w] in [0, 1], label, index
 
@@ -56,7 +56,7 @@ class TrainingImages(Dataset[Sample]):
         image = self.cache.image(self.rows[index])
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed((self.seed * 1_000_003 + epoch) * 1_000_003 + index)
+                torch.manual_seed(derived_seed(self.seed, epoch, index))
                 image = self.transform(image)
         return image, self.labels[index], index
 

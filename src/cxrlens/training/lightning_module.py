@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 
 from cxrlens.data.layouts import AFFECTED
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.training.recipe import Recipe
+from cxrlens.training.recipe import Recipe, derived_seed
 
 
 class QualityClassifier(lightning.LightningModule):
@@ -29,22 +29,25 @@ class QualityClassifier(lightning.LightningModule):
         network: gives [N, 2].
         recipe: the training choices.
         preprocessing: turns grey images into the network's input.
-        class_weights: weight of each class in the loss, [2], or None for equal weights.
     """
 
-    def __init__(
-        self, network: nn.Module, recipe: Recipe, preprocessing: Preprocessing, class_weights: Tensor | None
-    ) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.recipe = recipe
         self.preprocessing = preprocessing
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", torch.ones(2), persistent=False)
         self.history: list[dict[str, float]] = []
         self._dev: list[tuple[Tensor, Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
         self._learning_rate = math.nan  # of the epoch's last step
+
+    def setup(self, stage: str) -> None:
+        """Weigh the classes in the loss by the readable training images: the same in every process."""
+        if self.recipe.class_weights == "balanced":
+            counts = self.trainer.datamodule.counts("train")  # type: ignore[attr-defined]
+            self.class_weights = balanced_weights(counts).to(self.class_weights.device)
 
     def forward(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] -> logits [N, 2]."""
@@ -53,8 +56,7 @@ class QualityClassifier(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Dropout draws from here, so that a resumed run draws what an uninterrupted one does.
-        step = self.recipe.seed * 1_000_003 + self.global_step
-        torch.manual_seed(step * self.trainer.world_size + self.global_rank)
+        torch.manual_seed(derived_seed(self.recipe.seed, self.global_step, self.global_rank))
         self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -65,7 +67,8 @@ class QualityClassifier(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
         images, labels, indices = batch
-        self._dev.append((indices, self(images).float(), labels))
+        with torch.autocast(self.device.type, enabled=False):  # in float32, as `cxrlens test` computes them
+            self._dev.append((indices, self(images).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
         """Score all dev images together; images that several ranks saw count once."""
@@ -138,12 +141,13 @@ def step_factor(step: int, *, steps_per_epoch: int, recipe: Recipe) -> float:
 
 
 def dev_scores(probabilities: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """AUC, and accuracy, sensitivity and specificity at 0.5, of the affected class; both arguments [N]."""
+    """AUC, and accuracy, sensitivity and specificity at p >= 0.5, of the affected class; both arguments [N]."""
+    called = (probabilities >= 0.5).int()
     return {
         "dev_auc": binary_auroc(probabilities, labels),
-        "dev_accuracy": binary_accuracy(probabilities, labels),
-        "dev_sensitivity": binary_recall(probabilities, labels),
-        "dev_specificity": binary_specificity(probabilities, labels),
+        "dev_accuracy": binary_accuracy(called, labels),
+        "dev_sensitivity": binary_recall(called, labels),
+        "dev_specificity": binary_specificity(called, labels),
     }
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from cxrlens.errors import UsageError
 
@@ -27,8 +28,15 @@ class Augmentation(BaseModel):
     contrast: float = Field(default=0.0, ge=0, description="factor drawn from 1 +- this")
     degrees: float = Field(default=0.0, ge=0, le=180, description="rotation drawn from +- this")
     translate: float = Field(default=0.0, ge=0, le=1, description="shift drawn from +- this share of the side")
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 1.0), description="factor drawn from this range")
     shear: float = Field(default=0.0, ge=0, description="degrees, drawn from +- this")
+
+    @field_validator("scale")
+    @classmethod
+    def _is_a_range(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("the smaller number comes first")
+        return scale
 
 
 class Recipe(BaseModel):
@@ -92,6 +100,11 @@ PRESETS: Mapping[str, Recipe] = {
         augmentation=Augmentation(brightness=0.2, contrast=0.2),
     ),
 }
+
+
+def derived_seed(*numbers: int) -> int:
+    """A seed in [0, 2^64) from a tuple of numbers, such as (seed, epoch, image)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def resolve_recipe(name_or_file: str, overrides: Mapping[str, Any]) -> Recipe:

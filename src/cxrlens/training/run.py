@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,11 @@ import lightning
 import torch
 import yaml
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 import cxrlens
-from cxrlens.data.layouts import Split
+from cxrlens.data.layouts import CLASS_NAMES, Split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.devices import cpu_has_bfloat16
 from cxrlens.environment import describe_environment, timestamp
@@ -27,8 +30,10 @@ from cxrlens.files import new_folder, plain, replacing, write_csv, write_json, w
 from cxrlens.models.model_file import ModelCard, save_model
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.training.data_module import QualityData
-from cxrlens.training.lightning_module import QualityClassifier, balanced_weights
+from cxrlens.training.lightning_module import QualityClassifier
 from cxrlens.training.recipe import Recipe, validated
+
+log = logging.getLogger(__name__)
 
 MODEL_NAME = "model.safetensors"
 
@@ -77,8 +82,19 @@ class TrainingResult:
     seconds: float
 
 
-def start_run(run_dir: Path, architecture: str, recipe: Recipe, *, force: bool = False) -> None:
-    """Make the run directory and write down what will be done.
+def data_digest(splits: Iterable[Split]) -> str:
+    """Names which files with which labels make up the splits, wherever they lie."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for item in split.items:
+            digest.update(f"{split.name} {item.name} {item.label}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def start_run(
+    run_dir: Path, architecture: str, recipe: Recipe, data: Mapping[str, str], *, force: bool = False
+) -> None:
+    """Make the run directory and write down what will be done, and with which data (folder and digest).
 
     Raises:
         UsageError: when it exists and ``force`` is not given.
@@ -87,12 +103,12 @@ def start_run(run_dir: Path, architecture: str, recipe: Recipe, *, force: bool =
     if force and run_dir.is_dir() and (run_dir / "config.yaml").is_file():
         shutil.rmtree(run_dir)
     new_folder(run_dir, remedy=remedy)
-    config = {"architecture": architecture, "recipe": plain(recipe.model_dump())}
+    config = {"architecture": architecture, "data": dict(data), "recipe": plain(recipe.model_dump())}
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
-def read_config(run_dir: Path) -> tuple[str, Recipe]:
-    """Architecture and recipe of a run that was started.
+def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, str]]:
+    """Architecture, recipe and data of a run that was started.
 
     Raises:
         UsageError: when there is none or its configuration cannot be read.
@@ -100,7 +116,7 @@ def read_config(run_dir: Path) -> tuple[str, Recipe]:
     path = run_dir / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return str(config["architecture"]), validated(config["recipe"], str(path))
+        return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
     except FileNotFoundError as error:
         raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one") from error
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
@@ -156,18 +172,16 @@ def train(
     if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
         data.prepare_data()
         data.setup()
-        train_counts = data.counts("train")
-    else:
-        train_counts = train_split.counts()
-    balanced = balanced_weights(train_counts) if recipe.class_weights == "balanced" else None
-    module = QualityClassifier(network, recipe, preprocessing, balanced)
-    best = ModelCheckpoint(
-        run_dir / "checkpoints", filename="best", monitor="dev_auc", mode="max", save_top_k=1, save_last=True
-    )
+    module = QualityClassifier(network, recipe, preprocessing)
+    best = _Checkpoints(run_dir / "checkpoints")
     trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            log.warning("training was stopped; the same command with --resume goes on")
+            raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None
     stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -180,14 +194,13 @@ def train(
     dev_scores = {name: value for name, value in scores.items() if name.startswith("dev_")}
     model = _save(run_dir, network, architecture, recipe, preprocessing, counts, stored["epoch"], dev_scores)
     shutil.rmtree(run_dir / "cache", ignore_errors=True)
-    weights_used = [1.0, 1.0] if balanced is None else balanced.tolist()
     return TrainingResult(
         run_dir=run_dir,
         model=model,
         best_epoch=int(stored["epoch"]),
         dev_scores=dev_scores,
         counts=counts,
-        class_weights=dict(zip(train_counts, weights_used, strict=True)),
+        class_weights=dict(zip(CLASS_NAMES, module.class_weights.tolist(), strict=True)),
         unreadable=data.unreadable,
         seconds=time.monotonic() - began,
     )
@@ -195,11 +208,18 @@ def train(
 
 def is_first_process() -> bool:
     """Whether this is the process that writes and reports, of the several that one run may have."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
 
 
 def resolve_precision(recipe: Recipe, architecture: str, device: torch.device) -> str:
-    """Lightning's precision for the recipe's; "auto" takes bfloat16 where it makes training faster."""
+    """Lightning's precision for the recipe's; "auto" takes bfloat16 where it makes training faster.
+
+    Raises:
+        UsageError: when the device cannot train with it.
+    """
+    if recipe.precision == "16-mixed" and device.type == "cpu":
+        raise UsageError("precision 16-mixed needs a GPU; on a CPU use 32-true or bf16-mixed")
     if recipe.precision != "auto":
         return recipe.precision
     if device.type == "cuda":
@@ -228,7 +248,7 @@ def _trainer(
             default_root_dir=run_dir,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            enable_progress_bar=any(hasattr(callback, "train_progress_bar") for callback in callbacks),
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_model_summary=False,
         )
     except (
@@ -252,7 +272,12 @@ def _save(
     card = ModelCard(
         architecture=architecture,
         preprocessing=preprocessing,
-        training={"recipe": plain(recipe.model_dump()), "images": plain(counts), "best_epoch": epoch},
+        training={
+            "recipe": plain(recipe.model_dump()),
+            "data": read_config(run_dir)[2],
+            "images": plain(counts),
+            "best_epoch": epoch,
+        },
         dev_scores=dict(dev),
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
@@ -260,7 +285,10 @@ def _save(
     name = f"model-{architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
     save_model(run_dir / name, network, card)
     with replacing(run_dir / MODEL_NAME) as link:
-        link.symlink_to(name)
+        try:
+            link.symlink_to(name)
+        except OSError:  # a file system without links
+            shutil.copyfile(run_dir / name, link)
     return run_dir / MODEL_NAME
 
 
@@ -274,6 +302,34 @@ class _MetricsTable(Callback):
         assert isinstance(pl_module, QualityClassifier)
         if trainer.is_global_zero and pl_module.history:
             write_csv(self.path, list(pl_module.history[0]), pl_module.history)
+
+
+class _Checkpoints(ModelCheckpoint):
+    """``best.ckpt`` by dev AUC and ``last.ckpt``; still found after the run's folder was moved."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename="best",
+            monitor="dev_auc",
+            mode="max",
+            save_top_k=1,
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state of the stopped run, with its paths in today's folder."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        moved["dirpath"] = str(folder)
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best})
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):

@@ -5,7 +5,6 @@ It shows the whole tool at work where no patient data is at hand. It is no subst
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxrlens.data.annotations import Shape, format_annotation
+from cxrlens.data.annotation_csv import write_annotations
+from cxrlens.data.annotations import Shape
 from cxrlens.data.phantom.anatomy import draw_anatomy, random_view
 from cxrlens.data.phantom.drawing import FloatImage
 from cxrlens.data.phantom.exposure import Technique, expose, random_beam, random_technique
 from cxrlens.data.phantom.objects import Placed, place_objects
 from cxrlens.errors import UsageError
+from cxrlens.files import write_csv
 
 _Content: TypeAlias = tuple[tuple[Shape, ...], tuple[str, ...]]  # outlines and names of objects
 
@@ -193,17 +194,11 @@ def _write_picture(path: Path, item: _Item) -> _Content:
 def _write_tables(folder: Path, items: Sequence[_Item], contents: Sequence[_Content]) -> None:
     pairs = list(zip(items, contents, strict=True))
     for split in ("train", "dev"):
-        rows = [(item.name, format_annotation(shapes)) for item, (shapes, _) in pairs if item.split == split]
-        _write_csv(folder / f"{split}.csv", ("image_name", "annotation"), rows)
+        rows = [(item.name, shapes) for item, (shapes, _) in pairs if item.split == split]
+        write_annotations(folder / f"{split}.csv", rows)
+    columns = ("image_name", "split", "class", "objects")
     listed = [(item.name, item.split, item.class_name, ";".join(names)) for item, (_, names) in pairs]
-    _write_csv(folder / "objects.csv", ("image_name", "split", "class", "objects"), listed)
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(folder / "objects.csv", columns, (dict(zip(columns, row, strict=True)) for row in listed))
 
 
 @contextmanager
