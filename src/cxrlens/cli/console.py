@@ -45,7 +45,7 @@ def show_error(message: str) -> None:
 
 def show_json(value: Any) -> None:
     """The result as JSON on stdout."""
-    typer.echo(to_json(value).encode(errors="backslashreplace"))
+    typer.echo(to_json(value).encode(errors="backslashreplace").decode())
 
 
 def show_lines(lines: Iterable[str]) -> None:
