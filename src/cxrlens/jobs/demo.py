@@ -219,7 +219,7 @@ def _page(
         ],
         figures=[
             _figure(out / "contact-sheet.png", "Maps", "First column: the phantom with its annotated objects. Green "
-                    "frame: the peak (cross) is a hit; red: a miss."),
+                    "frame: the peak (cross) is a hit; orange: a miss."),
             _figure(out / "pointing-game" / "pointing_game.svg", "Pointing Game", "With 95 % intervals over images; "
                     "baselines know nothing of the network."),
             _figure(out / "test" / "roc.svg", "ROC", "On the dev images."),
