@@ -197,4 +197,7 @@ def test_precision_auto_takes_bfloat16_only_where_the_hardware_has_it(monkeypatc
     assert resolve_precision(recipe, "efficientnet_b0", CPU) == "32-true"
     monkeypatch.setattr("cxrlens.training.run.cpu_has_bfloat16", lambda: False)
     assert resolve_precision(recipe, "resnet34", CPU) == "32-true"
-    assert resolve_precision(resolve_recipe("small", {"precision": "16-mixed"}), "resnet34", CPU) == "16-mixed"
+    half = resolve_recipe("small", {"precision": "16-mixed"})
+    assert resolve_precision(half, "resnet34", torch.device("cuda")) == "16-mixed"
+    with pytest.raises(UsageError, match="needs a GPU"):  # Lightning would take bfloat16 and not say so
+        resolve_precision(half, "resnet34", CPU)

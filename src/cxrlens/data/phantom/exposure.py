@@ -104,7 +104,7 @@ def random_technique(rng: np.random.Generator, view: View) -> Technique:
     return Technique(
         blur=max(view.height, view.width) / 256 * rng.uniform(0.3, 0.8),
         grain=rng.uniform(0.0, 0.8),
-        photons=float(np.exp(rng.uniform(np.log(1500), np.log(20000)))),
+        photons=float(np.exp(rng.uniform(np.log(800), np.log(20000)))),
         scatter=rng.uniform(0.08, 0.25),
         black=rng.uniform(-1.4, -0.6),
         window=rng.uniform(2.4, 3.8),

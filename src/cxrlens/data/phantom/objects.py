@@ -60,7 +60,7 @@ def place_objects(rng: np.random.Generator, field: BoolMask, *, scale: float) ->
     """
     height, width = field.shape
     rows, columns = np.nonzero(field)
-    wanted = int(rng.choice((1, 2, 3, 4), p=(0.3, 0.3, 0.25, 0.15)))
+    wanted = int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
     added = np.zeros((height, width), dtype=np.float32)
     taken = np.zeros((height, width), dtype=bool)
     shapes: list[Shape] = []
@@ -70,7 +70,7 @@ def place_objects(rng: np.random.Generator, field: BoolMask, *, scale: float) ->
             break
         name = str(rng.choice(list(OBJECTS)))
         sketch = OBJECTS[name](rng)
-        contrast = rng.uniform(0.35, 0.5) if rng.random() < 0.08 else rng.uniform(0.8, 1.1)
+        contrast = rng.uniform(0.35, 0.5) if rng.random() < 0.08 else rng.uniform(0.7, 1.1)
         spot = rng.integers(rows.size)
         at = (float(columns[spot]) + rng.uniform(-0.5, 0.5), float(rows[spot]) + rng.uniform(-0.5, 0.5))
         shape = map_points(map_points(sketch.outline, partial(_pixel, at, scale)), _to_hundredths)
