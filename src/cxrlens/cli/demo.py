@@ -37,7 +37,7 @@ def command(
             seed=seed,
             force=force,
             callbacks=[EpochLines()],
-            progress=lambda _title, done, total: progress(done, total),
+            progress=progress,
         )
     if json:
         show_json(

@@ -33,8 +33,6 @@ from cxrlens.saliency.explain import Row, default_rows
 from cxrlens.saliency.methods import METHODS
 from cxrlens.training.run import Hardware, TrainingResult
 
-Progress = Callable[[str, int, int], None]
-
 _SHEET_ROWS = (
     Row("grad_cam", "last"),
     Row("normgrad_conv1x1", "last"),
@@ -81,7 +79,7 @@ def run_demo(
     seed: int = 0,
     force: bool = False,
     callbacks: list[Callback] | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DemoResult:
     """Draw phantoms, train, test, play the Pointing Game with every method, and write ``README.html``.
 
@@ -89,7 +87,6 @@ def run_demo(
         UsageError: when the folder holds something and ``force`` is not given.
     """
     began = time.monotonic()
-    move = progress or (lambda _title, _done, _total: None)
     find_architecture(architecture)
     mark = out / _MARK
     new_folder(out, force=force and mark.is_file(), remedy="give another --out (--force replaces an earlier demo only)")
@@ -105,7 +102,7 @@ def run_demo(
         size=size.picture,
         seed=seed,
         workers=max(workers, 1),
-        progress=lambda done, total: move("drawing phantoms", done, total),
+        progress=progress,
     )
     log.info("2/4 training")
     training = train_model(
@@ -116,7 +113,7 @@ def run_demo(
         overrides=_overrides(size, seed),
         hardware=hardware,
         callbacks=callbacks,
-        progress=lambda _split, done, total: move("decoding images", done, total),
+        progress=(lambda _split, done, total: progress(done, total)) if progress else None,
     )
     assert training is not None, "the demo runs in one process"
     model = load(training.model, device=str(hardware.device))
@@ -133,7 +130,7 @@ def run_demo(
         settings,
         split="dev",
         workers=workers,
-        progress=lambda done, total: move("pointing game", done, total),
+        progress=progress,
     )
     sheet = _contact_sheet(data, model, settings, size.sheet)
     save_figure(sheet, out / "contact-sheet", dpi=110)
@@ -214,7 +211,7 @@ def _page(
             ("Training images", ", ".join(f"{n} {name}" for name, n in images.items())),
             ("Dev AUC", f"{values.auc:.3f} ({values.auc_interval.low:.3f} to {values.auc_interval.high:.3f})"),
             ("Best method", f"{row_title(Row(best['method'], best['layers']))}: {best['accuracy']:.3f}"),
-            ("Best baseline", f"{str(baseline['method']).replace('_', ' ')}: {baseline['accuracy']:.3f}"),
+            ("Best baseline", f"{row_title(Row(baseline['method'], ''))}: {baseline['accuracy']:.3f}"),
             ("Time", f"{seconds / 60:.1f} minutes on {model.device}"),
         ],
         figures=[
