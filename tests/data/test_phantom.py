@@ -64,8 +64,8 @@ def probe(images: list[np.ndarray], labels: list[bool]) -> float:
 
 @pytest.fixture(scope="module")
 def many():
-    """240 phantoms, the classes in turn."""
-    return [make_phantom(seed, affected=seed % 2 == 0, size=128) for seed in range(240)]
+    """600 phantoms, the classes in turn."""
+    return [make_phantom(seed, affected=seed % 2 == 0, size=128) for seed in range(600)]
 
 
 @pytest.fixture(scope="module")
