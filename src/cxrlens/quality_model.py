@@ -18,9 +18,19 @@ from cxrlens.data.readers import Pixels, Radiograph, from_array, read
 from cxrlens.devices import resolve_device
 from cxrlens.evaluation.pointing_game import Peak, find_peak
 from cxrlens.models.model_file import ModelCard, load_model
-from cxrlens.saliency.capture import Target, find_layer
-from cxrlens.saliency.explain import LAYER_CHOICES, Row, RowMaps, explain_rows, resolve_layers
+from cxrlens.saliency.capture import find_layer
+from cxrlens.saliency.explain import (
+    DEFAULT_FUSION,
+    LAYER_CHOICES,
+    Fusion,
+    Row,
+    RowMaps,
+    explain_rows,
+    make_row,
+    resolve_layers,
+)
 from cxrlens.saliency.methods import find_method
+from cxrlens.saliency.target import Target
 
 ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray  # type: ignore[type-arg]
 
@@ -71,10 +81,16 @@ class QualityModel:
             return affected_probability(self.network(self._input(grey))).cpu()
 
     def explain_rows(
-        self, grey: Tensor, rows: Sequence[Row], *, target: Target = "affected", smooth: float | None = None
+        self,
+        grey: Tensor,
+        rows: Sequence[Row],
+        *,
+        target: Target = "affected",
+        fusion: Fusion = DEFAULT_FUSION,
+        seed: int = 0,
     ) -> RowMaps:
         """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`."""
-        return explain_rows(self.network, self._input(grey), rows, target=target, smooth=smooth)
+        return explain_rows(self.network, self._input(grey), rows, target=target, fusion=fusion, seed=seed)
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         """Find out before any work whether every row can be computed.
@@ -83,7 +99,8 @@ class QualityModel:
             UsageError: on an unknown method or layer; the near matches are listed.
         """
         for row in rows:
-            find_method(row.method)
+            if not find_method(row.method).has_layers:
+                continue
             for name in resolve_layers(self.network, row.layers):
                 find_layer(self.network, name, also=(*LAYER_CHOICES, "both"))
 
@@ -112,9 +129,9 @@ class QualityModel:
         """
         radiograph = as_radiograph(image)
         ids = [methods] if isinstance(methods, str) else list(methods)
-        rows = [Row(id_, layers) for id_ in ids]
+        rows = [make_row(id_, layers) for id_ in ids]
         grey = self.preprocessing.resized(radiograph.pixels)[None]
-        result = self.explain_rows(grey, rows, target=target, smooth=smooth)
+        result = self.explain_rows(grey, rows, target=target, fusion=Fusion(smooth=smooth))
         geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
         flat = tuple(row.method for row in rows if bool(result.flat[row][0]))
         peak = None

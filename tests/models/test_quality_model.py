@@ -23,7 +23,7 @@ from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.models.model_file import ModelCard, save_model
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.saliency.explain import Row
-from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.methods import DEFAULT_METHODS
 
 HEIGHT, WIDTH = 64, 48  # the network's input
 
@@ -141,14 +141,14 @@ def test_probability_of_one_and_two_logits():
 @pytest.mark.parametrize("layers", ["last", "combined"])
 def test_maps_and_peak_are_in_the_radiographs_own_pixels(model, size: tuple[int, int], seed: int, layers: str):
     pixels = radiograph(*size, seed=seed)
-    found = model.check(pixels, methods=list(METHODS), layers=layers)
-    assert list(found.maps) == list(METHODS)
+    found = model.check(pixels, methods=list(DEFAULT_METHODS), layers=layers)
+    assert list(found.maps) == list(DEFAULT_METHODS)
     for map_ in found.maps.values():
         assert map_.shape == size
         assert map_.dtype == np.float32
         assert 0 <= map_.min() <= map_.max() <= 1
     grey = model.preprocessing.resized((pixels / 255).astype(np.float32))[None]
-    at_input_size = model.explain_rows(grey, [Row(id_, layers) for id_ in METHODS])
+    at_input_size = model.explain_rows(grey, [Row(id_, layers) for id_ in DEFAULT_METHODS])
     peaks = 0
     for row, map_ in at_input_size.maps.items():
         check = model.check(pixels, methods=row.method, layers=layers)
@@ -183,7 +183,7 @@ def test_the_peak_follows_a_planted_spot_to_the_right_place(model: QualityModel)
             return torch.stack([-evidence, evidence], 1)
 
     looking = QualityModel(Looks(), model.card, torch.device("cpu"))
-    for id_ in METHODS:
+    for id_ in DEFAULT_METHODS:
         check = looking.check(pixels, methods=id_, layers="layer")
         assert check.peak is not None
         assert abs(check.peak[0] - spot_row) <= 90 / HEIGHT
@@ -207,9 +207,9 @@ def test_the_decision_follows_the_cards_threshold(model: QualityModel):
 def test_a_flat_map_has_no_peak_and_is_named(path: Path):
     model = cxrlens.load(path, device="cpu")
     nn.init.zeros_(model.network.get_submodule("fc").weight)
-    check = model.check(radiograph(90, 130), methods=list(METHODS), layers="last")
+    check = model.check(radiograph(90, 130), methods=list(DEFAULT_METHODS), layers="last")
     assert check.peak is None
-    assert check.flat == tuple(METHODS)
+    assert check.flat == tuple(DEFAULT_METHODS)
     assert not any(map_.any() for map_ in check.maps.values())
 
 

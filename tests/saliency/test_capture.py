@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_networks import Tiny, chain, efficientnet_b0, module_names, plain_autograd, resnet18
+from tiny_networks import LAYER_METHODS, Tiny, chain, efficientnet_b0, module_names, plain_autograd, resnet18
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.capture import capture, find_layer, target_classes
+from cxrlens.saliency.capture import capture, find_layer
 from cxrlens.saliency.explain import explain
 from cxrlens.saliency.methods import METHODS, Method
+from cxrlens.saliency.target import target_classes
 
+MIXED = [*LAYER_METHODS, "guided_grad_cam", "gradient"]
 HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_always_called"))]
 
 
@@ -115,10 +117,10 @@ def test_nothing_is_left_behind(trouble: str, grad_mode: bool, frozen: bool, old
         network.error, expected = KeyboardInterrupt(), pytest.raises(KeyboardInterrupt)
     elif trouble == "method":
 
-        def broken(_activation: Tensor, _gradient: Tensor) -> Tensor:
+        def broken(_pair: Any) -> Tensor:
             raise ZeroDivisionError
 
-        monkeypatch.setitem(METHODS, "broken", Method("broken", "", "", "", False, broken))
+        monkeypatch.setitem(METHODS, "broken", Method("broken", "", "", "", "", "layer", broken, has_layers=True))
         options["methods"], expected = "broken", pytest.raises(ZeroDivisionError)
     elif trouble == "target":
         options["target"], expected = 2, pytest.raises(UsageError)
@@ -306,13 +308,13 @@ def test_two_threads_explain_with_one_network():
     network = Meeting()
     batches = [torch.rand(2, 3, 16, 20), torch.rand(3, 3, 24, 12)]
     layers = [["features.0", "features.3"], ["features.0", "features.1"]]
-    alone = [explain(network, batches[i], methods=list(METHODS), layers=layers[i]) for i in range(2)]
+    alone = [explain(network, batches[i], methods=MIXED, layers=layers[i]) for i in range(2)]
     before = state_of(network)
     found: dict[int, Any] = {}
 
     def work(index: int) -> None:
         with torch.set_grad_enabled(bool(index)):
-            found[index] = explain(network, batches[index], methods=list(METHODS), layers=layers[index])
+            found[index] = explain(network, batches[index], methods=MIXED, layers=layers[index])
             assert torch.is_grad_enabled() == bool(index)
 
     for _ in range(5):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.fusion import combine, is_flat, scale, smooth, upsample
+from cxrlens.saliency.fusion import COMBINATIONS, combine, scale, smooth, upsample
 
 
 def random_maps(*shape: int, seed: int = 0) -> Tensor:
@@ -39,21 +39,22 @@ def test_upsampling_is_torchs_bilinear_interpolation_and_keeps_rows_and_columns(
 
 def test_scaling_by_hand():
     maps = torch.tensor([[[1.0, 3.0, 5.0]], [[-2.0, 0.0, 6.0]]])
-    assert scale(maps).tolist() == [[[0.0, 0.5, 1.0]], [[0.0, 0.25, 1.0]]]
+    assert scale(maps)[0].tolist() == [[[0.0, 0.5, 1.0]], [[0.0, 0.25, 1.0]]]
 
 
 @pytest.mark.parametrize("magnitude", [2.0**-50, 2.0**-83, 2.0**60])  # 9e-16, 1e-25, 1e18
 def test_scaling_is_relative_to_the_maps_own_range(magnitude: float):
     maps = random_maps(3, 6, 11)
-    assert not is_flat(magnitude * maps).any()
-    assert torch.equal(scale(magnitude * maps), scale(maps))
+    scaled, flat = scale(magnitude * maps)
+    assert not flat.any()
+    assert torch.equal(scaled, scale(maps)[0])
     assert torch.equal(
         combine([magnitude * maps, maps.flip(2) / magnitude], (12, 33)), combine([maps, maps.flip(2)], (12, 33))
     )
 
 
 def test_a_scaled_map_covers_zero_to_one():
-    scaled = scale(random_maps(4, 6, 11, seed=1) * 1e-20)
+    scaled, _ = scale(random_maps(4, 6, 11, seed=1) * 1e-20)
     assert torch.equal(scaled.amin((1, 2)), torch.zeros(4))
     assert torch.equal(scaled.amax((1, 2)), torch.ones(4))
 
@@ -75,12 +76,12 @@ def test_a_scaled_map_covers_zero_to_one():
 def test_flat_and_non_finite_maps_are_flagged_and_become_zero(broken: Tensor):
     healthy = random_maps(4, 7)
     maps = torch.stack([healthy, broken, 2 * healthy])
-    assert is_flat(maps).tolist() == [False, True, False]
-    scaled = scale(maps)
+    scaled, flat = scale(maps)
+    assert flat.tolist() == [False, True, False]
     assert not scaled[1].any()
-    assert torch.equal(scaled[0], scale(healthy[None])[0])
+    assert torch.equal(scaled[0], scale(healthy[None])[0][0])
     product = combine([healthy.expand(3, 4, 7), maps, healthy.flip(0).expand(3, 4, 7)], (8, 21))
-    assert is_flat(product).tolist() == [False, True, False]
+    assert scale(product)[1].tolist() == [False, True, False]
     assert not product[1].any()
 
 
@@ -89,13 +90,13 @@ def test_one_flat_layer_makes_the_product_flat_wherever_it_stands(place: int):
     layers = [random_maps(1, 4, 7, seed=seed) for seed in range(3)]
     layers[place] = torch.zeros(1, 4, 7)
     product = combine(layers, (8, 14))
-    assert is_flat(product).all()
+    assert scale(product)[1].all()
     assert not product.any()
 
 
 def test_combining_is_the_scaled_product_of_scaled_maps():
     layers = [random_maps(2, 3, 5), 7 + 5 * random_maps(2, 6, 10, seed=1), 1e-12 * random_maps(2, 2, 2, seed=2)]
-    found = combine(layers, (12, 20)).numpy()
+    found = scale(combine(layers, (12, 20)))[0].numpy()
     for index in range(2):
         product = np.ones((12, 20))
         for layer in layers:
@@ -136,3 +137,44 @@ def test_a_map_smaller_than_the_kernel_can_be_smoothed():
 def test_a_sigma_that_is_not_positive_is_refused(sigma: float):
     with pytest.raises(UsageError, match="sigma"):
         smooth(random_maps(1, 9, 9), sigma)
+
+
+@pytest.mark.parametrize("how", COMBINATIONS)
+@pytest.mark.parametrize("weights", [None, (0.2, 0.3, 0.5), (2.0, 0.0, 6.0)])
+def test_combinations_equal_their_formula(how: str, weights: tuple[float, ...] | None):
+    layers = [random_maps(2, 3, 5), 7 + 5 * random_maps(2, 6, 10, seed=1), 1e-12 * random_maps(2, 2, 2, seed=2)]
+    layers = [layer.double() for layer in layers]  # a root magnifies the rounding of values near 0
+    if how in ("product", "max") and weights is not None:
+        with pytest.raises(UsageError, match=how):
+            combine(layers, (12, 20), how, weights)
+        return
+    found = combine(layers, (12, 20), how, weights).numpy()
+    shares = np.array(weights or (1, 1, 1)) / sum(weights or (1, 1, 1))
+    for index in range(2):
+        full = [
+            functional.interpolate(layer[None, index : index + 1].double(), (12, 20), mode="bilinear")[0, 0].numpy()
+            for layer in layers
+        ]
+        scaled = np.stack([(values - values.min()) / np.ptp(values) for values in full])
+        expected = {
+            "product": scaled.prod(0),
+            "geometric": np.prod([values**share for values, share in zip(scaled, shares, strict=True)], axis=0),
+            "mean": np.average(scaled, axis=0, weights=shares),
+            "max": scaled.max(0),
+        }[how]
+        np.testing.assert_allclose(found[index], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("how", "weights", "message"),
+    [
+        ("sum", None, "unknown combination"),
+        ("mean", (1.0, 2.0), "3 layers need 3 weights"),
+        ("mean", (1.0, 2.0, -1.0), "0 or more"),
+        ("geometric", (0.0, 0.0, 0.0), "not all 0"),
+        ("geometric", (1.0, math.nan, 1.0), "weights"),
+    ],
+)
+def test_wrong_combinations_are_refused(how: str, weights: tuple[float, ...] | None, message: str):
+    with pytest.raises(UsageError, match=message):
+        combine([random_maps(1, 3, 5)] * 3, (6, 10), how, weights)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from tiny_networks import Tiny, efficientnet_b0, resnet18
+from tiny_networks import PLACED, Tiny, efficientnet_b0, resnet18
 from torch import Tensor, nn
 from torchvision import models as tv
 
@@ -18,7 +18,8 @@ from cxrlens.saliency.capture import capture
 from cxrlens.saliency.explain import Row, default_rows, explain_rows, resolve_layers
 from cxrlens.saliency.methods import METHODS
 
-ALL = list(METHODS)
+ALL = PLACED
+PIXEL_METHODS = ["gradient", "input_x_gradient", "guided_backprop", "guided_grad_cam"]
 EFFICIENTNET_COMBINED = [*(f"features.{stage}.0" for stage in range(9)), "features.8.2"]
 
 
@@ -162,8 +163,9 @@ def test_maps_are_upsampled_scaled_and_smoothed():
     options: dict[str, Any] = {"methods": ALL, "layers": "features.3"}
     plain = cxrlens.explain(network, images, **options)
     smoothed = cxrlens.explain(network, images, **options, smooth=1)
-    for id_, method in METHODS.items():
-        raw = method.function(pair.activation, pair.gradient)
+    for id_ in ALL:
+        method = METHODS[id_]
+        raw = method.function(pair)
         for index in range(2):
             full = torch.nn.functional.interpolate(raw[None, index : index + 1], (34, 22), mode="bilinear")[0, 0]
             values = full.numpy().astype(float)
@@ -178,10 +180,13 @@ def test_several_layers_are_combined_by_the_product_of_their_scaled_maps():
     network, images, layers = Tiny(), torch.rand(2, 3, 34, 22), ["features.0", "features.1", "features.3"]
     found = {count: cxrlens.explain(network, images, methods=ALL, layers=layers[:count]) for count in (2, 3)}
     _, captured = capture(network, images, layers, 1)
-    for id_, method in METHODS.items():
+    never_flat = [id_ for id_ in ALL if not found[3].flat[id_].any()]
+    assert len(never_flat) >= 8
+    for id_ in never_flat:
+        method = METHODS[id_]
         product = np.ones((2, 34, 22))
         for count, pair in enumerate(captured.values(), 1):
-            raw = method.function(pair.activation, pair.gradient)
+            raw = method.function(pair)
             full = torch.nn.functional.interpolate(raw[:, None], (34, 22), mode="bilinear")[:, 0].numpy().astype(float)
             low, high = full.min((1, 2), keepdims=True), full.max((1, 2), keepdims=True)
             product *= (full - low) / (high - low)

@@ -10,15 +10,16 @@ import torch
 from captum.attr import LayerGradCam
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import Tiny, efficientnet_b0, head, plain_autograd, resnet18, run
+from tiny_networks import LAYER_METHODS, Tiny, efficientnet_b0, head, plain_autograd, resnet18, run
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.capture import capture
+from cxrlens.saliency.capture import Captured, capture
 from cxrlens.saliency.methods import METHODS, find_method
 
 NORMGRAD = ("normgrad_scaling", "normgrad_conv1x1", "normgrad_conv3x3")
+NORMS = [id_ for id_ in LAYER_METHODS if id_.startswith("normgrad")]
 MAGNITUDES = (1.0, 1e-15, 1e-18)
 
 
@@ -52,7 +53,7 @@ def test_normgrad_is_the_gradient_norm_of_a_virtual_identity_layer(id_: str, ind
     network = Tiny(seed=3).double()
     images = torch.rand(2, 3, 22, 34, dtype=torch.float64)
     expected = per_location_gradient_norms(network, images, index, id_, target=1)
-    map_ = METHODS[id_].function(*plain_autograd(network, images, target=1)[index])
+    map_ = METHODS[id_].function(Captured(*plain_autograd(network, images, target=1)[index]))
     assert map_.shape == expected.shape
     assert expected.max() > 0
     torch.testing.assert_close(map_, expected, rtol=1e-12, atol=1e-15)
@@ -65,7 +66,7 @@ def test_normgrad_from_a_float32_capture(id_: str):
     expected = per_location_gradient_norms(network, images, 0, id_, target=0)
     _, captured = capture(network, images, ["features.0"], 0)
     pair = captured["features.0"]
-    torch.testing.assert_close(METHODS[id_].function(pair.activation, pair.gradient), expected, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(METHODS[id_].function(pair), expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_grad_cam_equals_captum(build, layers: list[str], size: tuple[int, int],
         oracle = LayerGradCam(other, other.get_submodule(name))
         expected = oracle.attribute(images, target=target, relu_attributions=True)[:, 0].detach()
         pair = captured[name]
-        map_ = METHODS["grad_cam"].function(pair.activation, pair.gradient)
+        map_ = METHODS["grad_cam"].function(pair)
         torch.testing.assert_close(map_, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
         seen = max(seen, float(expected.max()))
     assert seen > 0
@@ -104,6 +105,26 @@ def naive(id_: str, activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         a_u, g_u = a[i, :, row, column], g[i, :, row, column]
         if id_ == "grad_cam":
             out[i, row, column] = max(0.0, float(g[i].mean((1, 2)) @ a_u))
+        elif id_ == "grad_cam_plus_plus":
+            weight = np.zeros(len(a_u))
+            for k, v in np.ndindex(len(a_u), h * w):
+                slope = g[i, k].ravel()[v]
+                if slope > 0:
+                    weight[k] += slope * slope**2 / (2 * slope**2 + a[i, k].sum() * slope**3)
+            out[i, row, column] = max(0.0, float(weight @ a_u))
+        elif id_ == "xgrad_cam":
+            weight = (a[i] * g[i]).sum((1, 2)) / a[i].sum((1, 2))
+            out[i, row, column] = max(0.0, float(weight @ a_u))
+        elif id_ == "hires_cam":
+            out[i, row, column] = max(0.0, float(g_u @ a_u))
+        elif id_ == "layer_cam":
+            out[i, row, column] = max(0.0, float(np.maximum(g_u, 0) @ a_u))
+        elif id_ == "linear_approximation":
+            out[i, row, column] = float(g_u @ a_u)
+        elif id_ == "normgrad_bias":
+            out[i, row, column] = np.linalg.norm(g_u)
+        elif id_ == "normgrad_selective":
+            out[i, row, column] = np.linalg.norm([x * y for x, y in zip(a_u, g_u, strict=True) if x * y > 0])
         elif id_ == "normgrad_scaling":
             out[i, row, column] = np.linalg.norm(a_u * g_u)
         elif id_ == "normgrad_conv1x1":
@@ -116,7 +137,7 @@ def naive(id_: str, activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.sampled_from(list(METHODS)),
+    st.sampled_from(LAYER_METHODS),
     st.tuples(*[st.integers(1, 5)] * 4),
     st.sampled_from(MAGNITUDES),
     st.sampled_from(MAGNITUDES),
@@ -125,19 +146,22 @@ def naive(id_: str, activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 def test_methods_equal_their_formula_at_any_magnitude(id_, shape, activation_size, gradient_size, seed):
     rng = np.random.default_rng(seed)
     activation = (activation_size * rng.normal(size=shape)).astype(np.float32)
+    if id_ in ("xgrad_cam", "grad_cam_plus_plus"):  # they divide by sums over a channel, here as behind a ReLU
+        activation = np.abs(activation)
     gradient = (gradient_size * rng.normal(size=shape)).astype(np.float32)
     expected = naive(id_, activation, gradient)
-    map_ = METHODS[id_].function(torch.from_numpy(activation), torch.from_numpy(gradient)).numpy()
-    np.testing.assert_allclose(map_, expected, rtol=1e-4, atol=1e-5 * activation_size * gradient_size)
+    map_ = METHODS[id_].function(Captured(torch.from_numpy(activation), torch.from_numpy(gradient))).numpy()
+    size = gradient_size if id_ == "normgrad_bias" else activation_size * gradient_size
+    np.testing.assert_allclose(map_, expected, rtol=1e-4, atol=1e-5 * max(size, float(np.abs(expected).max())))
 
 
-@pytest.mark.parametrize("id_", NORMGRAD)
+@pytest.mark.parametrize("id_", NORMS)
 def test_a_gradient_of_1e_25_gives_the_same_map_as_one_of_1(id_: str):
     torch.manual_seed(0)
     activation, gradient = torch.rand(2, 7, 4, 6), torch.randn(2, 7, 4, 6)
     tiny = 2.0**-83
-    assert torch.equal(METHODS[id_].function(activation, tiny * gradient) / tiny,
-                       METHODS[id_].function(activation, gradient))  # fmt: skip
+    found = METHODS[id_].function(Captured(activation, tiny * gradient)) / tiny
+    assert torch.equal(found, METHODS[id_].function(Captured(activation, gradient)))
 
 
 def test_images_do_not_influence_each_other():
@@ -145,19 +169,22 @@ def test_images_do_not_influence_each_other():
     activation, gradient = torch.randn(3, 7, 4, 6), torch.randn(3, 7, 4, 6)
     activation[1] *= 1e20
     gradient[2] *= 1e-20
-    for method in METHODS.values():
-        together = method.function(activation, gradient)
-        alone = [method.function(activation[i : i + 1], gradient[i : i + 1])[0] for i in range(3)]
+    for id_ in LAYER_METHODS:
+        function = METHODS[id_].function
+        together = function(Captured(activation, gradient))
+        alone = [function(Captured(activation[i : i + 1], gradient[i : i + 1]))[0] for i in range(3)]
         torch.testing.assert_close(together, torch.stack(alone), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("id_", list(METHODS))
+@pytest.mark.parametrize("id_", LAYER_METHODS)
 def test_zero_and_non_finite_input_shows_in_the_map(id_: str):
     gradient = torch.ones(1, 3, 4, 5)
-    assert not METHODS[id_].function(torch.zeros(1, 3, 4, 5), gradient).any()
+    zero = METHODS[id_].function(Captured(torch.zeros(1, 3, 4, 5), gradient))
+    assert zero.any() == (id_ == "normgrad_bias")
     broken = torch.ones(1, 3, 4, 5)
     broken[0, 1, 2, 3] = torch.nan
-    assert not METHODS[id_].function(broken, gradient).isfinite().all()
+    pair = Captured(gradient, broken) if id_ == "normgrad_bias" else Captured(broken, gradient)
+    assert not METHODS[id_].function(pair).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -176,14 +203,17 @@ def test_last_layer_facts(build, layer: str, linear: str):
     maps: dict[int, dict[str, Tensor]] = {}
     for target in (0, 1):
         _, captured = capture(network, images, [layer], target)
-        activation, gradient = captured[layer].activation, captured[layer].gradient
+        gradient = captured[layer].gradient
         h, w = gradient.shape[2:]
         assert h != w
         weight = network.get_submodule(linear).weight[target]
         expected = (weight / (h * w))[None, :, None, None].expand_as(gradient)
         torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-9)
-        maps[target] = {id_: m.function(activation, gradient) for id_, m in METHODS.items()}
-        maps[target] = {id_: map_ / map_.amax((1, 2), keepdim=True) for id_, map_ in maps[target].items()}
+        raw = {id_: METHODS[id_].function(captured[layer]) for id_ in LAYER_METHODS}
+        for id_ in ("xgrad_cam", "hires_cam"):  # with one gradient everywhere they are Grad-CAM
+            torch.testing.assert_close(raw[id_], raw["grad_cam"], rtol=1e-3, atol=1e-4 * float(raw["grad_cam"].max()))
+        assert float(np.ptp(raw["normgrad_bias"].numpy())) == 0  # no map
+        maps[target] = {id_: map_ / map_.amax((1, 2), keepdim=True) for id_, map_ in raw.items()}
     for id_ in ("normgrad_conv1x1", "normgrad_conv3x3"):
         torch.testing.assert_close(maps[0][id_], maps[1][id_], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(maps[0]["normgrad_scaling"], maps[1]["normgrad_scaling"], atol=1e-2)

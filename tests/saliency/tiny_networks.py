@@ -10,6 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as tv
 
+from cxrlens.saliency.methods import METHODS
+
+LAYER_METHODS = [method.id for method in METHODS.values() if method.reads == "layer"]
+PLACED = [id_ for id_ in LAYER_METHODS if id_ != "normgrad_bias"]  # constant behind global average pooling: no place
+
 
 class Tiny(nn.Module):
     """Two strided convolutions with in-place ReLUs, global average pooling and a linear head."""

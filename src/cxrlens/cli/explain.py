@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
 from cxrlens.cli.options import (
     BatchSize,
+    Combination,
+    CombinationChoice,
     Device,
     Force,
     Json,
     Layers,
+    LayerWeights,
     Methods,
     Model,
     Seed,
@@ -22,9 +25,19 @@ from cxrlens.cli.options import (
     Split,
     TargetChoice,
     Workers,
+    fusion_of,
     rows_of,
     workers_of,
 )
+
+
+def _list_methods(asked: bool) -> None:
+    if not asked:
+        return
+    from cxrlens.saliency.catalogue import COLUMNS, rows
+
+    show_table("Methods; captum:NAME is any attribution class of captum", COLUMNS, rows())
+    raise typer.Exit
 
 
 def command(
@@ -38,6 +51,8 @@ def command(
     annotations: Annotated[Path | None, typer.Option(help="CSV whose objects are drawn on the overlays.")] = None,
     split: Split = None,
     target: Annotated[TargetChoice, typer.Option(help="The class to explain.")] = TargetChoice.affected,
+    combination: Combination = CombinationChoice.product,
+    layer_weights: LayerWeights = None,
     smooth: Smooth = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
@@ -45,11 +60,14 @@ def command(
     device: Device = "auto",
     workers: Workers = None,
     json: Json = False,
+    list_methods: Annotated[
+        bool, typer.Option("--list", callback=_list_methods, is_eager=True, help="List the methods and leave.")
+    ] = False,
 ) -> None:
     """Show where a model looks: an overlay and the maps of each image."""
     from cxrlens.data.readers import require_file
     from cxrlens.files import new_folder
-    from cxrlens.jobs.explain import explain_images
+    from cxrlens.jobs.explain import Settings, explain_images
     from cxrlens.quality_model import load
 
     set_up_logging()
@@ -65,11 +83,9 @@ def command(
             loaded,
             out,
             rows,
+            Settings(target.value, fusion_of(combination, layer_weights, smooth), seed),
             annotations=annotations,
             split=split,
-            target=target.value,
-            smooth=smooth,
-            seed=seed,
             batch_size=batch_size,
             workers=workers_of(workers),
             progress=progress,

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrlens.errors import UsageError
+
 if TYPE_CHECKING:
-    from cxrlens.saliency.explain import Row
+    from cxrlens.saliency.explain import Fusion, Row
 
 
 class TargetChoice(StrEnum):
     affected = "affected"
     predicted = "predicted"
+
+
+class CombinationChoice(StrEnum):
+    product = "product"
+    geometric = "geometric"
+    mean = "mean"
+    max = "max"
 
 
 class ScoringTarget(StrEnum):
@@ -35,7 +44,7 @@ Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run
 Split = Annotated[str | None, typer.Option(help="train, dev or test; by default test, else dev.")]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", help="Method id; repeat it, or join ids with commas. By default all methods."),
+    typer.Option("--method", help="Method id; repeat it, or join ids with commas. By default Grad-CAM and NormGrad."),
 ]
 Layers = Annotated[
     str,
@@ -46,14 +55,33 @@ Smooth = Annotated[
     typer.Option(min=0.1, help="Sigma in pixels of a Gaussian over the map; the paper smooths with 1."),
 ]
 
+Combination = Annotated[
+    CombinationChoice, typer.Option(help="How the maps of the combined layers become one; the paper multiplies them.")
+]
+LayerWeights = Annotated[
+    str | None, typer.Option(help="Weights of the combined layers for geometric or mean, joined with commas.")
+]
+
+
+def fusion_of(combination: CombinationChoice, layer_weights: str | None, smooth: float | None) -> Fusion:
+    """How maps are combined and smoothed, as the options name it."""
+    from cxrlens.saliency.explain import Fusion
+
+    if layer_weights is None:
+        return Fusion(combination.value, None, smooth)
+    try:
+        return Fusion(combination.value, tuple(float(part) for part in layer_weights.split(",")), smooth)
+    except ValueError as error:
+        raise UsageError(f"--layer-weights takes numbers joined with commas, not '{layer_weights}'") from error
+
 
 def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
     """The (method, layers) rows that the options name."""
     from cxrlens.saliency.explain import default_rows
-    from cxrlens.saliency.methods import METHODS
+    from cxrlens.saliency.methods import DEFAULT_METHODS
 
     named = [part.strip() for text in methods or [] for part in text.split(",") if part.strip()]
-    return default_rows(dict.fromkeys(named) if named else METHODS, layers)
+    return default_rows(dict.fromkeys(named) if named else DEFAULT_METHODS, layers)
 
 
 def workers_of(workers: int | None) -> int:

@@ -10,10 +10,13 @@ import typer
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
 from cxrlens.cli.options import (
     BatchSize,
+    Combination,
+    CombinationChoice,
     Device,
     Force,
     Json,
     Layers,
+    LayerWeights,
     Methods,
     Model,
     ScoringTarget,
@@ -21,6 +24,7 @@ from cxrlens.cli.options import (
     Smooth,
     Split,
     Workers,
+    fusion_of,
     rows_of,
     workers_of,
 )
@@ -42,6 +46,8 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0.0001, max=1, help="Share of the side; 0.025 is 15 px at 600 px.")
     ] = 0.025,
+    combination: Combination = CombinationChoice.product,
+    layer_weights: LayerWeights = None,
     smooth: Smooth = None,
     target: Annotated[ScoringTarget, typer.Option(help="The class to explain.")] = ScoringTarget.affected,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figure or overlay.")] = Path(
@@ -63,7 +69,7 @@ def command(
 
     set_up_logging()
     rows = rows_of(method, layers)
-    settings = Settings(tolerance, smooth, target.value, seed)
+    settings = Settings(tolerance, fusion_of(combination, layer_weights, smooth), target.value, seed)
     is_folder = source.is_dir()
     if not is_folder:
         require_file(source)

@@ -30,7 +30,7 @@ from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
 from cxrlens.saliency.explain import Row, default_rows
-from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.methods import DEFAULT_METHODS
 from cxrlens.training.run import Hardware, TrainingResult
 
 _SHEET_ROWS = (
@@ -120,7 +120,7 @@ def run_demo(
     log.info("3/4 testing")
     scores = score_model(data, model, out / "test", split="dev", workers=workers, seed=seed)
     log.info("4/4 playing the Pointing Game")
-    rows = default_rows(METHODS, "both")
+    rows = default_rows(DEFAULT_METHODS, "both")
     settings = Settings(seed=seed)
     pointing = play_folder(
         data,

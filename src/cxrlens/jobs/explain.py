@@ -16,12 +16,12 @@ from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
-from cxrlens.jobs.rows import row_title
+from cxrlens.jobs.rows import combination_of, row_title
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
-from cxrlens.saliency.capture import Target
-from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
+from cxrlens.saliency.target import Target
 
 _COLUMNS = (
     "image",
@@ -30,6 +30,7 @@ _COLUMNS = (
     "method",
     "layers",
     "target",
+    "combination",
     "smoothing",
     "peak_x",
     "peak_y",
@@ -37,6 +38,21 @@ _COLUMNS = (
     "map",
     "overlay",
 )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are explained.
+
+    Attributes:
+        target: the explained class, see `cxrlens.explain`.
+        fusion: how the maps of several layers are combined, and the smoothing.
+        seed: of ties and of the methods that draw random numbers.
+    """
+
+    target: Target = "affected"
+    fusion: Fusion = DEFAULT_FUSION
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,12 +69,10 @@ def explain_images(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
+    settings: Settings,
     *,
     annotations: Path | None = None,
     split: str | None = None,
-    target: Target = "affected",
-    smooth: float | None = None,
-    seed: int = 0,
     batch_size: int = 8,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -82,9 +96,11 @@ def explain_images(
     written: list[dict[str, Any]] = []
     done = 0
     for batch in reader:
-        result = model.explain_rows(batch.grey, rows, target=target, smooth=smooth)
+        result = model.explain_rows(
+            batch.grey, rows, target=settings.target, fusion=settings.fusion, seed=settings.seed
+        )
         for index, item in enumerate(batch.items):
-            written += _write(index, item, batch, result, model, out, root, rows, target, smooth, seed)
+            written += _write(index, item, batch, result, model, out, root, settings)
             done += 1
             if progress:
                 progress(done + len(reader.unreadable), len(items))
@@ -116,10 +132,7 @@ def _write(
     model: QualityModel,
     out: Path,
     root: Path,
-    rows: Sequence[Row],
-    target: Target,
-    smooth: float | None,
-    seed: int,
+    settings: Settings,
 ) -> list[dict[str, Any]]:
     decoded = batch.images[index]
     assert decoded.pixels is not None
@@ -132,10 +145,10 @@ def _write(
     overlay = out / "overlays" / name
     table = []
     panels = []
-    for row in rows:
-        map_ = result.maps[row][index].cpu().numpy()
+    for row, maps in result.maps.items():
+        map_ = maps[index].cpu().numpy()
         flat = bool(result.flat[row][index])
-        peak = None if flat else find_peak(map_, seed=(seed, decoded.index))
+        peak = None if flat else find_peak(map_, seed=(settings.seed, decoded.index))
         panels.append(
             MapPanel(
                 row_title(row),
@@ -155,8 +168,9 @@ def _write(
                 "decision": model.decision(probability),
                 "method": row.method,
                 "layers": row.layers,
-                "target": target,
-                "smoothing": smooth,
+                "target": settings.target,
+                "combination": combination_of(row, settings.fusion),
+                "smoothing": settings.fusion.smooth,
                 "peak_x": x,
                 "peak_y": y,
                 "flat": int(flat),

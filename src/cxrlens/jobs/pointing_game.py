@@ -25,11 +25,11 @@ from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
 from cxrlens.files import write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
-from cxrlens.jobs.rows import row_title
+from cxrlens.jobs.rows import combination_of, row_title, smoothing_of
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
-from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
 
 FloatMap = npt.NDArray[np.float32]
 
@@ -64,6 +64,7 @@ _ROW_COLUMNS = (
     "tolerance",
     "tolerance_share",
     "image_size",
+    "combination",
     "smoothing",
     "target",
     "note",
@@ -76,13 +77,13 @@ class Settings:
 
     Attributes:
         tolerance_share: of the longer side of the network's input.
-        smooth: sigma of a Gaussian over the map, in pixels; None = unsmoothed.
+        fusion: how the maps of several layers are combined, and the smoothing.
         target: the explained class: "affected", "predicted" or "true" (the label).
         seed: decides ties and drives the bootstrap.
     """
 
     tolerance_share: float = DEFAULT_TOLERANCE
-    smooth: float | None = None
+    fusion: Fusion = DEFAULT_FUSION
     target: str = "affected"
     seed: int = 0
 
@@ -288,7 +289,8 @@ def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
 
 
 def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> RowMaps:
-    return model.explain_rows(batch.grey, rows, target=_target(settings, batch.items), smooth=settings.smooth)
+    target = _target(settings, batch.items)
+    return model.explain_rows(batch.grey, rows, target=target, fusion=settings.fusion, seed=settings.seed)
 
 
 def _judged(
@@ -381,7 +383,8 @@ def _table(
                 "tolerance": settings.tolerance(preprocessing),
                 "tolerance_share": settings.tolerance_share,
                 "image_size": f"{preprocessing.width}x{preprocessing.height}",
-                "smoothing": "none" if settings.smooth is None else f"gaussian sigma {settings.smooth:g}",
+                "combination": combination_of(line, settings.fusion),
+                "smoothing": smoothing_of(settings.fusion),
                 "target": "" if is_baseline else settings.target,
                 "note": "" if hits else "no training annotations at hand",
             }

@@ -1,9 +1,9 @@
-"""How a row of a results table is named for people."""
+"""How a row of a results table is named for people, and how its map was made."""
 
 from __future__ import annotations
 
 from cxrlens.evaluation.baselines import BASELINES
-from cxrlens.saliency.explain import Row
+from cxrlens.saliency.explain import Fusion, Row
 from cxrlens.saliency.methods import find_method
 
 
@@ -12,3 +12,15 @@ def row_title(row: Row) -> str:
     if row.method in BASELINES:
         return row.method.replace("_", " ")
     return f"{find_method(row.method).title}, {row.layers}"
+
+
+def combination_of(row: Row, fusion: Fusion) -> str:
+    """How the row's layers were combined; empty where there is but one, or none."""
+    if row.layers != "combined":
+        return ""
+    weights = "" if fusion.weights is None else " " + " ".join(f"{weight:g}" for weight in fusion.weights)
+    return fusion.how + weights
+
+
+def smoothing_of(fusion: Fusion) -> str:
+    return "none" if fusion.smooth is None else f"gaussian sigma {fusion.smooth:g}"

@@ -67,6 +67,17 @@ def efficientnet_stages(network: nn.Module) -> Stages:
     return Stages(last, (*(f"features.{stage}.0" for stage in range(final + 1)), last))
 
 
+def _efficientnet_b0(classes: int) -> nn.Module:
+    """torchvision's network, its head drawn as `nn.Linear` draws it.
+
+    torchvision draws the head from +-1 / sqrt(classes), which is meant for 1,000 classes: with two, 1,280 features
+    give logits so large that a training from random weights begins with a loss of several units.
+    """
+    network = tv.efficientnet_b0(num_classes=classes)
+    network.classifier[1].reset_parameters()
+    return network
+
+
 def _resnet(name: str, build: Callable[..., nn.Module], weights: tv.WeightsEnum) -> Architecture:
     return Architecture(name, lambda n: build(num_classes=n), weights, "fc", resnet_stages, bf16_training_on_cpu=True)
 
@@ -79,7 +90,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         _resnet("resnet50", tv.resnet50, tv.ResNet50_Weights.IMAGENET1K_V2),
         Architecture(
             "efficientnet_b0",
-            lambda n: tv.efficientnet_b0(num_classes=n),
+            _efficientnet_b0,
             tv.EfficientNet_B0_Weights.IMAGENET1K_V1,
             "classifier.1",
             efficientnet_stages,

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
-from cxrlens.saliency.capture import Captured, Target, capture
-from cxrlens.saliency.fusion import combine, is_flat, scale, upsample
+from cxrlens.saliency.capture import INPUT, Captured, capture
+from cxrlens.saliency.fusion import combine, scale, upsample
 from cxrlens.saliency.fusion import smooth as smoothed
-from cxrlens.saliency.methods import find_method
+from cxrlens.saliency.guided import GuidedRule
+from cxrlens.saliency.memory import halving
+from cxrlens.saliency.methods import Method, find_method
+from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.target import Target, target_classes
+
+_Key = TypeVar("_Key")
 
 LAYER_CHOICES = ("last", "combined")
+INPUT_LAYERS = "input"  # what a row's layers are called where the method reads none
 
 
 @dataclass(frozen=True, order=True)
@@ -28,6 +37,24 @@ class Row:
         return f"{self.method} {self.layers}"
 
 
+@dataclass(frozen=True)
+class Fusion:
+    """How the maps of several layers become one, and what is done to it; recorded with the maps.
+
+    Attributes:
+        how: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
+        weights: one per layer, for "geometric" and "mean"; None weighs all alike.
+        smooth: sigma in pixels of a Gaussian over the full-size map; None for none.
+    """
+
+    how: str = "product"
+    weights: tuple[float, ...] | None = None
+    smooth: float | None = None
+
+
+DEFAULT_FUSION = Fusion()
+
+
 class SaliencyMaps(dict[str, Tensor]):
     """Maps by method id, each float32 [N, H, W] in [0, 1], with what else the pass has found.
 
@@ -35,15 +62,23 @@ class SaliencyMaps(dict[str, Tensor]):
         logits: float32 [N, classes].
         flat: per method, bool [N]: the map was constant or not finite and is all zero.
         layers: the module names that were explained.
+        fusion: how they were combined and smoothed.
     """
 
     def __init__(
-        self, maps: Mapping[str, Tensor], *, logits: Tensor, flat: Mapping[str, Tensor], layers: Sequence[str]
+        self,
+        maps: Mapping[str, Tensor],
+        *,
+        logits: Tensor,
+        flat: Mapping[str, Tensor],
+        layers: Sequence[str],
+        fusion: Fusion,
     ) -> None:
         super().__init__(maps)
         self.logits = logits
         self.flat = dict(flat)
         self.layers = tuple(layers)
+        self.fusion = fusion
 
 
 @dataclass(frozen=True)
@@ -63,39 +98,41 @@ def explain(
     layers: str | Sequence[str] = "last",
     target: Target = "affected",
     smooth: float | None = None,
+    combination: str = "product",
+    layer_weights: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> SaliencyMaps:
     """Saliency maps of a batch of images.
 
     Args:
         network: any torch network in evaluation mode that gives logits.
-        images: [N, C, H, W], preprocessed as the network was trained, on its device.
-        methods: method ids, see docs/methods.md.
-        layers: "last" or "combined" for torchvision ResNets and EfficientNets; else module names, the maps of
-            several being combined by their product.
+        images: [N, C, H, W], preprocessed as the network was trained, on its device. A batch too large for the
+            device's memory is halved until it fits.
+        methods: method ids, see docs/methods.md; ``captum:NAME`` for any attribution class of captum.
+        layers: "last" or "combined" for torchvision ResNets and EfficientNets; else module names. Methods that read
+            the input alone take no notice of it.
         target: "affected" (class 1), "predicted", a class index, or one index per image [N].
         smooth: sigma in pixels of a Gaussian over the full-size map; 1 is the paper's 11 x 11 kernel.
+        combination: how the maps of several layers become one: "product" (the paper's), "geometric", "mean", "max".
+        layer_weights: one weight per layer for "geometric" and "mean"; by default all layers count alike.
+        seed: of the methods that draw random numbers.
 
     Returns:
         A dictionary of method id -> float32 [N, H, W], each map scaled to [0, 1] by its own range. A flat map is
         all zero and flagged in the result's ``flat``.
 
     Raises:
-        UsageError: on an unknown method, layer or target, a sigma that is not positive, a network in training
-            mode, or inside `torch.inference_mode`.
+        UsageError: on an unknown method, layer, target or combination, a sigma that is not positive, a network in
+            training mode, or inside `torch.inference_mode`.
     """
     ids = [methods] if isinstance(methods, str) else list(methods)
-    names = resolve_layers(network, layers)
-    for id_ in ids:
-        find_method(id_)
-    logits, captured = capture(network, images, names, target)
-    size = (images.shape[-2], images.shape[-1])
-    raw = {id_: _map_of(id_, [captured[name] for name in names], size) for id_ in ids}
-    return SaliencyMaps(
-        {id_: _finished(map_, smooth) for id_, map_ in raw.items()},
-        logits=logits,
-        flat={id_: is_flat(map_) for id_, map_ in raw.items()},
-        layers=names,
-    )
+    wanted = {id_: find_method(id_) for id_ in ids}
+    needs_layers = any(method.has_layers for method in wanted.values())
+    names = resolve_layers(network, layers) if needs_layers or layers not in LAYER_CHOICES else []
+    fusion = Fusion(combination, None if layer_weights is None else tuple(layer_weights), smooth)
+    requests = {id_: _Request(method, tuple(names) if method.has_layers else ()) for id_, method in wanted.items()}
+    maps, flat, logits = _explain(network, images, requests, target, fusion, seed)
+    return SaliencyMaps(maps, logits=logits, flat=flat, layers=names, fusion=fusion)
 
 
 def explain_rows(
@@ -104,20 +141,24 @@ def explain_rows(
     rows: Iterable[Row],
     *,
     target: Target = "affected",
-    smooth: float | None = None,
+    fusion: Fusion = DEFAULT_FUSION,
+    seed: int = 0,
 ) -> RowMaps:
     """As `explain`, for several (method, layers) rows from one forward and one backward pass."""
-    wanted = list(rows)
-    names = {choice: resolve_layers(network, choice) for choice in dict.fromkeys(row.layers for row in wanted)}
-    every = list(dict.fromkeys(name for chosen in names.values() for name in chosen))
-    logits, captured = capture(network, images, every, target)
-    size = (images.shape[-2], images.shape[-1])
-    raw = {row: _map_of(row.method, [captured[name] for name in names[row.layers]], size) for row in wanted}
-    return RowMaps(
-        {row: _finished(map_, smooth) for row, map_ in raw.items()},
-        {row: is_flat(map_) for row, map_ in raw.items()},
-        logits,
-    )
+    requests = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        method = find_method(row.method)
+        if method.has_layers and row.layers not in names:
+            names[row.layers] = tuple(resolve_layers(network, row.layers))
+        requests[row] = _Request(method, names[row.layers] if method.has_layers else ())
+    maps, flat, logits = _explain(network, images, requests, target, fusion, seed)
+    return RowMaps(maps, flat, logits)
+
+
+def make_row(id_: str, layers: str) -> Row:
+    """The row of a method at a choice of layers; a method that reads no layer has the row "input"."""
+    return Row(id_, layers if find_method(id_).has_layers else INPUT_LAYERS)
 
 
 def default_rows(methods: Iterable[str], layers: str) -> list[Row]:
@@ -129,7 +170,7 @@ def default_rows(methods: Iterable[str], layers: str) -> list[Row]:
     for id_ in methods:
         combines = find_method(id_).combines
         choices = LAYER_CHOICES if layers == "both" and combines else ("last",) if layers == "both" else (layers,)
-        rows += [Row(id_, choice) for choice in choices]
+        rows += [make_row(id_, choice) for choice in choices]
     return rows
 
 
@@ -154,12 +195,99 @@ def resolve_layers(network: nn.Module, layers: str | Sequence[str]) -> list[str]
     return [stages.last] if layers == "last" else list(stages.combined)
 
 
-def _map_of(id_: str, pairs: Sequence[Captured], size: tuple[int, int]) -> Tensor:
-    function = find_method(id_).function
-    layer_maps = [function(pair.activation, pair.gradient) for pair in pairs]
-    return upsample(layer_maps[0], size) if len(layer_maps) == 1 else combine(layer_maps, size)
+@dataclass(frozen=True)
+class _Request:
+    """A method at module names; none where it reads no layer."""
+
+    method: Method
+    layers: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[_Request, ...]:
+        """What its map is joined from."""
+        methods = [find_method(id_) for id_ in self.method.of]
+        return tuple(_Request(method, self.layers if method.has_layers else ()) for method in methods)
 
 
-def _finished(raw: Tensor, smooth: float | None) -> Tensor:
-    scaled = scale(raw)
-    return scaled if smooth is None else scale(smoothed(scaled, smooth))
+@dataclass
+class _Maps:
+    """Full-size maps [N, H, W] as their methods gave them, each computed once."""
+
+    network: nn.Module
+    images: Tensor
+    target: Target
+    fusion: Fusion
+    seed: int
+    raw: dict[_Request, Tensor] = field(default_factory=dict)
+
+    def compute(self, requests: Iterable[_Request]) -> Tensor:
+        """Fill ``raw`` for the requests and their parts; returns the logits."""
+        every = list(dict.fromkeys(each for request in requests for each in (*request.parts, request)))
+        of_layers = [each for each in every if each.method.reads == "layer"]
+        names = dict.fromkeys(name for each in of_layers for name in each.layers)
+        if any(each.method.reads == "input" for each in every):
+            names[INPUT] = None
+        logits, captured = capture(self.network, self.images, list(names), self.target)
+        classes = target_classes(logits, self.target)
+        for layers in dict.fromkeys(each.layers for each in of_layers):
+            self._fuse([each for each in of_layers if each.layers == layers], [captured[name] for name in layers])
+        guided: Captured | None = None
+        for each in every:
+            function = each.method.function
+            if each.method.reads == "input":
+                self.raw[each] = function(captured[INPUT])
+            elif each.method.reads == "guided":
+                guided = self._guided(classes) if guided is None else guided
+                self.raw[each] = function(guided)
+            elif each.method.reads == "network":
+                self.raw[each] = function(Probe(self.network, self.images, classes, each.layers, self.seed))
+        for each in every:
+            if each.method.reads == "maps":
+                self.raw[each] = each.method.function(*(self.raw[part] for part in each.parts))
+        return logits
+
+    def _fuse(self, requests: Sequence[_Request], pairs: Sequence[Captured]) -> None:
+        """The full-size maps of several methods at the same layers, resampled and combined all at once."""
+        count = self.images.shape[0]
+        size = (self.images.shape[-2], self.images.shape[-1])
+        layer_maps = [torch.cat([each.method.function(pair) for each in requests]) for pair in pairs]
+        if len(layer_maps) == 1:
+            full = upsample(layer_maps[0], size)
+        else:
+            full = combine(layer_maps, size, self.fusion.how, self.fusion.weights)
+        self.raw.update(zip(requests, torch.split(full, count), strict=True))
+
+    def _guided(self, classes: Tensor) -> Captured:
+        with GuidedRule() as rule:
+            _, captured = capture(self.network, self.images, [INPUT], classes)
+        if not rule.found:
+            raise UsageError(
+                f"guided backprop needs activation functions like ReLU or SiLU; this {type(self.network).__name__} "
+                "has none that can be seen; choose another method"
+            )
+        return captured[INPUT]
+
+
+def _explain(
+    network: nn.Module,
+    images: Tensor,
+    requests: Mapping[_Key, _Request],
+    target: Target,
+    fusion: Fusion,
+    seed: int,
+) -> tuple[dict[_Key, Tensor], dict[_Key, Tensor], Tensor]:
+    """Scaled maps and flat flags by key, and the logits."""
+
+    def part(images: Tensor, target: Target) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        maps = _Maps(network, images, target, fusion, seed)
+        logits = maps.compute(requests.values())
+        finished = [_finished(maps.raw[request], fusion.smooth) for request in requests.values()]
+        return [map_ for map_, _ in finished], [flat for _, flat in finished], logits
+
+    maps, flat, logits = halving(part, images, target)
+    return dict(zip(requests, maps, strict=True)), dict(zip(requests, flat, strict=True)), logits
+
+
+def _finished(raw: Tensor, smooth: float | None) -> tuple[Tensor, Tensor]:
+    scaled, flat = scale(raw)
+    return (scaled if smooth is None else scale(smoothed(scaled, smooth))[0]), flat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -11,41 +12,79 @@ from torch.nn import functional
 
 from cxrlens.errors import UsageError
 
+Combination: TypeAlias = Literal["product", "geometric", "mean", "max"]
+COMBINATIONS: tuple[str, ...] = get_args(Combination)
+
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resampling of maps [N, h, w] to [N, H, W], pixel areas aligned (align_corners=False)."""
     return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def is_flat(maps: Tensor) -> Tensor:
-    """Whether each map [N, h, w] is constant or holds a value that is not finite: bool [N].
+def scale(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Each map [N, H, W] min-max scaled to [0, 1] by its own range, and which maps are flat, bool [N].
 
-    Constant means that its range is within the rounding error of its own largest value, so that the tiny but
-    structured maps of an untrained network do not count as flat.
+    A map is flat when it is constant or holds a value that is not finite; it becomes all zero. Constant means that its
+    range is within the rounding error of its own largest value, so that the tiny but structured maps of an
+    untrained network do not count as flat.
     """
-    finite = torch.isfinite(maps).flatten(1).all(1)
-    low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
+    low, high = torch.aminmax(maps.flatten(1), dim=1)
     largest = torch.maximum(low.abs(), high.abs())
-    return ~finite | ((high - low) <= 4 * torch.finfo(maps.dtype).eps * largest)
+    span = high - low
+    flat = ~span.isfinite() | (span <= 4 * torch.finfo(maps.dtype).eps * largest)
+    scaled = (maps - low[:, None, None]).div_(torch.where(flat, 1, span)[:, None, None])
+    return (scaled.masked_fill_(flat[:, None, None], 0) if bool(flat.any()) else scaled), flat
 
 
-def scale(maps: Tensor) -> Tensor:
-    """Each map [N, H, W] min-max scaled to [0, 1] by its own range; a flat map (see `is_flat`) becomes all zero."""
-    low = maps.flatten(1).amin(1)[:, None, None]
-    high = maps.flatten(1).amax(1)[:, None, None]
-    span = (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
-    return torch.where(is_flat(maps)[:, None, None], torch.zeros_like(maps), (maps - low) / span)
+def combine(
+    layer_maps: Sequence[Tensor],
+    size: tuple[int, int],
+    how: str = "product",
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """One map [N, H, W] from the maps [N, h, w] of several layers, each upsampled and scaled to [0, 1] first.
 
+    ``product`` multiplies them (Ozer & Oksuz, MIDL 2021); ``geometric`` is the weighted geometric mean, the product
+    of m_l ** w_l with weights that sum to 1 (Rebuffi et al., CVPR 2020); ``mean`` the weighted
+    mean; ``max`` the largest value. Without weights all layers count alike.
 
-def combine(layer_maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The product of the scaled, upsampled layer maps (Ozer & Oksuz, MIDL 2021), [N, H, W], scaled again.
+    A layer whose map is flat has no say about places: its zeros make a product flat, and add nothing to a mean.
 
-    A layer whose map is flat has no say about places; its zeros make the whole product zero, hence flat.
+    Raises:
+        UsageError: on an unknown combination, or weights that do not fit.
     """
-    product = scale(upsample(layer_maps[0], size))
-    for layer_map in layer_maps[1:]:
-        product = product * scale(upsample(layer_map, size))
-    return scale(product)
+    shares = _shares(how, weights, len(layer_maps))
+    total: Tensor | None = None
+    for layer_map, share in zip(layer_maps, shares, strict=True):
+        current, _ = scale(upsample(layer_map, size))
+        if how == "geometric":
+            current = current.pow_(share)
+        elif how == "mean":
+            current = current.mul_(share)
+        if total is None:
+            total = current
+        elif how == "mean":
+            total += current
+        elif how == "max":
+            torch.maximum(total, current, out=total)
+        else:
+            total *= current
+    assert total is not None, "at least one layer"
+    return total
+
+
+def _shares(how: str, weights: Sequence[float] | None, layers: int) -> list[float]:
+    """The weight of each layer, their sum being 1."""
+    if how not in COMBINATIONS:
+        raise UsageError(f"unknown combination '{how}': use {', '.join(COMBINATIONS)}")
+    if weights is None:
+        return [1 / layers] * layers
+    if how in ("product", "max"):
+        raise UsageError(f"'{how}' takes no layer weights; 'geometric' and 'mean' do")
+    total = math.fsum(weights)
+    if len(weights) != layers or min(weights) < 0 or not 0 < total < math.inf:
+        raise UsageError(f"{layers} layers need {layers} weights of 0 or more that are not all 0, not {list(weights)}")
+    return [weight / total for weight in weights]
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:

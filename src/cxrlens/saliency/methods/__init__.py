@@ -1,0 +1,22 @@
+"""The saliency methods: one decorated pure function each, in one registry that everything else reads."""
+
+from __future__ import annotations
+
+from cxrlens.saliency.methods import layer, pixel, sampling  # noqa: F401  (they fill the registry, in this order)
+from cxrlens.saliency.methods.from_captum import PREFIX, captum_method
+from cxrlens.saliency.methods.registry import DEFAULT_METHODS, METHODS, Method, unknown_method
+
+__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "find_method"]
+
+
+def find_method(id_: str) -> Method:
+    """Look a method up by its id; ``captum:NAME`` is any attribution class of captum.
+
+    Raises:
+        UsageError: when it is unknown, the near matches being listed, or captum is not installed.
+    """
+    if id_ in METHODS:
+        return METHODS[id_]
+    if id_.startswith(PREFIX):
+        return captum_method(id_)
+    raise unknown_method(id_)

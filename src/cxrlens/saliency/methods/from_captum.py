@@ -1,0 +1,136 @@
+"""Any attribution class of captum as a method: ``captum:NAME``.
+
+What an attribution class cannot do without is filled in: windows of an eighth of the side for occlusion, a grid of
+8 x 8 squares as features for perturbation methods, 0 of the normalised input as the baseline.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxrlens.errors import UsageError
+from cxrlens.saliency.fusion import upsample
+from cxrlens.saliency.methods.registry import Method
+from cxrlens.saliency.probe import Probe
+
+PREFIX = "captum:"
+_SQUARES = 8  # per side
+
+
+def captum_method(id_: str) -> Method:
+    """The method of an attribution class.
+
+    Raises:
+        UsageError: when captum is not installed, has no such class (near matches are listed), or the class needs
+            more than a network, a layer and images.
+    """
+    name = id_.removeprefix(PREFIX)
+    kind = _find(name)
+
+    def function(probe: Probe) -> Tensor:
+        return _attribute(kind, probe)
+
+    return Method(
+        id=id_,
+        title=f"{name} (captum)",
+        formula=f"channel sum of magnitudes of captum's {name}",
+        source="captum",
+        cost="captum's",
+        reads="network",
+        function=function,
+        has_layers="layer" in inspect.signature(kind).parameters,
+    )
+
+
+def _find(name: str) -> type[Any]:
+    try:
+        from captum import attr
+    except ImportError as error:
+        raise UsageError(f"'{PREFIX}{name}' needs captum; install it with: pip install captum") from error
+    known = {
+        key: value
+        for key, value in vars(attr).items()
+        if inspect.isclass(value) and issubclass(value, attr.Attribution) and _is_fit(value)
+    }
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    meant = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
+    raise UsageError(f"captum has no attribution class '{name}' that explains an image with a network; {meant}")
+
+
+def _is_fit(kind: type[Any]) -> bool:
+    """Whether a class is built from a network, and a layer at most, and gives attributions of images."""
+    needed = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
+    if not needed or needed[0] not in ("forward_func", "model") or needed[1:] not in ([], ["layer"]):
+        return False
+    attribute = getattr(kind, "attribute", None)
+    if not inspect.isfunction(attribute):
+        return False
+    asked = inspect.signature(attribute).parameters
+    return "neuron_selector" not in asked and "inputs" in asked
+
+
+def _attribute(kind: type[Any], probe: Probe) -> Tensor:
+    from lightning.pytorch import seed_everything
+    from lightning.pytorch.utilities.seed import isolate_rng
+
+    network = _TwoLogits(probe.network).eval()
+    layered = "layer" in inspect.signature(kind).parameters
+    if layered and len(probe.layers) != 1:
+        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give --layers last or a module name")
+    attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
+    images = probe.images.detach().clone()
+    options = _options(kind, images, probe.classes)
+    with isolate_rng(), torch.enable_grad():  # captum draws from the global streams of torch and numpy
+        seed_everything(probe.seed, verbose=False)
+        try:
+            values = attribution.attribute(images, **options)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UsageError(f"captum's {kind.__name__} cannot explain this network: {reason}") from error
+    if not isinstance(values, Tensor) or values.ndim != 4:
+        raise UsageError(f"captum's {kind.__name__} gives no map [N, C, h, w] here; name a convolutional layer")
+    values = values.detach().float()
+    maps = values[:, 0] if values.shape[1] == 1 else torch.linalg.vector_norm(values, 1, dim=1)
+    size = (images.shape[-2], images.shape[-1])
+    return maps if tuple(maps.shape[1:]) == size else upsample(maps, size)
+
+
+def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, Any]:
+    """What ``attribute`` needs beyond images."""
+    parameters = inspect.signature(kind.attribute).parameters
+    _, channels, height, width = images.shape
+    options: dict[str, Any] = {"target": classes.tolist()} if "target" in parameters else {}
+    if "sliding_window_shapes" in parameters:
+        window = (channels, max(height // _SQUARES, 1), max(width // _SQUARES, 1))
+        options["sliding_window_shapes"] = window
+        options["strides"] = (channels, max(window[1] // 2, 1), max(window[2] // 2, 1))
+    elif "feature_mask" in parameters:
+        rows = torch.arange(height, device=images.device) * _SQUARES // height
+        columns = torch.arange(width, device=images.device) * _SQUARES // width
+        options["feature_mask"] = (rows[:, None] * _SQUARES + columns)[None, None].repeat(1, channels, 1, 1)
+    if "baselines" in parameters and parameters["baselines"].default is inspect.Parameter.empty:
+        options["baselines"] = torch.zeros_like(images[:1]).repeat(2, 1, 1, 1)
+    return options
+
+
+class _TwoLogits(nn.Module):
+    """The network with logits [N, classes]; a single affected logit z becomes (-z, z)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        output = self.network(images)
+        logits = output[:, None] if output.ndim == 1 else output
+        return torch.cat([-logits, logits], 1) if logits.shape[1] == 1 else logits

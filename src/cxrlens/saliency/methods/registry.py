@@ -1,0 +1,91 @@
+"""The registry of saliency methods: what each is, and what it reads.
+
+A method is one decorated pure function. What it reads decides its arguments:
+
+- ``layer``: (pair of a layer) -> map [N, h, w], for each layer; upsampling and combining are done elsewhere;
+- ``input``: (pair at the network's input) -> map [N, H, W];
+- ``guided``: the same, the gradient taken under the guided rule (see `cxrlens.saliency.guided`);
+- ``network``: (a `Probe`, which asks the network again) -> map [N, H, W];
+- ``maps``: (the full-size maps [N, H, W] of the methods named in ``of``) -> map [N, H, W].
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from cxrlens.errors import UsageError
+
+Reads: TypeAlias = Literal["layer", "input", "guided", "network", "maps"]
+MapFunction: TypeAlias = Callable[..., Tensor]
+
+PARTIAL_PASS = "1 forward; 1 backward to the earliest layer, none at the last"
+FULL_PASS = "1 forward, 1 backward"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Attributes:
+        id: its name on the command line and in results.
+        title: its name in figures.
+        formula: the map at location u.
+        source: where it is defined.
+        cost: passes through the network, which the methods of one call share where they are the same.
+        reads: what its function is given.
+        function: gives the map.
+        has_layers: whether the map depends on the choice of layers.
+        combines: whether the paper also combines it over layers.
+        of: ids of the methods whose maps it joins.
+    """
+
+    id: str
+    title: str
+    formula: str
+    source: str
+    cost: str
+    reads: Reads
+    function: MapFunction
+    has_layers: bool
+    combines: bool = False
+    of: tuple[str, ...] = ()
+
+
+METHODS: dict[str, Method] = {}
+
+# What the command line shows when no method is named: the methods that the paper compares over layers.
+DEFAULT_METHODS = ("grad_cam", "normgrad_scaling", "normgrad_conv1x1", "normgrad_conv3x3")
+
+
+def method(
+    id_: str,
+    *,
+    title: str,
+    formula: str,
+    source: str,
+    reads: Reads = "layer",
+    cost: str = "",
+    combines: bool = False,
+    of: tuple[str, ...] = (),
+) -> Callable[[MapFunction], MapFunction]:
+    """Register a map function under an id; what its arguments are, see `Method`."""
+
+    def register(function: MapFunction) -> MapFunction:
+        passes = cost or (PARTIAL_PASS if reads == "layer" else FULL_PASS)
+        has_layers = reads == "layer" or any(METHODS[part].has_layers for part in of)
+        METHODS[id_] = Method(id_, title, formula, source, passes, reads, function, has_layers, combines, of)
+        return function
+
+    return register
+
+
+def unknown_method(id_: str) -> UsageError:
+    """The error that lists the near matches."""
+    near = difflib.get_close_matches(id_.lower().replace("-", "_"), METHODS, n=3, cutoff=0.4)
+    meant = f"near matches: {', '.join(near)}" if near else "no near match"
+    return UsageError(f"unknown method '{id_}'; {meant} (known: {', '.join(METHODS)}, captum:NAME)")

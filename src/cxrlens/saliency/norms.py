@@ -1,0 +1,57 @@
+"""Norms that neither vanish nor overflow in float32, whatever the size of a network's values.
+
+The squares of an untrained network's gradients (1e-20 and less) are zero in float32. Where an image's values are
+out of range, they are brought near 1 by a power of two first, which changes no digit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_SMALLEST, _LARGEST = 1e-10, 1e16  # norms in between have squares that float32 holds
+
+
+def norm2(vectors: Tensor) -> Tensor:
+    """Euclidean norm over the channels, [N, C, h, w] -> [N, h, w]."""
+    norms = torch.linalg.vector_norm(vectors, dim=1)
+    in_range = _in_range(norms)
+    if bool(in_range.all()):
+        return norms
+    near_one, exponent = _near_one(vectors)
+    again = torch.ldexp(torch.linalg.vector_norm(near_one, dim=1), exponent[:, 0])
+    return torch.where(in_range[:, None, None], norms, again)
+
+
+def box_norm(norms: Tensor) -> Tensor:
+    """Norm over the 3 x 3 neighbourhood of each location, from each location's own norm; zero padding.
+
+    The squared norm of a neighbourhood is the sum of its locations' squared norms, so that no vector is copied
+    nine times. [N, h, w] -> [N, h, w].
+    """
+    in_range = _in_range(norms)
+    if bool(in_range.all()):
+        return _box(norms)
+    near_one, exponent = _near_one(norms[:, None])
+    again = torch.ldexp(_box(near_one[:, 0]), exponent[:, 0])
+    return torch.where(in_range[:, None, None], _box(norms), again)
+
+
+def _box(norms: Tensor) -> Tensor:
+    squares = functional.avg_pool2d(norms.square()[:, None], 3, stride=1, padding=1, divisor_override=1)
+    return squares.sqrt_()[:, 0]
+
+
+def _in_range(norms: Tensor) -> Tensor:
+    """Whether float32 holds the squares of each map [N, h, w], as far as they matter beside its largest: bool [N]."""
+    top = norms.flatten(1).amax(1)
+    return (top > _SMALLEST) & (top < _LARGEST)
+
+
+def _near_one(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image's values [N, C, h, w] divided by a power of two above their largest, and its exponent [N, 1, 1, 1]."""
+    largest = values.abs().amax((1, 2, 3), keepdim=True)
+    exponent = torch.frexp(largest).exponent
+    half = exponent // 2  # in two steps: 2^126 and more is out of range for one
+    return torch.ldexp(torch.ldexp(values, -half), half - exponent), exponent

@@ -1,0 +1,48 @@
+"""What a method may ask of the network beyond the shared pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cxrlens.saliency.capture import INPUT, capture
+from cxrlens.saliency.target import target_probabilities
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A network and the images that are explained.
+
+    Attributes:
+        network: in evaluation mode.
+        images: [N, C, H, W], as the network sees them.
+        classes: int64 [N], the class that is explained of each image.
+        layers: module names of the choice of layers.
+        seed: of everything random.
+    """
+
+    network: nn.Module
+    images: Tensor
+    classes: Tensor
+    layers: tuple[str, ...]
+    seed: int
+
+    def gradients(self, images: Tensor) -> Tensor:
+        """Derivative of the target logits with respect to changed images [k N, C, H, W], k copies of the batch."""
+        _, captured = capture(self.network, images, [INPUT], self._classes(images))
+        return captured[INPUT].gradient
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Probability of the target class of changed images [k N, C, H, W], float32 [k N]."""
+        with torch.no_grad():
+            logits = self.network(images)
+        return target_probabilities(logits[:, None] if logits.ndim == 1 else logits, self._classes(images))
+
+    def generator(self) -> torch.Generator:
+        """A new stream of random numbers, on the CPU so that every device sees the same ones."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def _classes(self, images: Tensor) -> Tensor:
+        return self.classes.repeat(images.shape[0] // self.images.shape[0])

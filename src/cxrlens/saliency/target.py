@@ -1,0 +1,60 @@
+"""The class whose evidence is explained: from what a caller asks for to one logit per image."""
+
+from __future__ import annotations
+
+import operator
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from cxrlens.errors import UsageError
+
+Target: TypeAlias = str | int | Tensor
+
+AFFECTED = 1  # index of the affected class among two logits
+
+
+def target_classes(logits: Tensor, target: Target) -> Tensor:
+    """The class index of each image, int64 [N]; logits are [N, classes] or a single affected logit [N, 1].
+
+    ``"affected"`` is class 1, ``"predicted"`` the class with the highest logit; an int stands for every image, a
+    tensor [N] gives one class per image.
+
+    Raises:
+        UsageError: when the target is none of these or no class of the network.
+    """
+    count, classes = logits.shape[0], max(logits.shape[1], 2)
+    if isinstance(target, str):
+        if target == "affected":
+            chosen = logits.new_full((count,), AFFECTED, dtype=torch.int64)
+        elif target == "predicted":
+            chosen = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+        else:
+            raise UsageError(f"unknown target '{target}': use 'affected', 'predicted', or a class index")
+    elif isinstance(target, Tensor):
+        if target.shape != (count,) or target.is_floating_point():
+            raise UsageError(f"a target tensor holds one integer per image: shape [{count}], not {list(target.shape)}")
+        chosen = target.to(logits.device, torch.int64)
+    else:
+        try:
+            chosen = logits.new_full((count,), operator.index(target), dtype=torch.int64)
+        except TypeError as error:
+            raise UsageError(f"target {target!r} is no class index; give an integer") from error
+    if count and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
+        raise UsageError(f"target {target!r} is no class of a network with {classes} classes (0 to {classes - 1})")
+    return chosen
+
+
+def target_scores(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logit of each image's class, [N]. A single-logit network's normal evidence is minus its logit."""
+    if logits.shape[1] == 1:
+        return torch.where(classes == AFFECTED, logits[:, 0], -logits[:, 0])
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def target_probabilities(logits: Tensor, classes: Tensor) -> Tensor:
+    """The probability of each image's class, float32 [N]: softmax, or sigmoid of a single logit."""
+    if logits.shape[1] == 1:
+        return target_scores(logits, classes).float().sigmoid()
+    return target_scores(logits.float().softmax(1), classes)
