@@ -29,6 +29,7 @@ from cxrlens.saliency.explain import (
     make_row,
     resolve_layers,
 )
+from cxrlens.saliency.fusion import layer_shares
 from cxrlens.saliency.methods import find_method
 from cxrlens.saliency.target import Target
 
@@ -92,17 +93,21 @@ class QualityModel:
         """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`."""
         return explain_rows(self.network, self._input(grey), rows, target=target, fusion=fusion, seed=seed)
 
-    def check_rows(self, rows: Sequence[Row]) -> None:
+    def check_rows(self, rows: Sequence[Row], fusion: Fusion = DEFAULT_FUSION) -> None:
         """Find out before any work whether every row can be computed.
 
         Raises:
-            UsageError: on an unknown method or layer; the near matches are listed.
+            UsageError: on an unknown method or layer, the near matches being listed, or on layer weights that do not
+                fit the layers.
         """
         for row in rows:
             if not find_method(row.method).has_layers:
                 continue
-            for name in resolve_layers(self.network, row.layers):
+            names = resolve_layers(self.network, row.layers)
+            for name in names:
                 find_layer(self.network, name, also=(*LAYER_CHOICES, "both"))
+            if len(names) > 1:
+                layer_shares(fusion.how, fusion.weights, len(names))
 
     def check(
         self,

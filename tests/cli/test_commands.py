@@ -24,6 +24,7 @@ import cxrlens as package
 from cxrlens.data.annotations import parse_annotation, rasterize
 from cxrlens.data.layouts import load_split
 from cxrlens.models.model_file import load_model
+from cxrlens.saliency.methods import METHODS
 
 BASELINES = {"centre", "mean_annotation", "random", "brightest"}
 SCRIPT = Path(sys.executable).with_name("cxrlens")
@@ -135,6 +136,30 @@ def test_explain_writes_overlays_maps_and_a_table(phantoms: Path, model: Path, t
     assert files == {"explanations.csv", *(row["map"] for row in rows), *(row["overlay"] for row in rows)}
 
 
+def test_explain_lists_every_method() -> None:
+    finished = cxrlens("explain", "--list")
+    assert finished.code == 0
+    text = "".join(finished.out.split())
+    for method in METHODS.values():
+        assert method.id in text
+        assert "".join(method.title.split()) in text
+
+
+def test_explain_takes_methods_that_read_no_layer_and_captums(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    image, _ = annotated(phantoms)
+    ids = ["gradient", "guided_grad_cam", "normgrad_bias", "captum:Saliency"]
+    given = ("--method", ",".join(ids), "--layers", "combined", "--combination", "mean", "--workers", 0)
+    finished = cxrlens("explain", image, "-m", model, "-o", tmp_path / "out", *given)
+    assert finished.code == 0
+    rows = {row["method"]: row for row in table(tmp_path / "out" / "explanations.csv")}
+    assert list(rows) == ids
+    assert [row["layers"] for row in rows.values()] == ["input", "combined", "combined", "input"]
+    assert [row["combination"] for row in rows.values()] == ["", "mean", "mean", ""]
+    maps = [np.load(tmp_path / "out" / row["map"]) for row in rows.values()]
+    np.testing.assert_allclose(maps[0], maps[3], atol=1e-5)
+    assert rows["captum:Saliency"]["map"].endswith("captum-Saliency.input.npy")
+
+
 def test_explain_takes_one_image_and_a_data_set(phantoms: Path, model: Path, tmp_path: Path) -> None:
     image, _ = annotated(phantoms)
     given = ("--method", "normgrad_conv1x1", "--layers", "layer3.0", "--target", "predicted", "--workers", 0)
@@ -183,7 +208,17 @@ def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path
         assert (float(row["tolerance"]), float(row["tolerance_share"])) == (pytest.approx(12.8), 0.2)
         assert (row["image_size"], row["smoothing"]) == ("64x64", "gaussian sigma 1")
         assert row["target"] == ("affected" if row["kind"] == "method" else "")
+        assert row["combination"] == ("product" if row["layers"] == "combined" else "")
     assert [row["method"] for row in finished.json["table"]] == [row["method"] for row in rows]
+
+
+def test_pointing_game_records_another_combination(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    given = ("--method", "normgrad_scaling", "--layers", "combined", "--workers", 0, "--seed", 3)
+    weighted = ("--combination", "geometric", "--layer-weights", "1,2,1,0.5")
+    finished = cxrlens("pointing-game", phantoms, "-m", model, "-o", tmp_path, *given, *weighted)
+    assert finished.code == 0
+    (row,) = [row for row in table(tmp_path / "pointing_game.csv") if row["kind"] == "method"]
+    assert (row["layers"], row["combination"]) == ("combined", "geometric 1 2 1 0.5")
 
 
 def test_pointing_game_table_follows_from_its_images(played: tuple[Path, Finished], phantoms: Path) -> None:

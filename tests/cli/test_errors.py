@@ -300,6 +300,10 @@ def test_a_finished_run_has_nothing_to_resume(phantoms: Path, tmp_path: Path) ->
     [
         (("--method", "gradcam"), ("unknown method 'gradcam'", "near matches: grad_cam")),
         (("--method", "grad_cam,normgrad_conv"), ("unknown method 'normgrad_conv'", "normgrad_conv1x1")),
+        (("--method", "captum:Salienci"), ("captum has no attribution class 'Salienci'", "near matches: Saliency")),
+        (("--layer-weights", "1,b"), ("--layer-weights takes numbers", "1,b")),
+        (("--combination", "mean", "--layer-weights", "1,2"), ("4 layers need 4 weights",)),
+        (("--layer-weights", "1,1,1,1"), ("'product' takes no layer weights",)),
         (("--layers", "layer4.7"), ("no layer 'layer4.7'", "near matches: layer4.")),
         (("--layers", "fc"), ("layer 'fc'", "convolutional")),
         (("--device", "cuda:99"), ("device 'cuda:99' cannot be used", "--device auto")),

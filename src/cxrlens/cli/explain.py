@@ -72,10 +72,11 @@ def command(
 
     set_up_logging()
     rows = rows_of(method, layers)
+    fusion = fusion_of(combination, layer_weights, smooth)
     if not source.is_dir():
         require_file(source)
     loaded = load(model, device=device)
-    loaded.check_rows(rows)
+    loaded.check_rows(rows, fusion)
     new_folder(out, force=force)
     with progress_bar("explaining") as progress:
         result = explain_images(
@@ -83,7 +84,7 @@ def command(
             loaded,
             out,
             rows,
-            Settings(target.value, fusion_of(combination, layer_weights, smooth), seed),
+            Settings(target.value, fusion, seed),
             annotations=annotations,
             split=split,
             batch_size=batch_size,

@@ -69,7 +69,8 @@ def command(
 
     set_up_logging()
     rows = rows_of(method, layers)
-    settings = Settings(tolerance, fusion_of(combination, layer_weights, smooth), target.value, seed)
+    fusion = fusion_of(combination, layer_weights, smooth)
+    settings = Settings(tolerance, fusion, target.value, seed)
     is_folder = source.is_dir()
     if not is_folder:
         require_file(source)
@@ -78,7 +79,7 @@ def command(
     elif annotation is not None:
         raise UsageError("--annotation is for a single image; give the CSV of a folder with --annotations")
     loaded = load(model, device=device)
-    loaded.check_rows(rows)
+    loaded.check_rows(rows, fusion)
     new_folder(out, force=force)
     if not is_folder:
         single = play_image(source, annotations or annotation or "", loaded, out, rows, settings)

@@ -157,7 +157,7 @@ def _write(
                 "flat map" if flat else None,
             )
         )
-        file = out / "maps" / f"{name}.{row.method}.{row.layers}.npy"
+        file = out / "maps" / f"{name}.{row.method.replace(':', '-')}.{row.layers}.npy"
         with replacing(file) as partial, partial.open("wb") as stream:
             np.save(stream, map_)
         x, y = (None, None) if peak is None else geometry.backward_point(float(peak.column), float(peak.row))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -135,9 +136,10 @@ def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Mo
     Raises:
         UsageError: when there is none; the near matches are listed, of the layers and of ``also``.
     """
+    if name:
+        with suppress(AttributeError):
+            return network.get_submodule(name)
     known = dict(network.named_modules())
-    if name in known and name:
-        return known[name]
     near = difflib.get_close_matches(name, [*also, *filter(None, known)], n=4, cutoff=0.4)
     meant = f"near matches: {', '.join(near)}" if near else "list the names with network.named_modules()"
     raise UsageError(f"the network has no layer '{name}'; {meant}")

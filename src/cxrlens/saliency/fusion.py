@@ -53,7 +53,7 @@ def combine(
     Raises:
         UsageError: on an unknown combination, or weights that do not fit.
     """
-    shares = _shares(how, weights, len(layer_maps))
+    shares = layer_shares(how, weights, len(layer_maps))
     total: Tensor | None = None
     for layer_map, share in zip(layer_maps, shares, strict=True):
         current, _ = scale(upsample(layer_map, size))
@@ -73,8 +73,12 @@ def combine(
     return total
 
 
-def _shares(how: str, weights: Sequence[float] | None, layers: int) -> list[float]:
-    """The weight of each layer, their sum being 1."""
+def layer_shares(how: str, weights: Sequence[float] | None, layers: int) -> list[float]:
+    """The weight of each layer in a combination, their sum being 1.
+
+    Raises:
+        UsageError: on an unknown combination, or weights that do not fit.
+    """
     if how not in COMBINATIONS:
         raise UsageError(f"unknown combination '{how}': use {', '.join(COMBINATIONS)}")
     if weights is None:

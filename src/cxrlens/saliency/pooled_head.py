@@ -58,9 +58,11 @@ def run_closed_form(network: nn.Module, images: Tensor, layer: str) -> tuple[Ten
     name = _verdicts.get(network, {}).get(layer)
     if name is None:
         return None
-    modules = dict(network.named_modules())
-    linear = modules.get(name)
-    if type(linear) is not nn.Linear or layer not in modules:
+    try:
+        linear, module = network.get_submodule(name), network.get_submodule(layer)
+    except AttributeError:
+        linear = None
+    if type(linear) is not nn.Linear:
         _remember(network, layer, None)
         return None
     seen: dict[str, tuple[Tensor, Tensor, int]] = {}
@@ -70,7 +72,7 @@ def run_closed_form(network: nn.Module, images: Tensor, layer: str) -> tuple[Ten
         seen[module] = (inputs[0], output, output._version)
         runs.append(module)
 
-    with torch.no_grad(), forward_hooks({layer: modules[layer], name: linear}, see):
+    with torch.no_grad(), forward_hooks({layer: module, name: linear}, see):
         output = network(images)
     if runs == [layer, name]:
         _, activation, version = seen[layer]

@@ -1,0 +1,35 @@
+"""``python -m benchmarks``: run everything and write docs/benchmarks.md; ``--quick`` shows that it works."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.page import write_page
+from benchmarks.saliency import memory_all, time_all, variants
+
+NOTES = Path(__file__).with_name("notes.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny images, two repeats")
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    repeats = 2 if options.quick else options.repeats
+    options.out.mkdir(parents=True, exist_ok=True)
+    timings = time_all(quick=options.quick, repeats=repeats, progress=lambda line: print(line, file=sys.stderr))  # noqa: T201
+    memory = memory_all(quick=options.quick)
+    write_page(
+        options.out,
+        timings,
+        memory,
+        variants(quick=options.quick, repeats=repeats),
+        NOTES.read_text(encoding="utf-8"),
+    )
+
+
+if __name__ == "__main__":
+    main()

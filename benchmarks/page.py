@@ -1,0 +1,107 @@
+"""docs/benchmarks.md and its figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from benchmarks.saliency import Timed
+
+PEERS = ("pytorch-grad-cam", "torch-cam", "captum")
+GOALS = {
+    "Grad-CAM / forward": {"resnet34": 1.05, "efficientnet_b0": 1.05},
+    "seven rows / forward": {"resnet34": 1.8, "efficientnet_b0": 2.2},
+    "published / seven rows": {"resnet34": 10.0, "efficientnet_b0": 10.0},
+    "pytorch-grad-cam / Grad-CAM": {"resnet34": 2.5, "efficientnet_b0": 2.5},
+    "torch-cam / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
+    "captum / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
+}
+UPPER = ("Grad-CAM / forward", "seven rows / forward")
+
+
+def ratios(timed: Timed) -> dict[str, float]:
+    return {name: timed.ratio(*name.split(" / ")) for name in GOALS}
+
+
+def is_met(name: str, architecture: str, value: float) -> bool:
+    goal = GOALS[name][architecture]
+    return value <= goal if name in UPPER else value >= goal
+
+
+def write_page(
+    folder: Path,
+    timings: list[Timed],
+    memory: dict[str, dict[str, float]],
+    variants: dict[str, dict[str, float]],
+    notes: str,
+) -> None:
+    """Tables of times, ratios against their goals, memory and variants, and the notes."""
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    lines = [
+        "# Benchmarks",
+        "",
+        f"`make bench` on {torch.get_num_threads()} CPU threads ({capabilities}), torch {torch.__version__}, float32, "
+        'channels_last. Milliseconds per image, medians of alternating repeats. "Seven rows" are Grad-CAM at the last '
+        'layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full '
+        "forward and one full backward pass each, image by image. Random weights, batch norms set from random images. "
+        "Compare ratios within the table, not times between machines.",
+        "",
+        "![ratios](benchmarks.png)",
+        "",
+        "## Time",
+        "",
+    ]
+    names = list(timings[0].milliseconds)
+    lines += _table(
+        ["network", "px", "batch", *names],
+        [[t.architecture, t.size, t.batch, *(f"{t.milliseconds[name]:.1f}" for name in names)] for t in timings],
+    )
+    lines += ["", "## Ratios", "", "**Bold**: the goal in the first two rows is missed.", ""]
+    goals = [
+        [f"goal, {architecture}", "", "", *(
+            f"{'at most' if name in UPPER else 'at least'} {GOALS[name][architecture]:g}" for name in GOALS)]
+        for architecture in ("resnet34", "efficientnet_b0")
+    ]  # fmt: skip
+    rows = []
+    for timed in timings:
+        cells = [
+            f"{value:.2f}" if is_met(name, timed.architecture, value) else f"**{value:.2f}**"
+            for name, value in ratios(timed).items()
+        ]
+        rows.append([timed.architecture, timed.size, timed.batch, *cells])
+    lines += _table(["network", "px", "batch", *GOALS], [*goals, *rows])
+    lines += ["", "## Memory saved for autograd", "", "MiB, batch 4 at 448 px, without the weights.", ""]
+    names = list(next(iter(memory.values())))
+    lines += _table(["network", *names], [[a, *(f"{values[n]:.1f}" for n in names)] for a, values in memory.items()])
+    lines += ["", "## Memory formats and number types", "", "Seven rows, ms per image, batch 8 at 224 px.", ""]
+    names = list(next(iter(variants.values())))
+    lines += _table(["network", *names], [[a, *(f"{values[n]:.1f}" for n in names)] for a, values in variants.items()])
+    (folder / "benchmarks.md").write_text("\n".join([*lines, "", notes]), encoding="utf-8")
+    _figure(timings).savefig(folder / "benchmarks.png", dpi=110)
+
+
+def _table(head: list[str], rows: list[list[object]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]
+
+
+def _figure(timings: list[Timed]) -> plt.Figure:
+    shown = ("Grad-CAM", "seven rows", *PEERS)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharey=True)
+    for axis, architecture in zip(axes, ("resnet34", "efficientnet_b0"), strict=True):
+        cases = [t for t in timings if t.architecture == architecture]
+        for place, name in enumerate(shown):
+            heights = [t.ratio(name, "forward") for t in cases]
+            axis.bar([i + 0.16 * (place - 2) for i in range(len(cases))], heights, 0.15, label=name)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_xticks(range(len(cases)), [f"{t.size} px, batch {t.batch}" for t in cases])
+        axis.set_title(architecture)
+    axes[0].set_ylabel("time / plain forward pass")
+    axes[0].legend(frameon=False)
+    figure.suptitle("Blue and orange: cxrlens; the others make Grad-CAM alone")
+    return figure
