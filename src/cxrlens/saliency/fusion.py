@@ -28,7 +28,7 @@ def scale(maps: Tensor) -> tuple[Tensor, Tensor]:
     range is within the rounding error of its own largest value, so that the tiny but structured maps of an
     untrained network do not count as flat.
     """
-    low, high = torch.aminmax(maps.flatten(1), dim=1)
+    low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)  # torch.aminmax is many times slower on a CPU
     largest = torch.maximum(low.abs(), high.abs())
     span = high - low
     flat = ~span.isfinite() | (span <= 4 * torch.finfo(maps.dtype).eps * largest)

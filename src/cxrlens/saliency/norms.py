@@ -19,8 +19,8 @@ def norm2(vectors: Tensor) -> Tensor:
     in_range = _in_range(norms)
     if bool(in_range.all()):
         return norms
-    near_one, exponent = _near_one(vectors)
-    again = torch.ldexp(torch.linalg.vector_norm(near_one, dim=1), exponent[:, 0])
+    near_one, size = _near_one(vectors)
+    again = torch.linalg.vector_norm(near_one, dim=1) * size
     return torch.where(in_range[:, None, None], norms, again)
 
 
@@ -33,8 +33,8 @@ def box_norm(norms: Tensor) -> Tensor:
     in_range = _in_range(norms)
     if bool(in_range.all()):
         return _box(norms)
-    near_one, exponent = _near_one(norms[:, None])
-    again = torch.ldexp(_box(near_one[:, 0]), exponent[:, 0])
+    near_one, size = _near_one(norms[:, None])
+    again = _box(near_one[:, 0]) * size
     return torch.where(in_range[:, None, None], _box(norms), again)
 
 
@@ -50,8 +50,7 @@ def _in_range(norms: Tensor) -> Tensor:
 
 
 def _near_one(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image's values [N, C, h, w] divided by a power of two above their largest, and its exponent [N, 1, 1, 1]."""
-    largest = values.abs().amax((1, 2, 3), keepdim=True)
-    exponent = torch.frexp(largest).exponent
-    half = exponent // 2  # in two steps: 2^126 and more is out of range for one
-    return torch.ldexp(torch.ldexp(values, -half), half - exponent), exponent
+    """Each image's values [N, C, h, w] divided by a power of two near their largest, and that power [N, 1, 1]."""
+    exponent = torch.frexp(values.abs().amax((1, 2, 3))).exponent.clamp(-126, 126)
+    one = torch.ones_like(exponent, dtype=values.dtype)
+    return values * torch.ldexp(one, -exponent)[:, None, None, None], torch.ldexp(one, exponent)[:, None, None]
