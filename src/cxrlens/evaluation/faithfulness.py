@@ -1,0 +1,90 @@
+"""Whether a map names the pixels that the score depends on: insertion, deletion, average drop and increase.
+
+Pixels are taken away by putting those of a blurred picture in their place, which keeps the picture's grey and adds no
+edges. ``score`` gives the probability of the explained class of images [B, C, H, W] as float [B]; it must treat the
+images of a batch independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+Score: TypeAlias = Callable[[Tensor], Tensor]
+
+_BLUR = 0.05  # standard deviation as a share of the longer side
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Scores per image, each float32 [N].
+
+    Attributes:
+        insertion: area under the probability while the map's highest pixels are put into the blurred picture first;
+            high is good (Petsiuk et al., BMVC 2018).
+        deletion: area under the probability while they are blurred first; low is good.
+        drop: share of the probability lost when only what the map shows is kept, 0 where it rises; low is good
+            (Chattopadhay et al., WACV 2018).
+        increase: 1.0 where keeping only what the map shows raises the probability, else 0.0.
+    """
+
+    insertion: Tensor
+    deletion: Tensor
+    drop: Tensor
+    increase: Tensor
+
+
+def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20) -> Faithfulness:
+    """Score maps [N, H, W] in [0, 1] of images [N, C, H, W].
+
+    Args:
+        steps: of insertion and deletion; each takes a forward pass of the batch.
+
+    Raises:
+        ValueError: when maps and images do not fit, or steps is not positive.
+    """
+    if maps.shape != (images.shape[0], *images.shape[-2:]) or steps < 1:
+        raise ValueError(
+            f"maps {list(maps.shape)} do not fit images {list(images.shape)}, or {steps} steps are too few"
+        )
+    plain = blurred(images)
+    rank = _ranks(maps)[:, None]
+    inserted, deleted = [], []
+    for step in range(steps + 1):
+        chosen = rank < step / steps
+        inserted.append(score(torch.where(chosen, images, plain)).float())
+        deleted.append(score(torch.where(chosen, plain, images)).float())
+    before = deleted[0]
+    kept = score(plain + maps[:, None].to(images.dtype) * (images - plain)).float()
+    return Faithfulness(
+        insertion=_area(torch.stack(inserted)),
+        deletion=_area(torch.stack(deleted)),
+        drop=((before - kept) / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp_min(0),
+        increase=(kept > before).float(),
+    )
+
+
+def blurred(images: Tensor) -> Tensor:
+    """The images [N, C, H, W] under a Gaussian of 5 % of the longer side."""
+    height, width = images.shape[-2:]
+    sigma = _BLUR * max(height, width)
+    taps = [min(2 * int(3 * sigma) + 1, 2 * side - 1) for side in (width, height)]
+    return gaussian_blur(images, kernel_size=taps, sigma=[sigma, sigma])
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    """Each pixel's place from 0 (highest) to below 1, [N, H, W]; ties fall in reading order."""
+    flat = maps.flatten(1)
+    order = flat.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(flat.shape[1], device=maps.device, dtype=torch.float32) / flat.shape[1]
+    return torch.empty_like(flat, dtype=torch.float32).scatter_(1, order, places.expand_as(flat)).view_as(maps)
+
+
+def _area(curve: Tensor) -> Tensor:
+    """Area under values [steps + 1, N] over [0, 1], by trapezoids."""
+    return torch.trapezoid(curve, dim=0) / (curve.shape[0] - 1)

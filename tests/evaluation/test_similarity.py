@@ -1,0 +1,66 @@
+"""Similarity of maps against the formulas in scipy, and agreement of hits by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
+
+from cxrlens.evaluation.similarity import hit_agreement, random_pair_ssim, spearman, ssim
+
+
+def maps(seed: int, count: int = 3) -> torch.Tensor:
+    return torch.rand(count, 24, 40, generator=torch.Generator().manual_seed(seed))
+
+
+def test_ssim_equals_its_formula():
+    first, second = maps(0), (maps(0) + maps(1)) / 2
+    found = ssim(first, second)
+    for index in range(3):
+        x, y = first[index].double().numpy(), second[index].double().numpy()
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return gaussian_filter(values, 1.5, radius=5, mode="mirror")
+
+        mx, my = mean(x), mean(y)
+        vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+        c1, c2 = 0.01**2, 0.03**2
+        local = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+        inner = local[5:-5, 5:-5]  # windows that lie inside the map
+        assert float(found[index]) == pytest.approx(float(inner.mean()), abs=0.01)
+    torch.testing.assert_close(ssim(first, first), torch.ones(3, dtype=torch.float64))
+
+
+def test_spearman_is_the_correlation_of_ranks():
+    first, second = (4 * maps(2)).round(), maps(3)
+    second[2] = 1 - first[2]
+    found = spearman(first, second)
+    for index in range(2):
+        ranks = [rankdata(each[index].numpy()) for each in (first, second)]
+        assert float(found[index]) == pytest.approx(np.corrcoef(ranks[0].ravel(), ranks[1].ravel())[0, 1])
+    assert float(found[2]) == pytest.approx(-1)
+    assert math.isnan(spearman(torch.zeros(1, 4, 5), maps(0, 1)[:, :4, :5])[0])
+
+
+def test_random_pairs_are_of_different_images():
+    assert random_pair_ssim(torch.stack([maps(4, 1)[0]] * 2)) == pytest.approx(1)
+    torch.manual_seed(0)
+    different = maps(5, 6)
+    found = random_pair_ssim(different)
+    assert -0.1 < found < 0.2
+    assert found == random_pair_ssim(different)
+    with pytest.raises(ValueError):
+        random_pair_ssim(maps(0, 1))
+
+
+def test_agreement_by_hand():
+    # 10 images: 4 both hit, 3 both miss, 2 first only, 1 second only: po .7, pe .6 * .5 + .4 * .5 = .5, kappa .4
+    first = [1] * 4 + [0] * 3 + [1, 1] + [0]
+    second = [1] * 4 + [0] * 3 + [0, 0] + [1]
+    assert hit_agreement(first, second) == pytest.approx(0.4)
+    assert hit_agreement([1, 1], [1, 1]) == 1
+    assert hit_agreement([1, 0, 1, 0], [0, 1, 0, 1]) == pytest.approx(-1)
