@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -42,11 +43,14 @@ def write_page(
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench` on {torch.get_num_threads()} CPU threads ({capabilities}), torch {torch.__version__}, float32, "
-        'channels_last. Milliseconds per image, medians of alternating repeats. "Seven rows" are Grad-CAM at the last '
-        'layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full '
-        "forward and one full backward pass each, image by image. Random weights, batch norms set from random images. "
-        "Compare ratios within the table, not times between machines.",
+        textwrap.fill(
+            f"`make bench` on {torch.get_num_threads()} CPU threads ({capabilities}), torch {torch.__version__}, float32, "
+            'channels_last. Milliseconds per image, medians of alternating repeats. "Seven rows" are Grad-CAM at the last '
+            'layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full '
+            "forward and one full backward pass each, image by image. Random weights, batch norms set from random images. "
+            "Compare ratios within the table, not times between machines.",
+            118,
+        ),
         "",
         "![ratios](benchmarks.png)",
         "",

@@ -293,6 +293,29 @@ def test_a_traced_network_whose_layers_run_no_hooks_is_refused():
         capture(traced, images, ["features.1"], 1)
 
 
+def test_a_compiled_network_is_refused_with_what_to_give():
+    compiled = torch.compile(Tiny())
+    with pytest.raises(UsageError, match="compiled.*plain module"):
+        capture(compiled, torch.rand(1, 3, 16, 16), ["features.1"], 1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize("id_", ["grad_cam", "guided_grad_cam", "gradient", "smoothgrad", "rise"])
+def test_nothing_is_left_behind_by_any_kind_of_pass(id_: str, error: BaseException):
+    """The single layer is first tried, then explained in closed form; each of the passes is interrupted once."""
+    network, images = Troubled(), torch.rand(2, 3, 16, 20)
+    before = state_of(network)
+    for trouble in (error, None, error):
+        network.error = trouble
+        expected: Any = contextlib.nullcontext() if trouble is None else pytest.raises(type(error))
+        with expected:
+            explain(network, images, methods=id_, layers="features.3")
+        assert torch.is_grad_enabled()
+        assert torch.overrides._get_current_function_mode() is None
+        assert state_of(network) == before
+    assert images.grad is None
+
+
 class Meeting(Tiny):
     """Every forward pass waits in the middle until two threads are there."""
 

@@ -71,6 +71,8 @@ def capture(
             map or is not on the way to the logits, inside `torch.inference_mode`, or on an unfit target.
     """
     _check_mode(network)
+    if hasattr(network, "_orig_mod") and any(name != INPUT for name in layers):
+        raise UsageError("the network is compiled, and its layers run no hooks; give the plain module it was made from")
     modules = {name: find_layer(network, name) for name in layers if name != INPUT}
     if len(layers) != 1 or INPUT in layers:
         return _differentiate(network, images, layers, modules, target)

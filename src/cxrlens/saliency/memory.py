@@ -25,7 +25,7 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
     """
     try:
         return explain(images, target)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
         if not _is_out_of_memory(error):
             raise
         failed = str(error).splitlines()[0]
