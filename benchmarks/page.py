@@ -20,6 +20,11 @@ GOALS = {
     "captum / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
 }
 UPPER = ("Grad-CAM / forward", "seven rows / forward")
+_INTRODUCTION = """\
+`make bench` on {} CPU threads ({}), torch {}, float32, channels_last. Milliseconds per image, medians of
+alternating repeats. "Seven rows" are Grad-CAM at the last layer and the three NormGrads at the last layer and combined;
+"published" makes the same rows with one full forward and one full backward pass each, image by image. Random weights,
+batch norms set from random images. Compare ratios within the table, not times between machines."""
 
 
 def ratios(timed: Timed) -> dict[str, float]:
@@ -43,14 +48,7 @@ def write_page(
     lines = [
         "# Benchmarks",
         "",
-        textwrap.fill(
-            f"`make bench` on {torch.get_num_threads()} CPU threads ({capabilities}), torch {torch.__version__}, float32, "
-            'channels_last. Milliseconds per image, medians of alternating repeats. "Seven rows" are Grad-CAM at the last '
-            'layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full '
-            "forward and one full backward pass each, image by image. Random weights, batch norms set from random images. "
-            "Compare ratios within the table, not times between machines.",
-            118,
-        ),
+        textwrap.fill(_INTRODUCTION.format(torch.get_num_threads(), capabilities, torch.__version__), 118),
         "",
         "![ratios](benchmarks.png)",
         "",

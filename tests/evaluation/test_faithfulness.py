@@ -28,8 +28,8 @@ def test_a_map_of_the_evidence_beats_its_mirror_image():
     images = scene(1)
     right, wrong = images[:, 0], images[:, 0].flip(2)
     good, bad = faithfulness(score, images, right), faithfulness(score, images, wrong)
-    assert good.insertion > bad.insertion + 0.5
-    assert good.deletion < bad.deletion - 0.5
+    assert good.insertion > bad.insertion + 0.1
+    assert good.deletion < bad.deletion - 0.1
     assert float(good.drop) == pytest.approx(0, abs=1e-6)
     assert float(bad.drop) > 0.5
 

@@ -295,7 +295,7 @@ def test_a_traced_network_whose_layers_run_no_hooks_is_refused():
 
 def test_a_compiled_network_is_refused_with_what_to_give():
     compiled = torch.compile(Tiny())
-    with pytest.raises(UsageError, match="compiled.*plain module"):
+    with pytest.raises(UsageError, match=r"compiled.*plain module"):
         capture(compiled, torch.rand(1, 3, 16, 16), ["features.1"], 1)
 
 

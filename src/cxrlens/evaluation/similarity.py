@@ -14,7 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity of maps [N, H, W] in [0, 1], image by image, float64 [N] in [-1, 1].
 
-    Wang et al., IEEE Transactions on Image Processing 2004: Gaussian window of sigma 1.5 (11 taps).
+    Wang et al., IEEE Transactions on Image Processing 2004: Gaussian window of sigma 1.5 (11 taps), edges mirrored.
     """
     pair = (first[:, None].double(), second[:, None].double())
     values = structural_similarity_index_measure(*pair, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none")
