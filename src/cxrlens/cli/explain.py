@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines
 from cxrlens.cli.options import (
     BatchSize,
     Combination,
@@ -34,9 +34,11 @@ from cxrlens.cli.options import (
 def _list_methods(asked: bool) -> None:
     if not asked:
         return
-    from cxrlens.saliency.catalogue import COLUMNS, rows
+    from cxrlens.saliency.catalogue import rows
 
-    show_table("Methods; captum:NAME is any attribution class of captum", COLUMNS, rows())
+    for id_, title, formula, cost, source in rows():
+        show_lines([f"{id_} ({title})", f"    {formula}", f"    {cost}", f"    {source}"])
+    show_lines(["captum:NAME (any attribution class of captum)"])
     raise typer.Exit
 
 
