@@ -290,4 +290,7 @@ def _explain(
 
 def _finished(raw: Tensor, smooth: float | None) -> tuple[Tensor, Tensor]:
     scaled, flat = scale(raw)
-    return (scaled if smooth is None else scale(smoothed(scaled, smooth))[0]), flat
+    if smooth is None:
+        return scaled, flat
+    smooth_scaled, smooth_flat = scale(smoothed(scaled, smooth))
+    return smooth_scaled, flat | smooth_flat

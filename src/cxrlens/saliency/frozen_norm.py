@@ -36,7 +36,8 @@ class FrozenNorms(TorchFunctionMode):
             given = _SIGNATURE.bind(*args, **(kwargs or {}))
             given.apply_defaults()
             values = given.arguments
-            if not values["training"] and values["input"].requires_grad:
+            fixed = all(values[name] is None or values[name].is_leaf for name in ("weight", "bias"))
+            if fixed and not values["training"] and values["input"].requires_grad:
                 return _Norm.apply(
                     *(values[name] for name in ("input", "running_mean", "running_var", "weight", "bias", "eps"))
                 )

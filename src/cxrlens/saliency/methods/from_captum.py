@@ -81,7 +81,8 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     from lightning.pytorch import seed_everything
     from lightning.pytorch.utilities.seed import isolate_rng
 
-    network = _TwoLogits(probe.network).eval()
+    network = _TwoLogits(probe.network)
+    network.training = False  # not eval(), which would reach into the user's network
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
         raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give --layers last or a module name")

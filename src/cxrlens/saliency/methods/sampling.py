@@ -77,7 +77,7 @@ def rise(probe: Probe) -> Tensor:
 
 
 def random_masks(count: int, height: int, width: int, stream: torch.Generator, *, at_once: int) -> Iterator[Tensor]:
-    """Random 7 x 7 grids of 0 and 1, upsampled bilinearly and shifted by up to a cell.
+    """Random 8 x 8 grids of 0 and 1, upsampled bilinearly and shifted by up to a cell.
 
     Yields [at_once or fewer, height, width]; the masks are the same however many come at once.
     """
