@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 _ACTIVATIONS = frozenset(
     (
         torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, functional.relu, functional.relu_, functional.relu6,
-        functional.hardtanh, functional.hardtanh_, functional.threshold, functional.threshold_,
+        functional.hardtanh, functional.hardtanh_, functional.threshold, torch.threshold_,
         functional.leaky_relu, functional.leaky_relu_, functional.prelu, functional.rrelu, functional.elu,
         functional.elu_, functional.celu, functional.selu, torch.celu, torch.selu,
         functional.silu, functional.gelu, functional.mish, functional.hardswish, functional.softplus,
