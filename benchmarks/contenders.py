@@ -12,6 +12,7 @@ from cxrlens.models.registry import Stages, stages_of
 from cxrlens.saliency.capture import Captured
 from cxrlens.saliency.explain import Row, default_rows, explain_rows
 from cxrlens.saliency.fusion import combine, scale, upsample
+from cxrlens.saliency.hooks import forward_hooks
 from cxrlens.saliency.methods import DEFAULT_METHODS, find_method
 
 with warnings.catch_warnings():
@@ -97,17 +98,13 @@ def _full_pass(network: nn.Module, image: Tensor, names: list[str]) -> list[Capt
     outputs: list[Tensor] = []
     gradients: list[Tensor] = []
 
-    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def see(_name: str, _inputs: object, output: Tensor) -> Tensor:
         outputs.append(output.detach().clone())
         output.register_hook(lambda gradient: gradients.append(gradient))
         return output.clone()
 
-    handles = [network.get_submodule(name).register_forward_hook(hook) for name in names]
-    try:
+    with forward_hooks({name: network.get_submodule(name) for name in names}, see):
         network(image)[:, 1].sum().backward()
-    finally:
-        for handle in handles:
-            handle.remove()
     return [Captured(a, g) for a, g in zip(outputs, reversed(gradients), strict=True)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks import contenders as c
 from benchmarks.timing import lively, medians, saved_bytes
@@ -36,25 +37,13 @@ def time_all(*, quick: bool, repeats: int, progress: Callable[[str], None]) -> l
     found = []
     for architecture in ARCHITECTURES:
         for size, batch in QUICK_CASES if quick else CASES:
-            torch.manual_seed(0)
-            network = lively(build_network(architecture), size).to(memory_format=torch.channels_last)
-            images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
-            runs = {
-                "forward": c.forward(network, images),
-                "Grad-CAM": c.ours(network, images, c.GRAD_CAM),
-                "seven rows": c.ours(network, images, c.SEVEN),
-                "pytorch-grad-cam": c.pytorch_grad_cam(network, images),
-                "torch-cam": c.torch_cam(network, images),
-                "captum": c.captum(network, images),
-            }
+            network, images = _subject(architecture, size, batch, torch.channels_last)
+            runs = {"forward": c.forward(network, images), **_explainers(network, images)}
             seconds = medians(runs, repeats)
             milliseconds = {name: 1e3 * value / batch for name, value in seconds.items()}
-            if batch == 1:
-                turns = medians({"published": c.published(network, images)}, max(1, repeats // 2))
-                milliseconds["published"] = 1e3 * turns["published"]
-            else:
-                turns = medians({"published": c.published(network, images[:1])}, 1)
-                milliseconds["published"] = 1e3 * turns["published"]
+            turns = max(1, repeats // 2) if batch == 1 else 1
+            published = medians({"published": c.published(network, images[:1])}, turns)
+            milliseconds["published"] = 1e3 * published["published"]
             found.append(Timed(architecture, size, batch, milliseconds))
             progress(f"{architecture} {size} px, batch {batch}: " + ", ".join(
                 f"{name} {value:.1f} ms" for name, value in milliseconds.items()))  # fmt: skip
@@ -67,17 +56,9 @@ def memory_all(*, quick: bool) -> dict[str, dict[str, float]]:
     size, batch = (64, 2) if quick else MEMORY_CASE
     found = {}
     for architecture in ARCHITECTURES:
-        torch.manual_seed(0)
-        network = lively(build_network(architecture), size).to(memory_format=torch.channels_last)
-        images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+        network, images = _subject(architecture, size, batch, torch.channels_last)
         c.ours(network, images, c.GRAD_CAM)()  # the trial of the closed form
-        runs = {
-            "Grad-CAM": c.ours(network, images, c.GRAD_CAM),
-            "seven rows": c.ours(network, images, c.SEVEN),
-            "pytorch-grad-cam": c.pytorch_grad_cam(network, images),
-            "torch-cam": c.torch_cam(network, images),
-            "captum": c.captum(network, images),
-        }
+        runs = _explainers(network, images)
         weights = [*network.parameters(), *network.buffers()]
         found[architecture] = {name: saved_bytes(run, weights) / 2**20 for name, run in runs.items()}
     return found
@@ -88,9 +69,7 @@ def variants(*, quick: bool, repeats: int) -> dict[str, dict[str, float]]:
     size, batch = (64, 2) if quick else (224, 8)
     found = {}
     for architecture in ARCHITECTURES:
-        torch.manual_seed(0)
-        network = lively(build_network(architecture), size)
-        images = torch.randn(batch, 3, size, size)
+        network, images = _subject(architecture, size, batch, torch.contiguous_format)
         last = torch.channels_last
         usual = c.ours(network, images, c.SEVEN)
         seconds = medians({"contiguous": usual}, repeats)
@@ -104,3 +83,21 @@ def variants(*, quick: bool, repeats: int) -> dict[str, dict[str, float]]:
         seconds |= medians({"channels_last": usual, "channels_last, bfloat16 autocast": half}, min(repeats, 3))
         found[architecture] = {name: 1e3 * value / batch for name, value in seconds.items()}
     return found
+
+
+def _subject(architecture: str, size: int, batch: int, layout: torch.memory_format) -> tuple[nn.Module, Tensor]:
+    """A seeded network and random images for it, both in the memory format."""
+    torch.manual_seed(0)
+    network = lively(build_network(architecture), size).to(memory_format=layout)
+    return network, torch.randn(batch, 3, size, size).to(memory_format=layout)
+
+
+def _explainers(network: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
+    """Whoever makes maps of a batch: ours, and the libraries."""
+    return {
+        "Grad-CAM": c.ours(network, images, c.GRAD_CAM),
+        "seven rows": c.ours(network, images, c.SEVEN),
+        "pytorch-grad-cam": c.pytorch_grad_cam(network, images),
+        "torch-cam": c.torch_cam(network, images),
+        "captum": c.captum(network, images),
+    }

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from captum.attr import GuidedBackprop, GuidedGradCam
-from tiny_networks import Tiny, efficientnet_b0, resnet18
+from tiny_networks import Tiny, efficientnet_b0, resnet18, scaled
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models as tv
@@ -16,11 +16,6 @@ from torchvision import models as tv
 import cxrlens
 from cxrlens.errors import UsageError
 from cxrlens.saliency.guided import GuidedRule
-
-
-def scaled(map_: Tensor) -> Tensor:
-    low, high = map_.amin((1, 2), keepdim=True), map_.amax((1, 2), keepdim=True)
-    return (map_ - low) / (high - low)
 
 
 class Unshared(nn.Module):

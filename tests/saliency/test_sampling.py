@@ -7,8 +7,7 @@ import sys
 import pytest
 import torch
 from captum.attr import InputXGradient, IntegratedGradients, Saliency
-from test_guided import scaled
-from tiny_networks import Tiny, resnet18
+from tiny_networks import Tiny, resnet18, scaled
 from torch import Tensor, nn
 
 import cxrlens

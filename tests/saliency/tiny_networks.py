@@ -94,6 +94,12 @@ def run(modules: Sequence[nn.Module], features: Tensor) -> Tensor:
     return features
 
 
+def scaled(map_: Tensor) -> Tensor:
+    """Maps [N, H, W] min-max scaled to [0, 1]."""
+    low, high = map_.amin((1, 2), keepdim=True), map_.amax((1, 2), keepdim=True)
+    return (map_ - low) / (high - low)
+
+
 def module_names(network: nn.Module) -> dict[nn.Module, str]:
     return {module: name for name, module in network.named_modules()}
 

@@ -78,9 +78,9 @@ def froc(
         return Froc(nothing, nothing, (np.nan,) * len(rates), np.nan)
     events.sort(key=lambda event: -event[0])
     confidence = np.array([event[0] for event in events])
-    ends = np.flatnonzero(np.diff(confidence, append=-np.inf)) if events else np.empty(0, dtype=np.intp)
-    found = np.cumsum([event[1] for event in events])[ends] / objects if events else np.empty(0)
-    false = np.cumsum([event[2] for event in events])[ends] / len(annotations) if events else np.empty(0)
+    ends = np.flatnonzero(np.diff(confidence, append=-np.inf))
+    found = np.cumsum([event[1] for event in events])[ends] / objects
+    false = np.cumsum([event[2] for event in events])[ends] / len(annotations)
     at_rates = tuple(float(np.max(found[false <= rate], initial=0.0)) for rate in rates)
     return Froc(np.asarray(false, np.float64), np.asarray(found, np.float64), at_rates, float(np.mean(at_rates)))
 

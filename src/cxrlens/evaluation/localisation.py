@@ -14,8 +14,8 @@ _BINS = 256
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """Share of the map's sum that lies on the objects (the energy-based pointing game of Wang et al., CVPRW 2020)."""
-    total = maps.double().sum((1, 2))
-    inside = (maps.double() * masks).sum((1, 2))
+    values = maps.double()
+    total, inside = values.sum((1, 2)), (values * masks).sum((1, 2))
     return _where_annotated(masks, torch.where(total > 0, inside / total, 0))
 
 

@@ -23,7 +23,7 @@ from cxrlens.saliency.frozen_norm import FrozenNorms
 from cxrlens.saliency.hooks import forward_hooks
 from cxrlens.saliency.norms import norm2
 from cxrlens.saliency.pooled_head import head_trial, run_closed_form
-from cxrlens.saliency.target import Target, target_classes, target_scores
+from cxrlens.saliency.target import Target, as_logits, target_classes, target_scores
 
 INPUT = ""  # names the network's input among the layers
 
@@ -80,7 +80,7 @@ def capture(
     closed = run_closed_form(network, images, layer)
     if closed is not None:
         output, head = closed
-        logits = _as_logits(output).float()
+        logits = as_logits(output).float()
         gradient = head.gradient(target_classes(logits, target))
         return logits, {layer: Captured(head.activation.float(), gradient)}
     with head_trial(network, layer) as trial:
@@ -110,7 +110,7 @@ def _differentiate(
         # The first hook switches gradients on; no_grad's exit switches them back to what the caller had.
         if INPUT in layers:
             images = store(INPUT, (), images.detach())
-        output = _as_logits(network(images))
+        output = as_logits(network(images))
         _check_ran(layers, outputs)
         with torch.enable_grad():
             score = target_scores(output, target_classes(output, target)).sum()
@@ -165,10 +165,3 @@ def _check_ran(layers: Sequence[str], outputs: dict[str, Tensor]) -> None:
             f"layer '{missing[0]}' did not run in the forward pass; "
             "name a layer that takes part (compiled or scripted networks do not run hooks: give the plain module)"
         )
-
-
-def _as_logits(output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim not in (1, 2):
-        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UsageError(f"the network should give logits [N, classes], but it gave {found}")
-    return output[:, None] if output.ndim == 1 else output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -12,8 +11,7 @@ from torch.nn import functional
 
 from cxrlens.errors import UsageError
 
-Combination: TypeAlias = Literal["product", "geometric", "mean", "max"]
-COMBINATIONS: tuple[str, ...] = get_args(Combination)
+COMBINATIONS = ("product", "geometric", "mean", "max")
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,11 @@ from torch.nn import functional
 _SMALLEST, _LARGEST = 1e-10, 1e16  # norms in between have squares that float32 holds
 
 
+def norm1(vectors: Tensor) -> Tensor:
+    """Sum of magnitudes over the channels, [N, C, h, w] -> [N, h, w]."""
+    return torch.linalg.vector_norm(vectors, 1, dim=1)
+
+
 def norm2(vectors: Tensor) -> Tensor:
     """Euclidean norm over the channels, [N, C, h, w] -> [N, h, w]."""
     norms = torch.linalg.vector_norm(vectors, dim=1)

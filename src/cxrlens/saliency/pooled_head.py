@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxrlens.saliency.hooks import forward_hooks
-from cxrlens.saliency.target import AFFECTED
+from cxrlens.saliency.target import target_rows
 
 _PASSED_THROUGH = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout)  # in evaluation mode
 
@@ -42,9 +42,7 @@ class HeadPass:
 
     def gradient(self, classes: Tensor) -> Tensor:
         """The derivative of each image's class logit with respect to the activation, [N, C, h, w] without memory."""
-        weight = self.linear.weight.detach().float()
-        single = weight.shape[0] == 1
-        rows = torch.where(classes[:, None] == AFFECTED, weight, -weight) if single else weight[classes]
+        rows = target_rows(self.linear.weight.detach().float(), classes)
         height, width = self.activation.shape[2:]
         return (rows / (height * width))[:, :, None, None].expand(-1, -1, height, width)
 

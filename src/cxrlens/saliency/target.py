@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,18 @@ from cxrlens.errors import UsageError
 Target: TypeAlias = str | int | Tensor
 
 AFFECTED = 1  # index of the affected class among two logits
+
+
+def as_logits(output: Any) -> Tensor:
+    """A network's output as logits [N, classes]; [N] is a single affected logit [N, 1].
+
+    Raises:
+        UsageError: when the output is neither.
+    """
+    if not isinstance(output, Tensor) or output.ndim not in (1, 2):
+        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UsageError(f"the network should give logits [N, classes], but it gave {found}")
+    return output[:, None] if output.ndim == 1 else output
 
 
 def target_classes(logits: Tensor, target: Target) -> Tensor:
@@ -51,6 +63,13 @@ def target_scores(logits: Tensor, classes: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return torch.where(classes == AFFECTED, logits[:, 0], -logits[:, 0])
     return logits.gather(1, classes[:, None])[:, 0]
+
+
+def target_rows(weight: Tensor, classes: Tensor) -> Tensor:
+    """The row of a linear head's weight [classes, C] that gives each image's `target_scores`, [N, C]."""
+    if weight.shape[0] == 1:
+        return torch.where(classes[:, None] == AFFECTED, weight, -weight)
+    return weight[classes]
 
 
 def target_probabilities(logits: Tensor, classes: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,7 +19,9 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.saliency.fusion import upsample
 from cxrlens.saliency.methods.registry import Method
+from cxrlens.saliency.norms import norm1
 from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.target import as_logits
 
 PREFIX = "captum:"
 _SQUARES = 8  # per side
@@ -53,16 +57,22 @@ def _find(name: str) -> type[Any]:
         from captum import attr
     except ImportError as error:
         raise UsageError(f"'{PREFIX}{name}' needs captum; install it with: pip install captum") from error
-    known = {
-        key: value
-        for key, value in vars(attr).items()
-        if inspect.isclass(value) and issubclass(value, attr.Attribution) and _is_fit(value)
-    }
+    known = _fit_classes(attr)
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     meant = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
     raise UsageError(f"captum has no attribution class '{name}' that explains an image with a network; {meant}")
+
+
+@cache
+def _fit_classes(attr: ModuleType) -> Mapping[str, type[Any]]:
+    """The classes of ``captum.attr`` that can take part, by name; inspecting them all takes a while."""
+    return {
+        key: value
+        for key, value in vars(attr).items()
+        if inspect.isclass(value) and issubclass(value, attr.Attribution) and _is_fit(value)
+    }
 
 
 def _is_fit(kind: type[Any]) -> bool:
@@ -101,7 +111,7 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     if not isinstance(values, Tensor) or values.ndim != 4:
         raise UsageError(f"captum's {kind.__name__} gives no map [N, C, h, w] here; name a convolutional layer")
     values = values.detach().float()
-    maps = values[:, 0] if values.shape[1] == 1 else torch.linalg.vector_norm(values, 1, dim=1)
+    maps = values[:, 0] if values.shape[1] == 1 else norm1(values)
     size = (images.shape[-2], images.shape[-1])
     return maps if tuple(maps.shape[1:]) == size else upsample(maps, size)
 
@@ -132,6 +142,5 @@ class _TwoLogits(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        output = self.network(images)
-        logits = output[:, None] if output.ndim == 1 else output
+        logits = as_logits(self.network(images))
         return torch.cat([-logits, logits], 1) if logits.shape[1] == 1 else logits

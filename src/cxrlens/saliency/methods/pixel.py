@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from cxrlens.saliency.capture import Captured
 from cxrlens.saliency.methods.registry import method
-
-
-def _norm1(values: Tensor) -> Tensor:
-    """Sum of magnitudes over the channels, [N, C, H, W] -> [N, H, W]."""
-    return torch.linalg.vector_norm(values, 1, dim=1)
+from cxrlens.saliency.norms import norm1
 
 
 @method(
@@ -22,7 +17,7 @@ def _norm1(values: Tensor) -> Tensor:
     reads="input",
 )
 def gradient(pair: Captured) -> Tensor:
-    return _norm1(pair.gradient)
+    return norm1(pair.gradient)
 
 
 @method(
@@ -33,7 +28,7 @@ def gradient(pair: Captured) -> Tensor:
     reads="input",
 )
 def input_x_gradient(pair: Captured) -> Tensor:
-    return _norm1(pair.activation * pair.gradient)
+    return norm1(pair.activation * pair.gradient)
 
 
 @method(
@@ -44,7 +39,7 @@ def input_x_gradient(pair: Captured) -> Tensor:
     reads="guided",
 )
 def guided_backprop(pair: Captured) -> Tensor:
-    return _norm1(pair.gradient)
+    return norm1(pair.gradient)
 
 
 @method(

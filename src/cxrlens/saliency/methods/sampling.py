@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.saliency.methods.registry import method
+from cxrlens.saliency.norms import norm1
 from cxrlens.saliency.probe import Probe
 
 _NOISY = 25
@@ -38,7 +39,7 @@ def smoothgrad(probe: Probe) -> Tensor:
     for _ in range(_NOISY):
         noise = torch.randn(probe.images.shape[1:], generator=stream).to(probe.images)
         total += probe.gradients(probe.images + spread * noise)
-    return torch.linalg.vector_norm(total / _NOISY, 1, dim=1)
+    return norm1(total / _NOISY)
 
 
 @method(
@@ -53,7 +54,7 @@ def integrated_gradients(probe: Probe) -> Tensor:
     total = torch.zeros_like(probe.images, dtype=torch.float32)
     for step in range(_STEPS):
         total += probe.gradients(probe.images * ((step + 0.5) / _STEPS))
-    return torch.linalg.vector_norm(probe.images * total / _STEPS, 1, dim=1)
+    return norm1(probe.images * total / _STEPS)
 
 
 @method(
