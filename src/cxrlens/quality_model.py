@@ -29,9 +29,8 @@ from cxrlens.saliency.explain import (
     make_row,
     resolve_layers,
 )
-from cxrlens.saliency.fusion import layer_shares
 from cxrlens.saliency.methods import find_method
-from cxrlens.saliency.target import Target
+from cxrlens.saliency.target import Target, as_logits
 
 ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray  # type: ignore[type-arg]
 
@@ -100,14 +99,15 @@ class QualityModel:
             UsageError: on an unknown method or layer, the near matches being listed, or on layer weights that do not
                 fit the layers.
         """
+        counts = []
         for row in rows:
             if not find_method(row.method).has_layers:
                 continue
             names = resolve_layers(self.network, row.layers)
             for name in names:
                 find_layer(self.network, name, also=(*LAYER_CHOICES, "both"))
-            if len(names) > 1:
-                layer_shares(fusion.how, fusion.weights, len(names))
+            counts.append(len(names))
+        fusion.check(counts)
 
     def check(
         self,
@@ -176,9 +176,7 @@ def load(path: str | Path, *, device: str = "auto") -> QualityModel:
 
 def affected_probability(logits: Tensor) -> Tensor:
     """Softmax probability of affected for two logits, sigmoid for a single one: [N, 1 or 2] -> float32 [N]."""
-    if logits.shape[1] == 1:
-        return logits[:, 0].float().sigmoid()
-    return logits.float().softmax(1)[:, AFFECTED]
+    return as_logits(logits).float().softmax(1)[:, AFFECTED]
 
 
 def as_radiograph(image: ImageInput) -> Radiograph:

@@ -158,6 +158,32 @@ def test_a_network_changed_since_is_explained_as_it_is_now(name: str):
         torch.testing.assert_close(found["features.3"].gradient, expected["features.3"].gradient)
 
 
+def test_an_image_that_is_not_finite_does_not_end_the_closed_form():
+    network, images = Tiny(seed=5), torch.rand(2, 3, 24, 32)
+    capture(network, images, ["features.3"], 1)
+    broken = images.clone()
+    broken[0, 0, 3, 4] = torch.nan
+    _, found = capture(network, broken, ["features.3"], 1)
+    assert not found["features.3"].activation[0].isfinite().all()
+    _, expected = capture(network, images, ["features.1", "features.3"], 1)
+    torch.testing.assert_close(found["features.3"].gradient, expected["features.3"].gradient)
+    assert pooled_head.run_closed_form(network, images, "features.3") is not None
+
+
+def test_tiny_logits_are_checked_too():
+    """A head whose output is scaled behind our back, with logits far below 1."""
+    network, images = Alone(), torch.rand(2, 3, 24, 32)
+    with torch.no_grad():
+        network.head.weight *= 1e-6
+        network.head.bias *= 1e-6
+    capture(network, images, ["features.3"], 1)
+    assert pooled_head.run_closed_form(network, images, "features.3") is not None
+    network.head.register_forward_hook(lambda _module, _inputs, output: output * 3)
+    _, expected = capture(network, images, ["features.0", "features.3"], 1)
+    _, found = capture(network, images, ["features.3"], 1)
+    torch.testing.assert_close(found["features.3"].gradient, expected["features.3"].gradient)
+
+
 def test_verdicts_do_not_keep_networks_alive():
     before = len(pooled_head._verdicts)
     capture(Tiny(), torch.rand(1, 3, 16, 20), ["features.3"], 1)

@@ -117,14 +117,15 @@ def test_one_logit_and_two_logits_with_the_same_evidence_give_equal_maps(target:
     images = torch.randn(6, 3, 24, 32)
     with torch.no_grad():
         one.head.bias -= one(images).mean()  # so that both classes are predicted
-        two.head.weight.copy_(torch.cat([-one.head.weight, one.head.weight]))
-        two.head.bias.copy_(torch.cat([-one.head.bias, one.head.bias]))
+        two.head.weight.copy_(torch.cat([-one.head.weight, one.head.weight]) / 2)
+        two.head.bias.copy_(torch.cat([-one.head.bias, one.head.bias]) / 2)
     predicted = one(images).reshape(-1) > 0
     assert 0 < predicted.sum() < 6
-    options: dict[str, Any] = {"methods": ALL, "layers": ["features.1", "features.3"], "target": target}
+    methods = [*METHODS, "captum:Saliency", "captum:Occlusion"]
+    options: dict[str, Any] = {"methods": methods, "layers": ["features.1", "features.3"], "target": target}
     first, second = cxrlens.explain(one, images, **options), cxrlens.explain(two, images, **options)
-    assert first.logits.shape == (6, 1)
-    for id_ in ALL:
+    torch.testing.assert_close(first.logits.softmax(1)[:, 1], one(images).reshape(-1).sigmoid())
+    for id_ in methods:
         torch.testing.assert_close(first[id_], second[id_], rtol=0, atol=1e-5)
 
 
@@ -154,6 +155,22 @@ def test_targets_choose_the_class_per_image():
 def test_wrong_choices_are_refused(wrong: dict[str, Any]):
     with pytest.raises(UsageError):
         cxrlens.explain(Tiny(), torch.rand(1, 3, 16, 16), **{"methods": ALL, "layers": "features.1", **wrong})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"combination": "sum"}, "unknown combination 'sum'"),
+        ({"combination": "mean", "layer_weights": [1.0, 2.0]}, "no map is combined"),
+        ({"layers": ["features.1", "features.3"], "combination": "mean", "layer_weights": [1.0]}, "2 layers need 2"),
+        ({"smooth": -1}, "sigma"),
+    ],
+)
+def test_an_unfit_fusion_is_refused_before_any_pass(options: dict[str, Any], message: str):
+    network = Tiny()
+    network.register_forward_pre_hook(lambda *_: pytest.fail("the network ran"))
+    with pytest.raises(UsageError, match=message):
+        cxrlens.explain(network, torch.rand(1, 3, 16, 16), methods="grad_cam", **{"layers": "features.3", **options})
 
 
 def test_maps_are_upsampled_scaled_and_smoothed():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 import torch
+from captum import attr
 from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from tiny_networks import Tiny, resnet18, scaled
 from torch import Tensor, nn
@@ -129,9 +131,10 @@ def test_captums_perturbations_are_given_what_they_need(name: str):
     network, images = Tiny(seed=8, classes=1), torch.randn(2, 3, 18, 26)
     found = cxrlens.explain(network, images, methods=f"captum:{name}")
     assert found[f"captum:{name}"].shape == (2, 18, 26)
-    state = torch.get_rng_state()
+    state, environment = torch.get_rng_state(), dict(os.environ)
     again = cxrlens.explain(network, images, methods=f"captum:{name}")
     assert torch.equal(torch.get_rng_state(), state)
+    assert dict(os.environ) == environment
     torch.testing.assert_close(again[f"captum:{name}"], found[f"captum:{name}"])
 
 
@@ -149,6 +152,32 @@ def test_captums_own_refusal_is_one_sentence():
         cxrlens.explain(resnet18(), torch.rand(1, 3, 32, 32), methods="captum:DeepLift")
     with pytest.raises(UsageError, match="one layer at a time"):
         cxrlens.explain(resnet18(), torch.rand(1, 3, 32, 32), methods="captum:LayerGradCam", layers="combined")
+
+
+@pytest.mark.parametrize("name", ["InputXGradient", "GuidedGradCam"])
+def test_grey_networks_get_magnitudes_from_captum(name: str):
+    network = Tiny(seed=8)
+    network.features[0] = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+    images = torch.randn(2, 1, 18, 26)
+    found = cxrlens.explain(network.eval(), images, methods=f"captum:{name}", layers="features.3")
+    attribution = getattr(attr, name)
+    built = attribution(network, network.features[3]) if name == "GuidedGradCam" else attribution(network)
+    expected = built.attribute(images.clone(), target=1).detach()[:, 0].abs()
+    assert (expected > 0).any()
+    torch.testing.assert_close(found[f"captum:{name}"], scaled(expected), rtol=0, atol=1e-5)
+
+
+def test_captum_out_of_memory_goes_on_with_half_the_batch(monkeypatch: pytest.MonkeyPatch):
+    class Narrow(Tiny):
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return super().forward(images)
+
+    images = torch.randn(4, 3, 18, 26)
+    found = cxrlens.explain(Narrow(seed=8), images, methods="captum:Saliency")
+    expected = cxrlens.explain(Tiny(seed=8), images, methods="captum:Saliency")
+    torch.testing.assert_close(found["captum:Saliency"], expected["captum:Saliency"])
 
 
 def test_without_captum_it_is_named(monkeypatch: pytest.MonkeyPatch):

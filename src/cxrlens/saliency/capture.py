@@ -26,6 +26,14 @@ from cxrlens.saliency.pooled_head import head_trial, run_closed_form
 from cxrlens.saliency.target import Target, as_logits, target_classes, target_scores
 
 INPUT = ""  # names the network's input among the layers
+_HALF_FACTOR = 2.0**10
+_MIND_TRAINING = (
+    nn.modules.batchnorm._NormBase,
+    nn.modules.dropout._DropoutNd,
+    nn.RReLU,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+)
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,9 @@ def capture(
         UsageError: on a network in training mode, an unknown layer, a layer that did not run, ran twice, gave no
             map or is not on the way to the logits, inside `torch.inference_mode`, or on an unfit target.
     """
-    _check_mode(network)
-    if hasattr(network, "_orig_mod") and any(name != INPUT for name in layers):
-        raise UsageError("the network is compiled, and its layers run no hooks; give the plain module it was made from")
+    _check_network(network, explained=bool(layers))
+    if images.is_inference():
+        images = images.clone()
     modules = {name: find_layer(network, name) for name in layers if name != INPUT}
     if len(layers) != 1 or INPUT in layers:
         return _differentiate(network, images, layers, modules, target)
@@ -119,17 +127,23 @@ def _differentiate(
     for name, gradient in zip(layers, gradients, strict=True):
         if gradient is None:
             raise UsageError(
-                f"the target logit does not depend on {_title(name)}; name a layer on the way to the logits"
+                f"the target logit does not depend on {_title(name)}, or the network cuts the graph behind it "
+                "(by no_grad or detach); name a layer on the way to the logits, behind any such cut"
             )
-        captured[name] = Captured(outputs[name].detach().float(), gradient.float())
+        captured[name] = Captured(outputs[name].detach().float(), gradient)
     return output.detach().float(), captured
 
 
 def _gradients(score: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """The derivative of the score with respect to each output; None where it does not depend on it."""
+    """The derivative of the score with respect to each output, float32; None where it does not depend on it.
+
+    In float16 the score is multiplied by a power of two on the way, so that small gradients do not vanish.
+    """
     if not score.requires_grad:
         return [None] * len(outputs)
-    return torch.autograd.grad(score, outputs, allow_unused=True)
+    factor = _HALF_FACTOR if any(each.dtype == torch.float16 for each in (score, *outputs)) else 1
+    gradients = torch.autograd.grad(score * factor, outputs, allow_unused=True)
+    return [None if each is None else each.float() / factor if factor > 1 else each.float() for each in gradients]
 
 
 def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Module:
@@ -151,11 +165,23 @@ def _title(name: str) -> str:
     return "the input" if name == INPUT else f"layer '{name}'"
 
 
-def _check_mode(network: nn.Module) -> None:
+def _check_network(network: nn.Module, *, explained: bool) -> None:
     if torch.is_inference_mode_enabled():
         raise UsageError("maps need gradients, which torch.inference_mode forbids; use torch.no_grad instead")
-    if network.training:
-        raise UsageError("the network is in training mode; call network.eval() before it is explained")
+    for name, module in network.named_modules():
+        if module.training and (not name or _minds_training(module)):
+            part = f"its module '{name}' is" if name else "the network is"
+            raise UsageError(f"{part} in training mode; call network.eval() before the network is explained")
+        if explained and (hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None):
+            part = f"module '{name}'" if name else "the network"
+            raise UsageError(f"{part} is compiled, and its layers run no hooks; give the plain module it was made from")
+    if explained and any(parameter.is_inference() for parameter in network.parameters()):
+        raise UsageError("the network was built under torch.inference_mode and takes no gradients; build it outside")
+
+
+def _minds_training(module: nn.Module) -> bool:
+    """Whether a module may give something else in training mode: torch's own that do, and whatever is not torch's."""
+    return not type(module).__module__.startswith("torch.nn.") or isinstance(module, _MIND_TRAINING)
 
 
 def _check_ran(layers: Sequence[str], outputs: dict[str, Tensor]) -> None:

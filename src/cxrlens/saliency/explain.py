@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
 from cxrlens.saliency.capture import INPUT, Captured, capture
-from cxrlens.saliency.fusion import combine, scale, upsample
+from cxrlens.saliency.fusion import check_sigma, combine, layer_shares, scale, upsample
 from cxrlens.saliency.fusion import smooth as smoothed
 from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
@@ -50,6 +50,21 @@ class Fusion:
     how: str = "product"
     weights: tuple[float, ...] | None = None
     smooth: float | None = None
+
+    def check(self, layer_counts: Iterable[int]) -> None:
+        """Find out before any work whether maps of so many layers each can be joined in this way.
+
+        Raises:
+            UsageError: on an unknown combination, weights that do not fit, or a sigma that is not positive.
+        """
+        if self.smooth is not None:
+            check_sigma(self.smooth)
+        several = {count for count in layer_counts if count > 1}
+        layer_shares(self.how, None, 1)
+        if self.weights is not None and not several:
+            raise UsageError("layer weights are given, but no map is combined of several layers; leave them out")
+        for count in several:
+            layer_shares(self.how, self.weights, count)
 
 
 DEFAULT_FUSION = Fusion()
@@ -277,6 +292,7 @@ def _explain(
     seed: int,
 ) -> tuple[dict[_Key, Tensor], dict[_Key, Tensor], Tensor]:
     """Scaled maps and flat flags by key, and the logits."""
+    fusion.check(len(part.layers) for request in requests.values() for part in (request, *request.parts))
 
     def part(images: Tensor, target: Target) -> tuple[list[Tensor], list[Tensor], Tensor]:
         maps = _Maps(network, images, target, fusion, seed)

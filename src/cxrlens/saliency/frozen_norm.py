@@ -66,4 +66,4 @@ class _Norm(torch.autograd.Function):
         (factor,) = ctx.saved_tensors
         (gradient,) = gradients
         shape = (1, -1, *[1] * (gradient.ndim - 2))
-        return gradient * factor.to(gradient.dtype).view(shape), None, None, None, None, None
+        return (gradient * factor.view(shape)).to(gradient.dtype), None, None, None, None, None

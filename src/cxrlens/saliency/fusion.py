@@ -97,8 +97,7 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     Raises:
         UsageError: when sigma is not a positive number.
     """
-    if not 0 < sigma < math.inf:
-        raise UsageError(f"the sigma of the smoothing must be a positive number of pixels, not {sigma}")
+    check_sigma(sigma)
     radius = min(math.ceil(5 * sigma), min(maps.shape[1:]) - 1)
     positions = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
     kernel = torch.exp(-0.5 * (positions / sigma) ** 2)
@@ -106,3 +105,13 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     padded = functional.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")
     across = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
     return functional.conv2d(across, kernel.view(1, 1, -1, 1))[:, 0]
+
+
+def check_sigma(sigma: float) -> None:
+    """Refuse what is no standard deviation of a smoothing, in pixels.
+
+    Raises:
+        UsageError: when it is not a positive number.
+    """
+    if not 0 < sigma < math.inf:
+        raise UsageError(f"the sigma of the smoothing must be a positive number of pixels, not {sigma}")

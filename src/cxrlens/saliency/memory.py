@@ -14,6 +14,8 @@ from cxrlens.saliency.target import Target
 
 log = logging.getLogger(__name__)
 
+_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
 _Results: TypeAlias = tuple[list[Tensor], list[Tensor], Tensor]  # maps, flat flags, logits; the batch comes first
 
 
@@ -26,7 +28,7 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
     try:
         return explain(images, target)
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         failed = str(error).splitlines()[0]
     # Outside the except block, so that the failed pass is not kept alive by its traceback.
@@ -50,6 +52,6 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
     return maps, flat, torch.cat([first[2], second[2]])
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # The CPU's allocator raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device has run out of memory; the CPU's allocator and CUDA's libraries raise a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrlens.saliency.capture import INPUT, capture
-from cxrlens.saliency.target import as_logits, target_probabilities
+from cxrlens.saliency.target import as_logits, target_scores
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Probe:
         """Probability of the target class of changed images [k N, C, H, W], float32 [k N]."""
         with torch.no_grad():
             logits = as_logits(self.network(images))
-        return target_probabilities(logits, self._classes(images))
+        return target_scores(logits.float().softmax(1), self._classes(images))
 
     def generator(self) -> torch.Generator:
         """A new stream of random numbers, on the CPU so that every device sees the same ones."""

@@ -16,7 +16,9 @@ AFFECTED = 1  # index of the affected class among two logits
 
 
 def as_logits(output: Any) -> Tensor:
-    """A network's output as logits [N, classes]; [N] is a single affected logit [N, 1].
+    """A network's output as logits [N, classes].
+
+    A single affected logit z, [N] or [N, 1], becomes (-z/2, z/2): the two logits whose softmax is its sigmoid.
 
     Raises:
         UsageError: when the output is neither.
@@ -24,11 +26,18 @@ def as_logits(output: Any) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim not in (1, 2):
         found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UsageError(f"the network should give logits [N, classes], but it gave {found}")
-    return output[:, None] if output.ndim == 1 else output
+    if output.ndim == 1:
+        output = output[:, None]
+    return torch.cat([-output / 2, output / 2], 1) if output.shape[1] == 1 else output
+
+
+def as_rows(weight: Tensor) -> Tensor:
+    """The weight [outputs, C] of a linear head as one row per logit of `as_logits`, [classes, C]."""
+    return torch.cat([-weight / 2, weight / 2]) if weight.shape[0] == 1 else weight
 
 
 def target_classes(logits: Tensor, target: Target) -> Tensor:
-    """The class index of each image, int64 [N]; logits are [N, classes] or a single affected logit [N, 1].
+    """The class index of each image, int64 [N], from its logits [N, classes].
 
     ``"affected"`` is class 1, ``"predicted"`` the class with the highest logit; an int stands for every image, a
     tensor [N] gives one class per image.
@@ -36,12 +45,12 @@ def target_classes(logits: Tensor, target: Target) -> Tensor:
     Raises:
         UsageError: when the target is none of these or no class of the network.
     """
-    count, classes = logits.shape[0], max(logits.shape[1], 2)
+    count, classes = logits.shape
     if isinstance(target, str):
         if target == "affected":
             chosen = logits.new_full((count,), AFFECTED, dtype=torch.int64)
         elif target == "predicted":
-            chosen = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+            chosen = logits.argmax(1)
         else:
             raise UsageError(f"unknown target '{target}': use 'affected', 'predicted', or a class index")
     elif isinstance(target, Tensor):
@@ -59,21 +68,5 @@ def target_classes(logits: Tensor, target: Target) -> Tensor:
 
 
 def target_scores(logits: Tensor, classes: Tensor) -> Tensor:
-    """The logit of each image's class, [N]. A single-logit network's normal evidence is minus its logit."""
-    if logits.shape[1] == 1:
-        return torch.where(classes == AFFECTED, logits[:, 0], -logits[:, 0])
+    """The logit of each image's class, [N]."""
     return logits.gather(1, classes[:, None])[:, 0]
-
-
-def target_rows(weight: Tensor, classes: Tensor) -> Tensor:
-    """The row of a linear head's weight [classes, C] that gives each image's `target_scores`, [N, C]."""
-    if weight.shape[0] == 1:
-        return torch.where(classes[:, None] == AFFECTED, weight, -weight)
-    return weight[classes]
-
-
-def target_probabilities(logits: Tensor, classes: Tensor) -> Tensor:
-    """The probability of each image's class, float32 [N]: softmax, or sigmoid of a single logit."""
-    if logits.shape[1] == 1:
-        return target_scores(logits, classes).float().sigmoid()
-    return target_scores(logits.float().softmax(1), classes)

@@ -10,14 +10,17 @@ import difflib
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
 from cxrlens.saliency.fusion import upsample
+from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods.registry import Method
 from cxrlens.saliency.norms import norm1
 from cxrlens.saliency.probe import Probe
@@ -25,6 +28,7 @@ from cxrlens.saliency.target import as_logits
 
 PREFIX = "captum:"
 _SQUARES = 8  # per side
+_random_streams = Lock()  # the global ones, which captum draws from
 
 
 def captum_method(id_: str) -> Method:
@@ -88,10 +92,10 @@ def _is_fit(kind: type[Any]) -> bool:
 
 
 def _attribute(kind: type[Any], probe: Probe) -> Tensor:
-    from lightning.pytorch import seed_everything
+    from captum.attr import LayerAttribution
     from lightning.pytorch.utilities.seed import isolate_rng
 
-    network = _TwoLogits(probe.network)
+    network = _Logits(probe.network)
     network.training = False  # not eval(), which would reach into the user's network
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
@@ -99,19 +103,22 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
-    with isolate_rng(), torch.enable_grad():  # captum draws from the global streams of torch and numpy
-        seed_everything(probe.seed, verbose=False)
+    with _random_streams, isolate_rng(), torch.enable_grad():
+        torch.manual_seed(probe.seed)
+        np.random.seed(probe.seed)  # noqa: NPY002  (captum draws from this stream)
         try:
             values = attribution.attribute(images, **options)
-        except torch.OutOfMemoryError:
-            raise
         except (AssertionError, AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UsageError(f"captum's {kind.__name__} cannot explain this network: {reason}") from error
     if not isinstance(values, Tensor) or values.ndim != 4:
         raise UsageError(f"captum's {kind.__name__} gives no map [N, C, h, w] here; name a convolutional layer")
     values = values.detach().float()
-    maps = values[:, 0] if values.shape[1] == 1 else norm1(values)
+    # A layer's map of one channel has a sign that counts: evidence against the class is no evidence for it.
+    signed = issubclass(kind, LayerAttribution) and values.shape[1] == 1
+    maps = values[:, 0] if signed else norm1(values)
     size = (images.shape[-2], images.shape[-1])
     return maps if tuple(maps.shape[1:]) == size else upsample(maps, size)
 
@@ -134,13 +141,12 @@ def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, A
     return options
 
 
-class _TwoLogits(nn.Module):
-    """The network with logits [N, classes]; a single affected logit z becomes (-z, z)."""
+class _Logits(nn.Module):
+    """The network with its output as logits [N, classes], see `as_logits`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = as_logits(self.network(images))
-        return torch.cat([-logits, logits], 1) if logits.shape[1] == 1 else logits
+        return as_logits(self.network(images))
