@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import cxrlens
 from cxrlens.saliency import pooled_head
 from cxrlens.saliency.capture import capture
-from cxrlens.saliency.frozen_norm import FrozenNorms
 
 
 class Alone(Tiny):
@@ -188,41 +187,3 @@ def test_verdicts_do_not_keep_networks_alive():
     before = len(pooled_head._verdicts)
     capture(Tiny(), torch.rand(1, 3, 16, 20), ["features.3"], 1)
     assert len(pooled_head._verdicts) <= before
-
-
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("double", [False, True])
-def test_frozen_norms_have_the_same_values_and_input_gradients(affine: bool, double: bool):
-    torch.manual_seed(23)
-    norm = nn.BatchNorm2d(5, affine=affine)
-    with torch.no_grad():
-        norm(3 + 2 * torch.randn(8, 5, 4, 6))
-        if affine:
-            norm.weight.normal_()
-            norm.bias.normal_()
-    norm.eval().to(torch.float64 if double else torch.float32)
-    images = torch.randn(2, 5, 4, 7, dtype=norm.running_mean.dtype)
-    weights = torch.randn_like(images)
-    found = []
-    for frozen in (False, True):
-        leaf = images.clone().requires_grad_()
-        if frozen:
-            with FrozenNorms():
-                out = norm(leaf)
-        else:
-            out = norm(leaf)
-        (gradient,) = torch.autograd.grad((out * weights).sum(), leaf)
-        found.append((out.detach(), gradient))
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0)
-    torch.testing.assert_close(found[0][1], found[1][1])
-
-
-def test_frozen_norms_leave_training_and_passes_without_a_graph_alone():
-    norm = nn.BatchNorm2d(3)
-    leaf = torch.randn(4, 3, 5, 6, requires_grad=True)
-    with FrozenNorms():
-        norm(leaf).square().sum().backward()
-        assert norm.weight.grad is not None  # training mode: torch's own
-        norm.eval()
-        with torch.no_grad():
-            assert norm(leaf).grad_fn is None

@@ -11,6 +11,7 @@ import cxrlens
 from cxrlens.cli import data, demo, explain, pointing_game, test, train
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
+from cxrlens.process import keep_freed_memory
 
 app = typer.Typer(
     name="cxrlens",
@@ -47,6 +48,7 @@ app.command("demo")(demo.command)
 
 def main() -> None:
     """Entry point: runs the command and turns a user's mistake into one sentence and an exit code."""
+    keep_freed_memory()
     try:
         app()
     except CxrlensError as error:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.frozen_norm import FrozenNorms
 from cxrlens.saliency.hooks import forward_hooks
+from cxrlens.saliency.input_gradients import InputGradients
 from cxrlens.saliency.norms import norm2
 from cxrlens.saliency.pooled_head import head_trial, run_closed_form
 from cxrlens.saliency.target import Target, as_logits, target_classes, target_scores
@@ -114,7 +114,7 @@ def _differentiate(
         outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
         return outputs[name].clone()
 
-    with forward_hooks(modules, store), FrozenNorms(), torch.no_grad():
+    with forward_hooks(modules, store), InputGradients(), torch.no_grad():
         # The first hook switches gradients on; no_grad's exit switches them back to what the caller had.
         if INPUT in layers:
             images = store(INPUT, (), images.detach())
