@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_means
+from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_means, resampled_means, row_means
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +98,7 @@ def test_without_images_the_interval_is_nan():
     assert np.isnan([interval.low, interval.high]).all()
     assert np.isnan(bootstrap_means(np.empty((3, 0)))).all()
     assert bootstrap_means(np.empty((0, 3)))[0].shape == (0,)
+    assert np.isnan(bootstrap_means(np.empty((3, 0, 5)))).all()
 
 
 def test_constant_values_give_a_degenerate_interval():
@@ -123,7 +124,77 @@ def test_confidence_is_a_share(confidence: float):
         bootstrap_means(np.ones((1, 3)), confidence=confidence)
 
 
-@pytest.mark.parametrize("values", [np.ones(3), np.array([[1.0, np.inf]])])
+def test_several_seeds_equal_a_slow_loop(monkeypatch: pytest.MonkeyPatch):
+    values = np.random.default_rng(0).random((3, 4, 23))
+    values[1, 2, 3:9] = np.nan
+    values[2, 1, 2:] = np.nan  # some resamples hold nothing of this seed
+    monkeypatch.setattr("cxrlens.evaluation.bootstrap._BLOCK", 23 * 7)
+    found = resampled_means(values, repeats=50, seed=5)
+    rng = np.random.default_rng(5)
+    of_seeds = rng.spawn(1)[0].integers(4, size=(50, 4))
+    skipped = 0
+    for draw in range(50):
+        images = rng.integers(23, size=23)
+        for row in range(3):
+            of_row = []
+            for drawn in of_seeds[draw]:
+                left = values[row, drawn, images][~np.isnan(values[row, drawn, images])]
+                of_row += [left.mean()] if left.size else []
+                skipped += not left.size
+            assert found[draw, row] == pytest.approx(np.mean(of_row), abs=1e-12)
+    assert skipped
+    assert row_means(values)[1] == pytest.approx(np.mean([np.nanmean(one) for one in values[1]]))
+
+
+def test_one_seed_gives_the_very_intervals_of_none():
+    values = np.random.default_rng(3).normal(size=(4, 37))
+    values[1, ::3] = np.nan
+    values[2] = np.nan
+    assert np.array_equal(bootstrap_means(values[:, None]), bootstrap_means(values), equal_nan=True)
+    assert np.array_equal(row_means(values[:, None]), row_means(values), equal_nan=True)
+    assert np.isnan(row_means(values)).tolist() == [False, False, True, False]
+
+
+def test_rows_share_the_drawn_seeds_and_their_spread_widens_the_interval():
+    seeds = np.array([0.2, 0.5, 0.9])
+    values = np.repeat(seeds[:, None], 50, axis=1)[None].repeat(2, axis=0)
+    values[1] += 0.1
+    draws = resampled_means(values, repeats=4000, seed=0)
+    assert draws[:, 1] - draws[:, 0] == pytest.approx(0.1)
+    assert draws[:, 0].var() == pytest.approx(seeds.var() / 3, rel=0.1)
+    lows, highs = bootstrap_means(values)
+    assert (lows[0], highs[0]) == pytest.approx((0.2, 0.9))
+
+
+def test_a_detector_of_known_hit_probability_is_covered():
+    hits = np.random.default_rng(6).random((500, 300)) < 0.85  # 500 simulated data sets, one a row
+    lows, highs = bootstrap_means(hits, repeats=400)
+    covered = int(((lows <= 0.85) & (highs >= 0.85)).sum())
+    assert stats.binomtest(covered, 500, 0.95).pvalue > 1e-3
+
+
+def test_several_trainings_on_the_same_images_are_covered():
+    rng = np.random.default_rng(7)
+    difficulty = rng.beta(0.85, 0.15, size=(500, 1, 300))  # an image is easy or hard for every training; mean 0.85
+    hits = (rng.random((500, 3, 300)) < difficulty).astype(float)
+    lows, highs = bootstrap_means(hits, repeats=400)
+    covered = int(((lows <= 0.85) & (highs >= 0.85)).sum())
+    assert stats.binomtest(covered, 500, 0.95).pvalue > 1e-3
+    lows, highs = bootstrap_means(hits.reshape(500, 900), repeats=400)  # taking them for 900 images is too sure
+    covered = int(((lows <= 0.85) & (highs >= 0.85)).sum())
+    assert stats.binomtest(covered, 500, 0.95, alternative="less").pvalue < 1e-9
+
+
+def test_trainings_of_different_skill_are_covered_when_there_are_many():
+    rng = np.random.default_rng(8)
+    skill, difficulty = rng.normal(0, 0.03, size=(500, 12, 1)), rng.normal(0, 0.2, size=(500, 1, 100))
+    scores = 0.6 + skill + difficulty + rng.normal(0, 0.1, size=(500, 12, 100))
+    lows, highs = bootstrap_means(scores, repeats=400)
+    covered = int(((lows <= 0.6) & (highs >= 0.6)).sum())
+    assert stats.binomtest(covered, 500, 0.95).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("values", [np.ones(3), np.array([[1.0, np.inf]]), np.ones((1, 1, 1, 1))])
 def test_wrong_values_are_refused(values: np.ndarray):
     with pytest.raises(ValueError, match="values"):
         bootstrap_means(values)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrlens.evaluation.comparison import compare_rows, holm
+from cxrlens.evaluation.comparison import beats_best_baseline, compare_rows, holm
 
 
 def test_holm_by_hand():
@@ -60,3 +60,92 @@ def test_nan_is_left_out_pair_by_pair():
         assert math.isnan(empty.p_value)
         assert not empty.differs
     assert compare_rows([[1.0, 2.0]]) == []
+
+
+def test_p_values_and_intervals_come_from_one_slow_loop():
+    values = np.random.default_rng(4).random((3, 2, 20)).round(1)
+    values[2] -= 0.1
+    values[1, 0, 3] = np.nan
+    found = compare_rows(values, repeats=300, seed=6)
+    rng = np.random.default_rng(6)
+    of_seeds = rng.spawn(1)[0].integers(2, size=(300, 2))
+    of_images = [rng.integers(20, size=20) for _ in range(300)]
+    p_values = []
+    for comparison in found:
+        gaps = values[comparison.first] - values[comparison.second]
+        seen = np.mean([np.nanmean(gap) for gap in gaps])
+        draws = np.array(
+            [
+                np.mean([np.nanmean(gaps[s][images]) for s in seeds])
+                for seeds, images in zip(of_seeds, of_images, strict=True)
+            ]
+        )
+        p_values.append((1 + (np.abs(draws - seen) >= abs(seen) - 1e-12).sum()) / 301)
+        assert comparison.difference == pytest.approx(seen)
+        assert (comparison.interval.low, comparison.interval.high) == pytest.approx(
+            tuple(np.quantile(draws, [0.025, 0.975]))
+        )
+    assert [comparison.p_value for comparison in found] == pytest.approx(p_values)
+    assert [comparison.adjusted for comparison in found] == pytest.approx(holm(np.array(p_values)).tolist())
+
+
+def test_only_the_pairs_asked_for_are_compared_and_counted():
+    values = np.random.default_rng(5).normal([[0.0], [0.3], [0.6], [0.1]], 1, size=(4, 80))
+    every = {(c.first, c.second): c for c in compare_rows(values, repeats=500)}
+    (alone,) = compare_rows(values, repeats=500, pairs=[(1, 3)])
+    assert (alone.first, alone.second, alone.p_value) == (1, 3, every[1, 3].p_value)
+    assert alone.adjusted == alone.p_value
+    assert every[1, 3].adjusted > every[1, 3].p_value
+    (turned,) = compare_rows(values, repeats=500, pairs=[(3, 1)])
+    assert turned.difference == -alone.difference
+    assert compare_rows(values, pairs=[]) == []
+
+
+def test_one_seed_compares_like_none():
+    values = np.random.default_rng(6).random((3, 30))
+    assert compare_rows(values[:, None], repeats=200) == compare_rows(values, repeats=200)
+
+
+def test_a_row_must_be_clearly_above_the_best_baseline():
+    rng = np.random.default_rng(7)
+    chance = np.full(200, 0.3)  # expected values, no sample
+    centre = (rng.random(200) < 0.5).astype(float)
+    missing = np.full(200, np.nan)
+    rows = np.array([rng.random(200) < p for p in (0.9, 0.5, 0.2, 0.4)], dtype=float)
+    found = beats_best_baseline(rows, [chance, missing, centre], repeats=2000)
+    assert [c.row for c in found] == [0, 1, 2, 3]
+    assert {c.baseline for c in found} == {2}
+    assert [c.beats for c in found] == [True, False, False, False]
+    for row, comparison in zip(rows, found, strict=True):
+        expected = stats.ttest_rel(row, centre, alternative="greater").pvalue
+        assert comparison.p_value == pytest.approx(expected, abs=0.05)  # means of hits are discrete
+        assert comparison.difference == pytest.approx(float(np.mean(row - centre)))
+        assert comparison.interval.low < comparison.difference < comparison.interval.high
+    p_values = np.array([c.p_value for c in found])
+    assert [c.adjusted for c in found] == pytest.approx(holm(p_values).tolist())
+    seeds = np.stack([rows, rows], axis=1)
+    assert [c.difference for c in beats_best_baseline(seeds, [chance, centre], repeats=50)] == pytest.approx(
+        [c.difference for c in found]
+    )
+
+
+def test_a_row_equal_to_its_baseline_or_without_values_does_not_beat_it():
+    values = np.array([[1.0, 0, 1, 0], [np.nan] * 4])
+    same, empty = beats_best_baseline(values, [[1.0, 0, 1, 0]], repeats=100)
+    assert (same.difference, same.p_value, same.beats) == (0, 1, False)
+    assert math.isnan(empty.p_value)
+    assert not empty.beats
+
+
+def test_no_better_than_the_baseline_is_marked_at_the_stated_rate():
+    rng = np.random.default_rng(8)
+    rows, baseline = rng.normal(size=(400, 60)), rng.normal(size=60)
+    wrong = sum(beats_best_baseline(row[None], (row + rng.permutation(baseline))[None], repeats=300)[0].beats
+                for row in rows)  # fmt: skip
+    assert wrong <= 33  # 5 % of 400 is 20; 33 is three standard deviations above
+
+
+@pytest.mark.parametrize("baselines", [np.ones(4), np.ones((1, 3)), np.full((2, 4), np.nan), np.empty((0, 4))])
+def test_baselines_that_do_not_fit_are_refused(baselines: np.ndarray):
+    with pytest.raises(ValueError, match="baseline"):
+        beats_best_baseline(np.ones((2, 4)), baselines)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlens.data.annotations import Ellipse, Polygon, Rectangle
-from cxrlens.evaluation.froc import CHALLENGE_RATES, Prediction, froc, map_peaks
+from cxrlens.evaluation.bootstrap import bootstrap_interval
+from cxrlens.evaluation.froc import CHALLENGE_RATES, Prediction, froc, froc_interval, map_peaks
 
 BOX, ROUND = Rectangle(10, 20, 30, 40), Ellipse(100, 20, 140, 40)
 TRIANGLE = Polygon(((200, 10), (240, 10), (200, 50)))
@@ -73,18 +74,53 @@ def test_peaks_are_local_maxima_highest_first():
     map_ = torch.zeros(20, 40)
     for row, column, value in ((3, 30, 1.0), (5, 31, 0.9), (15, 4, 0.6), (10, 20, 0.8), (19, 39, 0.04)):
         map_[row, column] = value
-    assert map_peaks(map_, radius=3, most=9) == [
-        (3, 30, pytest.approx(1.0)),
-        (10, 20, pytest.approx(0.8)),
-        (15, 4, pytest.approx(0.6)),
+    assert map_peaks(map_[None], radius=3, most=9) == [
+        [(3, 30, pytest.approx(1.0)), (10, 20, pytest.approx(0.8)), (15, 4, pytest.approx(0.6))]
     ]
-    assert len(map_peaks(map_, radius=1, most=9)) == 4
-    assert map_peaks(map_, radius=3, most=2)[-1][:2] == (10, 20)
+    assert len(map_peaks(map_[None], radius=1, most=9)[0]) == 4
+    assert map_peaks(map_[None], radius=3, most=2)[0][-1][:2] == (10, 20)
 
 
 def test_a_plateau_has_one_peak_and_a_flat_map_none():
-    map_ = torch.zeros(20, 40)
-    map_[4:6, 30:33] = 1
-    assert len(map_peaks(map_, radius=3, most=9)) == 1
-    assert map_peaks(torch.zeros(20, 40), radius=3, most=9) == []
-    assert np.isfinite(map_peaks(map_, radius=3, most=9)[0][2])
+    maps = torch.zeros(2, 20, 40)
+    maps[0, 4:6, 30:33] = 1
+    plateau, flat = map_peaks(maps, radius=3, most=9)
+    assert plateau == [(4, 30, 1.0)]
+    assert flat == []
+    assert map_peaks(maps[:0], radius=3, most=9) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 9), st.integers(1, 6), st.sampled_from((0, 3, 10)))
+def test_peaks_equal_a_slow_search(seed: int, radius: int, most: int, levels: int):
+    maps = torch.rand(3, 13, 22, generator=torch.Generator().manual_seed(seed))
+    if levels:
+        maps = (maps * levels).floor() / levels  # plateaus
+    for map_, found in zip(maps, map_peaks(maps, radius=radius, most=most, floor=0.2), strict=True):
+        peaks = []
+        for row, column in np.ndindex(13, 22):
+            around = map_[max(row - radius, 0) : row + radius + 1, max(column - radius, 0) : column + radius + 1]
+            if map_[row, column] > 0.2 and map_[row, column] == around.max():
+                peaks.append((row, column, float(map_[row, column])))
+        kept: list[tuple[int, int, float]] = []
+        for row, column, value in sorted(peaks, key=lambda peak: -peak[2]):
+            if all(max(abs(row - r), abs(column - c)) > radius for r, c, _ in kept):
+                kept.append((row, column, value))
+        assert found == kept[:most]
+
+
+def test_the_interval_is_the_bootstrap_of_the_score():
+    rng = np.random.default_rng(0)
+    predictions, annotations = [], []
+    for image in range(12):
+        boxes = [Rectangle(x, y, x + 20, y + 30) for x, y in rng.integers(0, 60, size=(image % 3, 2)).tolist()]
+        points = [Prediction(*rng.integers(0, 90, 2).tolist(), round(rng.random(), 1)) for _ in range(5)]
+        predictions.append(points)
+        annotations.append(boxes)
+    slow = bootstrap_interval(
+        lambda drawn: froc([predictions[i] for i in drawn], [annotations[i] for i in drawn]).mean, 12, repeats=100
+    )
+    fast = froc_interval(predictions, annotations, repeats=100)
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
+    assert fast.low < froc(predictions, annotations).mean < fast.high
+    assert math.isnan(froc_interval([[], []], [[], []], repeats=5).low)

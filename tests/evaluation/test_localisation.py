@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from cxrlens.evaluation.localisation import energy_inside, otsu_iou, otsu_threshold, pixel_average_precision
+from cxrlens.evaluation.localisation import (
+    ObjectPixels,
+    energy_inside,
+    otsu_iou,
+    otsu_threshold,
+    pixel_average_precision,
+)
 
 
 def example(seed: int, levels: int = 0) -> tuple[Tensor, Tensor]:
@@ -114,3 +120,32 @@ def test_a_map_on_the_object_beats_its_mirror_image(score):
     maps = torch.exp(-((rows - 2) ** 2 + (columns - 13.5) ** 2) / 8.0)[None]
     assert float(score(maps, masks)) > 3 * float(score(maps.flip(2), masks))
     assert float(score(maps, masks)) > 0.4
+
+
+def test_object_pixels_are_those_of_the_masks_and_serve_many_maps():
+    maps, masks = example(3, levels=4)
+    objects = ObjectPixels.of(masks)
+    assert objects.counts == (8, 6, int(masks[2].sum()), 0)
+    for map_, mask, values in zip(maps, masks, objects.values(maps), strict=True):
+        assert torch.equal(values, map_[mask])
+    for score in (energy_inside, pixel_average_precision, otsu_iou):
+        for some in (maps, 1 - maps, maps.transpose(1, 2).contiguous().transpose(1, 2)):
+            assert torch.equal(score(some, objects).nan_to_num(-1), score(some, masks).nan_to_num(-1))
+        assert score(maps, objects).dtype == torch.float64
+        with pytest.raises(ValueError, match="4 images"):
+            score(maps[:2], objects)
+        assert score(maps[:0], masks[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e20])
+def test_scores_do_not_depend_on_the_maps_scale(scale: float):
+    maps, masks = example(4)
+    for score in (energy_inside, pixel_average_precision, otsu_iou):
+        torch.testing.assert_close(score(maps * scale, masks), score(maps, masks), rtol=1e-5, atol=0, equal_nan=True)
+
+
+def test_sums_are_kept_in_double_precision():
+    maps = torch.full((1, 500, 700), 0.1)
+    masks = torch.zeros(1, 500, 700, dtype=torch.bool)
+    masks[:, 20:420, 300:] = True
+    assert float(energy_inside(maps, masks)) == pytest.approx(160_000 / 350_000, rel=1e-12)

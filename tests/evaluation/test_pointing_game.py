@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 import cxrlens
 from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape, format_annotation, rasterize
-from cxrlens.evaluation.pointing_game import Peak, as_masks, distance_to_objects, find_peak, judge, pointing_game
+from cxrlens.evaluation.pointing_game import (
+    Peak,
+    _peaks_together,
+    as_masks,
+    distance_to_objects,
+    find_peak,
+    find_peaks,
+    judge,
+    pointing_game,
+)
 
 
 def peak_map(row: int, column: int, *, height: int = 20, width: int = 30) -> np.ndarray:
@@ -212,3 +221,39 @@ def test_masks_of_shapes_have_the_size_of_the_map():
     (mask,) = as_masks([[Rectangle(3, 1, 4, 1)]], height=5, width=7)
     assert mask.shape == (5, 7)
     assert np.argwhere(mask).tolist() == [[1, 3], [1, 4]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from((0, 1, 2, 5)), st.sampled_from((torch.float32, torch.float64)))
+def test_peaks_of_a_batch_equal_those_of_single_maps(seed: int, levels: int, dtype: torch.dtype):
+    maps = torch.rand(5, 6, 11, generator=torch.Generator().manual_seed(seed), dtype=dtype) - 0.5
+    if levels:  # one level: flat maps
+        maps = (maps * levels).floor()
+        maps[0, 2, 9] = maps[1, 5, 3] = 7.0
+        maps[2] = levels
+    seeds = [(seed, index, 3) for index in range(5)]
+    peaks = find_peaks(maps, seeds=seeds)
+    assert peaks == _peaks_together(maps, seeds)  # what an accelerator runs
+    assert peaks == [find_peak(map_.numpy(), seed=own) for map_, own in zip(maps, seeds, strict=True)]
+    for peak, map_ in zip(peaks, maps, strict=True):
+        assert map_[peak.row, peak.column] == map_.max()
+        assert peak.tied == int((map_ == map_.max()).sum())
+    if levels:
+        assert peaks[:2] == [Peak(2, 9, 1), Peak(5, 3, 1)]
+        assert peaks[2].tied == 66
+    strided = maps.transpose(1, 2).contiguous().transpose(1, 2)
+    assert find_peaks(strided, seeds=seeds) == peaks
+
+
+def test_peaks_of_wrong_batches_are_refused():
+    assert find_peaks(torch.zeros(0, 3, 4), seeds=[]) == []
+    with pytest.raises(ValueError, match="seeds"):
+        find_peaks(torch.zeros(2, 3, 4), seeds=[0])
+    for value in (math.nan, math.inf, -math.inf):
+        maps = torch.rand(2, 3, 4)
+        maps[1, 2, 0] = value
+        for search in (find_peaks, _peaks_together):
+            with pytest.raises(ValueError, match="finite"):
+                search(maps, seeds=[0, 1])
+        with pytest.raises(ValueError, match="finite"):
+            find_peak(maps[1].numpy(), seed=0)

@@ -9,8 +9,17 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
+from torchmetrics.functional.image import structural_similarity_index_measure
 
-from cxrlens.evaluation.similarity import hit_agreement, random_pair_ssim, spearman, ssim
+from cxrlens.evaluation.similarity import (
+    hit_agreement,
+    pixel_ranks,
+    random_pair_ssim,
+    rank_correlation,
+    spearman,
+    ssim,
+    ssim_map,
+)
 
 
 def maps(seed: int, count: int = 3) -> torch.Tensor:
@@ -31,7 +40,20 @@ def test_ssim_equals_its_formula():
         c1, c2 = 0.01**2, 0.03**2
         local = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
         assert float(found[index]) == pytest.approx(float(local.mean()), abs=1e-9)
+        assert ssim_map(first, second)[index].numpy() == pytest.approx(local, abs=1e-9)
     torch.testing.assert_close(ssim(first, first), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.9])
+def test_ssim_equals_torchmetrics(offset: float):
+    first, second = offset + (1 - offset) * maps(0), offset + (1 - offset) * maps(1)
+    expected = structural_similarity_index_measure(
+        first[:, None].double(), second[:, None].double(), data_range=1.0, sigma=1.5, kernel_size=11, reduction="none"
+    )
+    torch.testing.assert_close(ssim(first, second), expected, rtol=0, atol=1e-10)
+    assert ssim(first[:0], second[:0]).shape == (0,)
+    with pytest.raises(ValueError):
+        ssim(first, second[:2])
 
 
 def test_spearman_is_the_correlation_of_ranks():
@@ -42,6 +64,11 @@ def test_spearman_is_the_correlation_of_ranks():
         ranks = [rankdata(each[index].numpy()) for each in (first, second)]
         assert float(found[index]) == pytest.approx(np.corrcoef(ranks[0].ravel(), ranks[1].ravel())[0, 1])
     assert float(found[2]) == pytest.approx(-1)
+    for index in range(3):
+        expected = rankdata(first[index].numpy())
+        assert pixel_ranks(first)[index].numpy() == pytest.approx((expected - expected.mean()).ravel(), abs=1e-9)
+    torch.testing.assert_close(rank_correlation(pixel_ranks(first), pixel_ranks(second)), found)
+    assert spearman(first[:0], second[:0]).shape == (0,)
     assert math.isnan(spearman(torch.zeros(1, 4, 5), maps(0, 1)[:, :4, :5])[0])
 
 

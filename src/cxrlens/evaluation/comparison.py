@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrlens.evaluation.bootstrap import Interval, bootstrap_means
+from cxrlens.evaluation.bootstrap import Floats, Interval, percentile_interval, resampled_means, row_means
+
+_ROUNDING = 1e-12  # share of a difference by which a resample's may fall short of it and still count as being as far
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Comparison:
     """Row ``first`` against row ``second``.
 
     Attributes:
-        difference: mean of first minus second over the images that both have a value for.
+        difference: mean of first minus second over the images that both have a value for (and over seeds).
         interval: 95 % bootstrap interval of it, uncorrected.
         p_value: two-sided, uncorrected.
         adjusted: after Holm's correction over all comparisons made.
@@ -35,31 +38,91 @@ class Comparison:
         return self.adjusted < 0.05
 
 
-def compare_rows(values: npt.ArrayLike, *, repeats: int = 10_000, seed: int = 0) -> list[Comparison]:
-    """Compare every two rows of per-image values.
+@dataclass(frozen=True)
+class BaselineComparison:
+    """A row against the best baseline.
+
+    Attributes:
+        baseline: index of the baseline with the largest mean.
+        difference: mean of the row minus that baseline over the images that both have a value for (and over seeds).
+        interval: 95 % bootstrap interval of it, uncorrected.
+        p_value: one-sided (the row is above), uncorrected.
+        adjusted: after Holm's correction over all rows.
+    """
+
+    row: int
+    baseline: int
+    difference: float
+    interval: Interval
+    p_value: float
+    adjusted: float
+
+    @property
+    def beats(self) -> bool:
+        """Whether the row is above the best baseline at a family-wise error rate of 5 %; False without a value."""
+        return self.difference > 0 and self.adjusted < 0.05
+
+
+def compare_rows(
+    values: npt.ArrayLike,
+    *,
+    repeats: int = 10_000,
+    seed: int = 0,
+    pairs: Sequence[tuple[int, int]] | None = None,
+) -> list[Comparison]:
+    """Compare rows of per-image values two by two.
 
     The p value is that of the bootstrap distribution of the mean difference, shifted to zero: the share of resamples
-    at least as far from zero as the difference found, counting the data themselves.
+    at least as far from zero as the difference found, counting the data themselves. All pairs share the resamples,
+    from which their intervals are taken too.
 
     Args:
-        values: [rows, n], one column per image; NaN = not applicable.
+        values: [rows, n], one column per image, or [rows, seeds, n], several trainings of one recipe on the same
+            images, drawn as in `resampled_means`; NaN = not applicable.
         repeats: number of resamples.
         seed: of the resamples.
+        pairs: (first, second) rows to compare; every two when None. Holm's correction counts these pairs.
+
+    Raises:
+        ValueError: when values has neither shape or holds an infinite number.
     """
     table = np.asarray(values, dtype=np.float64)
-    pairs = list(combinations(range(len(table)), 2))
-    if not pairs:
+    chosen = list(combinations(range(len(table)), 2)) if pairs is None else list(pairs)
+    if not chosen:
         return []
-    differences = np.stack([table[first] - table[second] for first, second in pairs])
-    lows, highs = bootstrap_means(differences, repeats=repeats, seed=seed)
-    p_values = np.array([_p_value(row, repeats, seed) for row in differences])
-    adjusted = holm(p_values)
-    return [
-        Comparison(first, second, _mean(row), Interval(float(low), float(high)), float(p), float(q))
-        for (first, second), row, low, high, p, q in zip(
-            pairs, differences, lows, highs, p_values, adjusted, strict=True
-        )
-    ]
+    first, second = np.array(chosen).T
+    evidence = _evidence(table[first] - table[second], repeats=repeats, seed=seed, one_sided=False)
+    return [Comparison(a, b, *found) for (a, b), found in zip(chosen, evidence, strict=True)]
+
+
+def beats_best_baseline(
+    values: npt.ArrayLike, baselines: npt.ArrayLike, *, repeats: int = 10_000, seed: int = 0
+) -> list[BaselineComparison]:
+    """Compare every row with the best baseline: the one with the largest mean over its images.
+
+    A row beats it (`BaselineComparison.beats`) when its paired mean difference is positive and the one-sided p value
+    of `compare_rows`'s shifted bootstrap distribution, Holm-corrected over the rows, is below 0.05. The best baseline
+    is chosen on the same images, which favours the baseline: the test errs on the strict side.
+
+    Args:
+        values: [rows, n] or [rows, seeds, n]; NaN = not applicable.
+        baselines: [baselines, n], per image, possibly expected values between 0 and 1; the same for every seed. Those
+            without any value are passed over.
+        repeats: number of resamples.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: when the shapes do not fit, a number is infinite, or no baseline has a value.
+    """
+    table, simple = np.asarray(values, dtype=np.float64), np.asarray(baselines, dtype=np.float64)
+    if simple.ndim != 2 or simple.shape[-1] != table.shape[-1]:
+        raise ValueError(f"baselines should have the shape [baselines, {table.shape[-1]}], not {list(simple.shape)}")
+    means = row_means(simple)
+    if np.isnan(means).all():
+        raise ValueError("no baseline has a value")
+    best = int(np.nanargmax(means))
+    evidence = _evidence(table - simple[best], repeats=repeats, seed=seed, one_sided=True)
+    return [BaselineComparison(row, best, *found) for row, found in enumerate(evidence)]
 
 
 def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -72,17 +135,17 @@ def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return adjusted
 
 
-def _p_value(differences: npt.NDArray[np.float64], repeats: int, seed: int) -> float:
-    present = differences[~np.isnan(differences)]
-    if not present.size:
-        return np.nan
-    centred = present - present.mean()
-    rng = np.random.default_rng(seed)
-    draws = np.array([centred[rng.integers(present.size, size=present.size)].mean() for _ in range(repeats)])
-    as_far = np.abs(draws) >= abs(present.mean()) * (1 - 1e-12)
-    return float((1 + as_far.sum()) / (1 + repeats))
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else np.nan
+def _evidence(
+    differences: Floats, *, repeats: int, seed: int, one_sided: bool
+) -> list[tuple[float, Interval, float, float]]:
+    """(mean, interval, p value, adjusted p value) of each row of differences."""
+    found = row_means(differences)
+    draws = resampled_means(differences, repeats=repeats, seed=seed)
+    lows, highs = percentile_interval(draws, 0.95)
+    shifted = draws - found
+    reach = found - np.abs(found) * _ROUNDING
+    as_far = shifted >= reach if one_sided else np.abs(shifted) >= np.abs(found) * (1 - _ROUNDING)
+    p_values = (1 + as_far.sum(axis=0)) / (1 + (~np.isnan(draws)).sum(axis=0))
+    p_values = np.where(np.isnan(found), np.nan, p_values)
+    intervals = [Interval(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)]
+    return list(zip(found.tolist(), intervals, p_values.tolist(), holm(p_values).tolist(), strict=True))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.data.annotations import Shape
+from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval
 
 CHALLENGE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -46,6 +47,24 @@ class Froc:
     mean: float
 
 
+@dataclass(frozen=True)
+class _Points:
+    """All predicted points, by falling confidence.
+
+    Attributes:
+        confidence, found, false: of each point: its confidence, how many objects of its image no earlier point had
+            found, and 1 where it lies in none.
+        image: whose point it is.
+        objects: number of objects of each image.
+    """
+
+    confidence: npt.NDArray[np.float64]
+    found: npt.NDArray[np.float64]
+    false: npt.NDArray[np.float64]
+    image: npt.NDArray[np.intp]
+    objects: npt.NDArray[np.float64]
+
+
 def froc(
     predictions: Sequence[Sequence[Prediction]],
     annotations: Sequence[Sequence[Shape]],
@@ -63,44 +82,94 @@ def froc(
     Raises:
         ValueError: when the two differ in length.
     """
-    events: list[tuple[float, int, int]] = []  # (confidence, objects found first by it, false positives)
-    objects = 0
-    for points, shapes in zip(predictions, annotations, strict=True):
-        objects += len(shapes)
-        missing = set(range(len(shapes)))
-        for point in sorted(points, key=lambda p: -p.confidence):
-            x, y = np.array([point.x]), np.array([point.y])
-            inside = {index for index, shape in enumerate(shapes) if bool(shape.contains(x, y)[0])}
-            events.append((point.confidence, len(inside & missing), int(not inside)))
-            missing -= inside
+    points = _judged(predictions, annotations)
+    return _curve(points, np.ones(len(points.objects)), rates)
+
+
+def froc_interval(
+    predictions: Sequence[Sequence[Prediction]],
+    annotations: Sequence[Sequence[Shape]],
+    *,
+    rates: Sequence[float] = CHALLENGE_RATES,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The 95 % bootstrap interval over images of `froc`'s mean; resamples without an object are left out."""
+    points = _judged(predictions, annotations)
+    n = len(points.objects)
+    return bootstrap_interval(
+        lambda drawn: _curve(points, np.bincount(drawn, minlength=n).astype(np.float64), rates).mean,
+        n,
+        repeats=repeats,
+        seed=seed,
+    )
+
+
+def _judged(predictions: Sequence[Sequence[Prediction]], annotations: Sequence[Sequence[Shape]]) -> _Points:
+    columns: list[npt.NDArray[np.float64]] = []  # [4, points] of each image
+    for image, (points, shapes) in enumerate(zip(predictions, annotations, strict=True)):
+        if not points:
+            continue
+        x, y, confidence = np.array(
+            [(p.x, p.y, p.confidence) for p in sorted(points, key=lambda p: -p.confidence)], dtype=np.float64
+        ).T
+        inside = np.array([shape.contains(x, y) for shape in shapes]).reshape(len(shapes), len(points))
+        first = inside.argmax(axis=1)[inside.any(axis=1)]  # the point that finds each object
+        found = np.bincount(first, minlength=len(points))
+        columns.append(np.stack([confidence, found, ~inside.any(axis=0), np.full(len(points), image)]))
+    table = np.concatenate(columns, axis=1) if columns else np.empty((4, 0))
+    table = table[:, np.argsort(-table[0], kind="stable")]
+    objects = np.array([len(shapes) for shapes in annotations], dtype=np.float64)
+    return _Points(table[0], table[1], table[2], table[3].astype(np.intp), objects)
+
+
+def _curve(points: _Points, weights: npt.NDArray[np.float64], rates: Sequence[float]) -> Froc:
+    """The curve with each image counted so many times."""
+    objects = float(weights @ points.objects)
     if not objects:
         nothing = np.empty(0)
         return Froc(nothing, nothing, (np.nan,) * len(rates), np.nan)
-    events.sort(key=lambda event: -event[0])
-    confidence = np.array([event[0] for event in events])
-    ends = np.flatnonzero(np.diff(confidence, append=-np.inf))
-    found = np.cumsum([event[1] for event in events])[ends] / objects
-    false = np.cumsum([event[2] for event in events])[ends] / len(annotations)
+    ends = np.flatnonzero(np.diff(points.confidence, append=-np.inf))
+    weight = weights[points.image]
+    found = np.cumsum(weight * points.found)[ends] / objects
+    false = np.cumsum(weight * points.false)[ends] / weights.sum()
     at_rates = tuple(float(np.max(found[false <= rate], initial=0.0)) for rate in rates)
-    return Froc(np.asarray(false, np.float64), np.asarray(found, np.float64), at_rates, float(np.mean(at_rates)))
+    return Froc(false, found, at_rates, float(np.mean(at_rates)))
 
 
-def map_peaks(map_: Tensor, *, radius: int, most: int, floor: float = 0.05) -> list[tuple[int, int, float]]:
-    """The local maxima of a map [H, W] in [0, 1], highest first: (row, column, value).
+def map_peaks(maps: Tensor, *, radius: int, most: int, floor: float = 0.05) -> list[list[tuple[int, int, float]]]:
+    """The local maxima of each map [N, H, W] in [0, 1], highest first: (row, column, value).
 
     Args:
         radius: a peak is the highest value within so many rows and columns; of a plateau one pixel is kept.
         most: of the highest peaks.
         floor: lowest value of a peak.
     """
-    highest = functional.max_pool2d(map_[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
-    rows, columns = torch.nonzero((map_ == highest) & (map_ > floor), as_tuple=True)
-    values = map_[rows, columns]
-    order = values.argsort(descending=True, stable=True)
+    return [_peaks(map_, radius=radius, most=most, floor=floor) for map_ in maps]
+
+
+def _peaks(map_: Tensor, *, radius: int, most: int, floor: float) -> list[tuple[int, int, float]]:
+    tops = (map_ == _running_max(_running_max(map_, radius).T, radius).T) & (map_ > floor)
+    candidates = tops.nonzero()
+    values = map_[tops].cpu().numpy()
+    places = candidates.cpu().numpy()
+    order = np.argsort(-values, kind="stable")
+    places, values = places[order], values[order]
     kept: list[tuple[int, int, float]] = []
-    for row, column, value in zip(rows[order].tolist(), columns[order].tolist(), values[order].tolist(), strict=True):
-        if all(max(abs(row - r), abs(column - c)) > radius for r, c, _ in kept):
-            kept.append((row, column, value))
-        if len(kept) == most:
-            break
+    while len(values) and len(kept) < most:
+        row, column = places[0].tolist()
+        kept.append((row, column, float(values[0])))
+        beyond = np.abs(places - places[0]).max(axis=1) > radius
+        places, values = places[beyond], values[beyond]
     return kept
+
+
+def _running_max(map_: Tensor, radius: int) -> Tensor:
+    """The highest value within so many rows of each pixel of [H, W], by windows that double in height."""
+    height, window = len(map_), 2 * radius + 1
+    highest = functional.pad(map_, (0, 0, radius, radius), value=-torch.inf)
+    reach = 1
+    while 2 * reach <= window:
+        highest = torch.maximum(highest[:-reach], highest[reach:])
+        reach *= 2
+    return torch.maximum(highest[:height], highest[window - reach : window - reach + height])

@@ -1,48 +1,93 @@
 """How much of a map lies on the annotated objects: scores of whole maps, batched on the maps' device.
 
-All take maps float32 [N, H, W] of 0 or more and masks bool [N, H, W] of the union of an image's objects, and give
-float64 [N]: NaN where the image has no object. A map that is zero everywhere points nowhere and scores 0.
+All take maps float32 [N, H, W] of 0 or more and the union of each image's objects, as masks bool [N, H, W] or, where
+many maps of the same images are scored, as their `ObjectPixels`. They give float64 [N]: NaN where the image has no
+object. A map that is zero everywhere points nowhere and scores 0.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
 _BINS = 256
 
 
-def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class ObjectPixels:
+    """Which pixels of a batch's images lie on an object.
+
+    Attributes:
+        positions: int64 [m], places in the flattened masks, image after image.
+        counts: number of object pixels of each image.
+    """
+
+    positions: Tensor
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, masks: Tensor) -> ObjectPixels:
+        """Of masks bool [N, H, W], on their device."""
+        positions = masks.flatten().nonzero()[:, 0]
+        images = torch.div(positions, masks[0].numel(), rounding_mode="floor") if len(masks) else positions
+        return cls(positions, tuple(torch.bincount(images, minlength=len(masks)).tolist()))
+
+    def values(self, maps: Tensor) -> tuple[Tensor, ...]:
+        """The values [m_i] of each map at its image's object pixels.
+
+        Raises:
+            ValueError: when there are more or fewer maps than images.
+        """
+        if len(maps) != len(self.counts):
+            raise ValueError(f"{len(maps)} maps but objects of {len(self.counts)} images")
+        return torch.split(maps.flatten()[self.positions], list(self.counts))
+
+    def _per_image(self, scores: list[Tensor], maps: Tensor) -> Tensor:
+        """The scores of all images, NaN where there is no object."""
+        absent = maps.new_tensor(torch.nan, dtype=torch.float64)
+        chosen = [score if count else absent for score, count in zip(scores, self.counts, strict=True)]
+        return torch.stack(chosen) if chosen else maps.new_empty(0, dtype=torch.float64)
+
+
+def energy_inside(maps: Tensor, objects: Tensor | ObjectPixels) -> Tensor:
     """Share of the map's sum that lies on the objects (the energy-based pointing game of Wang et al., CVPRW 2020)."""
-    values = maps.double()
-    total, inside = values.sum((1, 2)), (values * masks).sum((1, 2))
-    return _where_annotated(masks, torch.where(total > 0, inside / total, 0))
+    objects = _objects(objects)
+    totals = maps.flatten(1).sum(1, dtype=torch.float64)
+    insides = [values.sum(dtype=torch.float64) for values in objects.values(maps)]
+    return objects._per_image(
+        [torch.where(total > 0, inside / total, 0) for inside, total in zip(insides, totals, strict=True)], maps
+    )
 
 
-def pixel_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
+def pixel_average_precision(maps: Tensor, objects: Tensor | ObjectPixels) -> Tensor:
     """Area under the precision-recall curve of the map's values as scores of "this pixel is on an object".
 
-    Computed as scikit-learn's average precision: sum over thresholds of the gain in recall times the precision;
-    pixels of one value share a threshold, so that a map of one value scores the share of object pixels.
+    Computed as scikit-learn's average precision: sum over thresholds of the gain in recall times the precision, which
+    is the mean over object pixels of (object pixels of at least its value) / (pixels of at least its value). Pixels of
+    one value share a threshold, so that a map of one value scores the share of object pixels.
     """
-    values, order = maps.flatten(1).sort(dim=1, descending=True)
-    found = masks.flatten(1).gather(1, order).double().cumsum(1)
-    seen = torch.arange(1, values.shape[1] + 1, device=maps.device, dtype=torch.float64)
-    ends = torch.ones_like(values, dtype=torch.bool)  # the last pixel of each value
-    ends[:, :-1] = values[:, 1:] != values[:, :-1]
-    at_end = torch.where(ends, found, 0).cummax(1).values
-    before = torch.nn.functional.pad(at_end, (1, 0))[:, :-1]  # found up to the value before
-    gain = torch.where(ends, found - before, 0)
-    precision = (gain * found / seen).sum(1) / found[:, -1].clamp_min(1)
-    return _where_annotated(masks, torch.where(values[:, 0] > 0, precision, 0))
+    objects = _objects(objects)
+    scores = []
+    for every, own in zip(_sorted(maps.flatten(1)), objects.values(maps), strict=True):
+        own = _sorted(own)
+        found = len(own) - torch.searchsorted(own, own)
+        seen = len(every) - torch.searchsorted(every, own)
+        scores.append(torch.where(every[-1] > 0, (found.double() / seen).mean(), 0))
+    return objects._per_image(scores, maps)
 
 
-def otsu_iou(maps: Tensor, masks: Tensor) -> Tensor:
+def otsu_iou(maps: Tensor, objects: Tensor | ObjectPixels) -> Tensor:
     """Intersection over union of the objects and the pixels above the map's Otsu threshold."""
-    chosen = maps > otsu_threshold(maps)[:, None, None]
-    shared = (chosen & masks).sum((1, 2)).double()
-    either = (chosen | masks).sum((1, 2)).double()
-    return _where_annotated(masks, shared / either.clamp_min(1))
+    objects = _objects(objects)
+    thresholds = otsu_threshold(maps)
+    scores = []
+    for map_, own, threshold in zip(maps, objects.values(maps), thresholds, strict=True):
+        shared = (own > threshold).sum()
+        scores.append(shared.double() / ((map_ > threshold).sum() + len(own) - shared).clamp_min(1))
+    return objects._per_image(scores, maps)
 
 
 def otsu_threshold(maps: Tensor) -> Tensor:
@@ -51,11 +96,13 @@ def otsu_threshold(maps: Tensor) -> Tensor:
     Otsu, IEEE Transactions on Systems, Man, and Cybernetics 1979, over 256 bins of the map's range; values above
     it are the upper class.
     """
-    flat = maps.flatten(1).double()
+    flat = maps.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    width = torch.where(high > low, (high - low) / _BINS, 1)
-    bins = ((flat - low) / width).long().clamp(0, _BINS - 1)
-    counts = flat.new_zeros(len(maps), _BINS).scatter_add_(1, bins, torch.ones_like(flat))
+    span = torch.where(high > low, high - low, 1)
+    bins = (flat - low).div_(span).mul_(_BINS).clamp_(max=_BINS - 1).long()
+    bins += _BINS * torch.arange(len(maps), device=maps.device)[:, None]
+    counts = torch.bincount(bins.flatten(), minlength=_BINS * len(maps)).view(-1, _BINS).double()
+    low, width = low.double(), span.double() / _BINS
     centres = low + width * (torch.arange(_BINS, device=maps.device) + 0.5)
     below, weighted = counts.cumsum(1), (counts * centres).cumsum(1)
     above, all_weighted = below[:, -1:] - below, weighted[:, -1:]
@@ -64,5 +111,12 @@ def otsu_threshold(maps: Tensor) -> Tensor:
     return (low + width * (best + 1))[:, 0].to(maps.dtype)
 
 
-def _where_annotated(masks: Tensor, scores: Tensor) -> Tensor:
-    return torch.where(masks.flatten(1).any(1), scores, torch.nan)
+def _objects(given: Tensor | ObjectPixels) -> ObjectPixels:
+    return given if isinstance(given, ObjectPixels) else ObjectPixels.of(given)
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Sorted along the last dimension; on a CPU by NumPy, whose sort without indices takes a fraction of torch's."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.detach().numpy(), axis=-1))
+    return values.sort(-1).values

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -144,11 +145,45 @@ def find_peak(map_: npt.NDArray[np.floating], *, seed: int | tuple[int, ...]) ->
     Raises:
         ValueError: when the map is not finite.
     """
-    if not np.isfinite(map_).all():
+    highest, lowest = map_.max(), map_.min()
+    if not (np.isfinite(highest) and np.isfinite(lowest)):
         raise ValueError("a map holds values that are not finite")
-    rows, columns = np.nonzero(map_ == map_.max())
-    pick = 0 if len(rows) == 1 else int(np.random.default_rng(seed).integers(len(rows)))
-    return Peak(int(rows[pick]), int(columns[pick]), len(rows))
+    tops = np.flatnonzero(map_ == highest)
+    row, column = divmod(int(tops[_pick(len(tops), seed)]), map_.shape[1])
+    return Peak(row, column, len(tops))
+
+
+def find_peaks(maps: Tensor, *, seeds: Sequence[int | tuple[int, ...]]) -> list[Peak]:
+    """`find_peak` of each of the maps [N, H, W]; those of an accelerator are searched there, ties one by one.
+
+    Args:
+        seeds: one for each map.
+
+    Raises:
+        ValueError: when a map is not finite, or maps and seeds differ in number.
+    """
+    if len(maps) != len(seeds):
+        raise ValueError(f"{len(maps)} maps but {len(seeds)} seeds")
+    if maps.device.type == "cpu":
+        return [find_peak(map_, seed=seed) for map_, seed in zip(maps.detach().numpy(), seeds, strict=True)]
+    return _peaks_together(maps, seeds)
+
+
+def _peaks_together(maps: Tensor, seeds: Sequence[int | tuple[int, ...]]) -> list[Peak]:
+    flat = maps.flatten(1)
+    highest, places = flat.max(1)
+    is_top = flat == highest[:, None]
+    finite = torch.isfinite(highest) & torch.isfinite(flat.amin(1))
+    found = torch.stack([places, is_top.count_nonzero(1), finite]).T.tolist()
+    peaks = []
+    for tops, seed, (place, tied, is_finite) in zip(is_top, seeds, found, strict=True):
+        if not is_finite:
+            raise ValueError("a map holds values that are not finite")
+        if tied > 1:
+            place = int(tops.nonzero()[_pick(tied, seed), 0])
+        row, column = divmod(place, maps.shape[2])
+        peaks.append(Peak(row, column, tied))
+    return peaks
 
 
 def distance_to_objects(mask: BoolMask) -> npt.NDArray[np.float64]:
@@ -168,3 +203,8 @@ def judge(peak: Peak, distances: npt.NDArray[np.float64], tolerance: float) -> P
         return PointingRecord(peak, distance, "not applicable")
     flat = peak.tied == distances.size
     return PointingRecord(peak, distance, "hit" if distance < tolerance and not flat else "miss")
+
+
+def _pick(tied: int, seed: int | tuple[int, ...]) -> int:
+    """Which of so many pixels that share the highest value, in reading order, is taken for the peak."""
+    return 0 if tied == 1 else int(np.random.default_rng(seed).integers(tied))
