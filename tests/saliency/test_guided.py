@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -153,3 +157,114 @@ def test_the_rule_counts_the_activations_of_its_own_graph_alone():
         assert rule.found == 0
         network(torch.rand(1, 3, 16, 20, requires_grad=True))
         assert rule.found == 2
+
+
+SLOPE = torch.full((1,), 0.25, dtype=torch.float64)
+UNDER_THE_RULE: dict[str, tuple[Any, ...]] = {  # class of torch.nn, and what it is built with
+    "ReLU": (), "ReLU6": (), "Hardtanh": (), "Threshold": (0.1, -0.2), "LeakyReLU": (), "PReLU": (), "RReLU": (),
+    "ELU": (), "CELU": (), "SELU": (), "SiLU": (), "GELU": (), "Mish": (), "Hardswish": (), "Softplus": (),
+}  # fmt: skip
+PASS_PLAINLY: dict[str, tuple[Any, ...]] = {
+    "Sigmoid": (), "Hardsigmoid": (), "LogSigmoid": (), "Tanh": (), "Tanhshrink": (), "Softsign": (),
+    "Softshrink": (), "Hardshrink": (), "GLU": (1,), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,),
+    "Softmax2d": (),
+}  # fmt: skip
+MIXES_CHANNELS = ("GLU", "Softmax", "Softmin", "LogSoftmax", "Softmax2d")
+FUNCTIONS: dict[str, tuple[Any, ...]] = {  # as they are named in torch.nn.functional, torch and Tensor; with arguments
+    "relu": (), "relu6": (), "hardtanh": (), "threshold": (0.1, -0.2), "leaky_relu": (), "prelu": (SLOPE,), "rrelu": (),
+    "elu": (), "celu": (), "selu": (), "silu": (), "gelu": (), "mish": (), "hardswish": (), "softplus": (),
+}  # fmt: skip
+PLAIN_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "sigmoid": (), "hardsigmoid": (), "logsigmoid": (), "tanh": (), "tanhshrink": (), "softsign": (),
+    "softshrink": (), "hardshrink": (),
+}  # fmt: skip
+
+
+def forms(names: dict[str, tuple[Any, ...]]) -> list[Any]:
+    """Every way in which torch offers the functions, in place ones included."""
+    found = []
+    for name, arguments in names.items():
+        places = {"functional": functional, "torch": torch, "Tensor": Tensor}
+        ways = {f"{key}.{form}": getattr(places[key], form, None) for key in places for form in (name, f"{name}_")}
+        function = getattr(functional, name)
+        if inspect.isfunction(function) and "inplace" in inspect.signature(function).parameters:
+            ways[f"functional.{name}-inplace"] = functools.partial(function, inplace=True)
+        found += [pytest.param(way, arguments, id=id_) for id_, way in ways.items() if way is not None]
+    return found
+
+
+def modules(names: dict[str, tuple[Any, ...]]) -> list[Any]:
+    """Each class, and its in-place variant where it has one."""
+    found = []
+    for name, arguments in names.items():
+        kind = getattr(nn, name)
+        for inplace in (False, True)[: 1 + ("inplace" in inspect.signature(kind).parameters)]:
+            options = {"inplace": True} if inplace else {}
+            build = functools.partial(kind, *arguments, **options)
+            found.append(pytest.param(build, name in MIXES_CHANNELS, id=f"{name}{'-inplace' * inplace}"))
+    return found
+
+
+def guided_and_expected(activate: Callable[[Tensor], Tensor], *, ruled: bool) -> tuple[Tensor, Tensor, int]:
+    """The gradient under the rule, the same from central differences of a pointwise function, and what was found.
+
+    Under the rule the arriving gradient g becomes ReLU(g) [y > 0].
+    """
+    torch.manual_seed(34)
+    values = 3 * torch.randn(2, 4, 5, 7, dtype=torch.float64)  # ReLU6's and the hard functions' bends among them
+    leaf = values.clone().requires_grad_()
+    with GuidedRule() as rule:
+        output = activate(leaf * 1)
+    arriving = torch.randn(output.shape, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(output, leaf, arriving)
+    with torch.no_grad():
+        step = 1e-6
+        slope = (activate(values + step) - activate(values - step)) / (2 * step)
+        passed = arriving.clamp(min=0) * (activate(values.clone()) > 0) if ruled else arriving
+    return gradient, passed * slope, rule.found
+
+
+def test_every_activation_class_of_torch_is_decided_on():
+    """One that torch adds later has to be looked at."""
+    known = {*UNDER_THE_RULE, *PASS_PLAINLY, "MultiheadAttention"}  # the last is no activation function
+    assert set(nn.modules.activation.__all__) <= known
+
+
+@pytest.mark.parametrize(("build", "mixes"), modules(UNDER_THE_RULE))
+def test_the_rule_at_every_activation_class(build: Any, mixes: bool):
+    assert not mixes
+    found, expected, count = guided_and_expected(build().double().eval(), ruled=True)
+    assert count == 1
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("function", "arguments"), forms(FUNCTIONS))
+def test_the_rule_at_every_functional_form(function: Any, arguments: tuple[Any, ...]):
+    found, expected, count = guided_and_expected(lambda values: function(values, *arguments), ruled=True)
+    assert count == 1
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("build", "mixes"), modules(PASS_PLAINLY))
+def test_other_activation_classes_pass_the_gradient_plainly(build: Any, mixes: bool):
+    activate = build().double().eval()
+    if mixes:
+        values = torch.randn(2, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+        plain = activate(values)
+        with GuidedRule() as rule:
+            guided = activate(values)
+        arriving = torch.randn(plain.shape, dtype=torch.float64)
+        assert rule.found == 0
+        both = [torch.autograd.grad(output, values, arriving)[0] for output in (plain, guided)]
+        assert torch.equal(*both)
+        return
+    found, expected, count = guided_and_expected(activate, ruled=False)
+    assert count == 0
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("function", "arguments"), forms(PLAIN_FUNCTIONS))
+def test_other_functional_forms_pass_the_gradient_plainly(function: Any, arguments: tuple[Any, ...]):
+    found, expected, count = guided_and_expected(lambda values: function(values, *arguments), ruled=False)
+    assert count == 0
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)

@@ -18,7 +18,7 @@ from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
 from cxrlens.saliency.methods import Method, find_method
 from cxrlens.saliency.probe import Probe
-from cxrlens.saliency.target import Target, target_classes
+from cxrlens.saliency.target import Target, target_classes, target_scores
 
 _Key = TypeVar("_Key")
 
@@ -75,7 +75,8 @@ class SaliencyMaps(dict[str, Tensor]):
 
     Attributes:
         logits: float32 [N, classes].
-        flat: per method, bool [N]: the map was constant or not finite and is all zero.
+        flat: per method, bool [N]: the map was constant or not finite, or the explained logit was not finite, and the
+            map is all zero.
         layers: the module names that were explained.
         fusion: how they were combined and smoothed.
     """
@@ -297,15 +298,18 @@ def _explain(
     def part(images: Tensor, target: Target) -> tuple[list[Tensor], list[Tensor], Tensor]:
         maps = _Maps(network, images, target, fusion, seed)
         logits = maps.compute(requests.values())
-        finished = [_finished(maps.raw[request], fusion.smooth) for request in requests.values()]
+        # A gradient may well be finite where the logit it belongs to is not, and then means nothing.
+        sound = target_scores(logits, target_classes(logits, target)).isfinite()
+        finished = [_finished(maps.raw[request], sound, fusion.smooth) for request in requests.values()]
         return [map_ for map_, _ in finished], [flat for _, flat in finished], logits
 
     maps, flat, logits = halving(part, images, target)
     return dict(zip(requests, maps, strict=True)), dict(zip(requests, flat, strict=True)), logits
 
 
-def _finished(raw: Tensor, smooth: float | None) -> tuple[Tensor, Tensor]:
-    scaled, flat = scale(raw)
+def _finished(raw: Tensor, sound: Tensor, smooth: float | None) -> tuple[Tensor, Tensor]:
+    """Maps [N, H, W] scaled and smoothed, and which are flat; those of images that are not sound [N] are."""
+    scaled, flat = scale(raw if bool(sound.all()) else raw.masked_fill(~sound[:, None, None], torch.nan))
     if smooth is None:
         return scaled, flat
     smooth_scaled, smooth_flat = scale(smoothed(scaled, smooth))

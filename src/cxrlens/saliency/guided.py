@@ -4,6 +4,11 @@ At each activation function y = f(x) the arriving gradient g becomes ReLU(g) [y 
 applied. For a ReLU that is the rule of Springenberg et al. (ICLR workshop 2015); for SiLU, GELU and the like, where
 y > 0 is x > 0 too, it is the same rule around their own derivative. No module is replaced or hooked: functions are
 watched as they are called, so that functional and in-place calls count like modules.
+
+Under the rule are the functions that rectify: ReLU, ReLU6, Hardtanh, Threshold, LeakyReLU, PReLU, RReLU, ELU, CELU,
+SELU, and their smooth relatives SiLU, GELU, Mish, Hardswish and Softplus. All others pass gradients on plainly, as
+they squash, shrink or gate: Tanh, Sigmoid, Hardsigmoid, LogSigmoid, Softsign, Tanhshrink, Softshrink, Hardshrink, GLU
+and the softmaxes.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from torch.overrides import TorchFunctionMode
 _ACTIVATIONS = frozenset(
     (
         torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, functional.relu, functional.relu_, functional.relu6,
-        functional.hardtanh, functional.hardtanh_, functional.threshold, torch.threshold_,
-        functional.leaky_relu, functional.leaky_relu_, functional.prelu, functional.rrelu, functional.elu,
-        functional.elu_, functional.celu, functional.selu, torch.celu, torch.selu,
+        functional.hardtanh, functional.hardtanh_, functional.threshold, torch.threshold, torch.threshold_,
+        functional.leaky_relu, functional.leaky_relu_, torch.prelu, Tensor.prelu,
+        functional.rrelu, torch.rrelu, torch.rrelu_, functional.elu, functional.elu_,
+        functional.celu, torch.celu, torch.celu_, functional.selu, torch.selu, torch.selu_,
         functional.silu, functional.gelu, functional.mish, functional.hardswish, functional.softplus,
     )
 )  # fmt: skip
