@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -27,9 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text; lines end in a line feed on every system."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -38,14 +39,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV; None and NaN become empty fields, floats have 6 significant digits."""
-    with (
-        replacing(path) as partial,
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_field(row.get(column)) for column in columns] for row in rows)
+    """Write rows as `to_csv` gives them."""
+    write_text(path, to_csv(columns, rows))
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """CSV text; None and NaN become empty fields, floats have 6 significant digits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_field(row.get(column)) for column in columns] for row in rows)
+    return stream.getvalue()
 
 
 def to_json(value: Any) -> str:
