@@ -14,13 +14,14 @@ from lightning.pytorch.callbacks import Callback
 
 import cxrlens
 from cxrlens.data.decoding import BatchReader
+from cxrlens.data.ground_truth import object_mask
 from cxrlens.data.layouts import load_split
 from cxrlens.data.phantom.dataset import write_phantom_dataset
 from cxrlens.environment import timestamp
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
 from cxrlens.files import new_folder
 from cxrlens.jobs.inputs import log
-from cxrlens.jobs.pointing_game import PointingGameResult, Settings, object_mask, play_folder
+from cxrlens.jobs.pointing_game import PointingGameResult, Settings, play_folder
 from cxrlens.jobs.rows import row_title
 from cxrlens.jobs.score import ScoreResult, score_model
 from cxrlens.jobs.train import train_model

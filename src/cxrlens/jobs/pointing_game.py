@@ -14,12 +14,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
-from cxrlens.data.annotations import BoolMask, parse_annotation, rasterize
+from cxrlens.data.annotations import parse_annotation
 from cxrlens.data.decoding import Batch, BatchReader, Decoded
+from cxrlens.data.ground_truth import object_mask, object_masks
 from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import image_size, require_file
-from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.data.readers import require_file
+from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
@@ -143,7 +144,7 @@ def play_folder(
     if not items:
         raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
     train = _training_split(folder, train_annotations)
-    training_map = _training_map(train, model.preprocessing) if train else None
+    training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
     done = 0
@@ -258,28 +259,6 @@ def _training_split(folder: Path, train_annotations: Path | None) -> Split | Non
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)
         return None
-
-
-def _training_map(train: Split, preprocessing: Preprocessing) -> FloatMap | None:
-    def masks() -> Any:
-        for item in train.items:
-            if item.shapes:
-                try:
-                    height, width = image_size(item.path)
-                except UnreadableImageError:
-                    continue
-                yield object_mask(item, height, width, preprocessing)
-
-    return baselines.mean_annotation_map(masks())
-
-
-def object_mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
-    """The union of an item's objects at the network's input size."""
-    shapes, remarks = clip_to_image(item.shapes or (), height=height, width=width, name=item.name)
-    for remark in remarks:
-        log.warning("%s", remark)
-    forward = preprocessing.geometry(height, width).forward_shape
-    return rasterize([forward(shape) for shape in shapes], height=preprocessing.height, width=preprocessing.width)
 
 
 def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:

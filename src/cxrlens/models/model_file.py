@@ -53,11 +53,11 @@ def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
         partial.write_bytes(save(state, metadata={_CARD_KEY: card.model_dump_json()}))
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
-    """Read a model file; the network is in evaluation mode on the CPU.
+def model_path(path: Path) -> Path:
+    """The model file itself, or that of a run directory.
 
     Raises:
-        UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
+        UsageError: when there is none.
     """
     if path.is_dir():
         path = path / "model.safetensors"
@@ -65,6 +65,16 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         raise UsageError(
             f"{path}: no such model file; 'cxrlens train' writes one as model.safetensors in its run folder"
         )
+    return path
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """Read a model file; the network is in evaluation mode on the CPU.
+
+    Raises:
+        UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
+    """
+    path = model_path(path)
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}

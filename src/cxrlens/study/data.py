@@ -1,0 +1,61 @@
+"""The images of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.data.layouts import AFFECTED, Item, Split
+from cxrlens.study.plan import StudyPlan, digest
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """The images of a study.
+
+    Attributes:
+        root: the data set folder.
+        split: the name of the scored split.
+        annotated: images with objects.
+        normal: images without.
+        train: images whose objects make the mean-annotation baseline.
+        digest: of all of it, contents included.
+    """
+
+    root: Path
+    split: str
+    annotated: tuple[Item, ...]
+    normal: tuple[Item, ...]
+    train: tuple[Item, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, root: Path, split: Split, train: Split | None) -> StudyData:
+        """Affected images without an annotation are left out: where their objects lie is not known."""
+        annotated = tuple(item for item in split.items if item.shapes)
+        normal = tuple(item for item in split.items if not item.shapes and item.label != AFFECTED)
+        objects = () if train is None else tuple(item for item in train.items if item.shapes)
+        contents = (_content(item) for item in (*annotated, *normal))
+        return cls(root, split.name, annotated, normal, objects, digest(*contents, *map(_annotation, objects)))
+
+    def items(self, plan: StudyPlan) -> tuple[Item, ...]:
+        """What is explained, images with objects first."""
+        return (*self.annotated, *self.normal) if plan.normal_images else self.annotated
+
+    def name(self, item: Item) -> str:
+        """An image's name in tables."""
+        return item.path.relative_to(self.root).as_posix()
+
+
+def _content(item: Item) -> str:
+    try:
+        with item.path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        found = str(error.errno)
+    return f"{_annotation(item)} {found}"
+
+
+def _annotation(item: Item) -> str:
+    return f"{item.name} {item.label} {item.shapes}"

@@ -1,0 +1,133 @@
+"""The plan of a study: which networks, methods and scores; presets ``paper`` and ``quick``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
+
+from cxrlens.errors import UsageError
+
+PRESETS = ("paper", "quick")
+EACH = "each"  # in a row: every combined layer by itself
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Training(_Part):
+    """Trainings that belong to the study, one per architecture and seed."""
+
+    recipe: str = Field(default="paper", description="preset or YAML file of `cxrlens train`")
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict, description="recipe values of all architectures")
+    settings_of: dict[str, dict[str, Any]] = Field(default_factory=dict, description="those of one architecture")
+
+
+class RandomWeights(_Part):
+    """Networks that were never trained on this task."""
+
+    seeds: tuple[int, ...] = ()
+    image_size: int = Field(default=600, gt=0, description="where no trained model of the architecture says it")
+
+
+class RandomHead(RandomWeights):
+    """Weights of another task under a random head."""
+
+    weights: str = Field(default="imagenet", description="imagenet, or a weights file")
+
+
+class Sampled(_Part):
+    """A part that is made on some of the annotated images, evenly spread over them; none where ``images`` is 0."""
+
+    images: int = Field(default=0, ge=0)
+
+
+class Faithfulness(Sampled):
+    """Insertion, deletion, average drop and increase."""
+
+    steps: int = Field(default=20, gt=0, description="of insertion and of deletion, a forward pass each")
+
+
+class StudyPlan(_Part):
+    """Everything a study depends on beside its data. Unknown names are refused.
+
+    Rows are written "METHOD LAYERS" with LAYERS one of last, combined, each (every combined layer by itself), a
+    module name, or input for the methods that read no layer.
+    """
+
+    name: str = "study"
+    split: str | None = Field(default=None, description="test where there is one, else dev")
+    architectures: tuple[str, ...] = Field(default=("resnet34", "efficientnet_b0"), min_length=1)
+    models: dict[str, tuple[Path, ...]] = Field(default_factory=dict, description="trained models by architecture")
+    training: Training | None = None
+    random: RandomWeights = RandomWeights()
+    random_head: RandomHead = RandomHead()
+    rows: tuple[str, ...] = Field(min_length=1)
+    combination: Literal["product", "geometric", "mean", "max"] = "product"
+    target: Literal["affected", "predicted", "true"] = "affected"
+    smoothing: PositiveFloat | None = Field(default=1.0, description="sigma of the smoothed maps; null for none")
+    tolerance: PositiveFloat = Field(default=0.025, description="share of the longer side; 15 px at 600 px")
+    tolerances: tuple[PositiveFloat, ...] = (0.0125, 0.025, 25 / 600, 0.0625)
+    normal_images: bool = Field(default=True, description="also explain images without an object, for the FROC")
+    faithfulness: Faithfulness = Faithfulness()
+    randomisation: Sampled = Sampled()
+    consistency: Sampled = Sampled()
+    perturbation: Sampled = Sampled()
+    repeats: int = Field(default=2000, gt=0, description="of each bootstrap")
+    batch_size: int = Field(default=8, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("rows")
+    @classmethod
+    def _are_rows(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [row for row in rows if len(row.split()) != 2]
+        if wrong:
+            raise ValueError(f"a row is 'METHOD LAYERS', not '{wrong[0]}'")
+        return tuple(dict.fromkeys(" ".join(row.split()) for row in rows))
+
+    def trained(self, architecture: str) -> bool:
+        """Whether the study has trained networks of the architecture."""
+        return bool(self.models.get(architecture)) or self.training is not None
+
+
+def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
+    """A preset or a YAML file, with some values replaced.
+
+    Raises:
+        UsageError: when it is neither, or a value does not fit.
+    """
+    if source in PRESETS:
+        text = resources.files("cxrlens.study").joinpath(f"presets/{source}.yaml").read_text(encoding="utf-8")
+    else:
+        path = Path(source)
+        if path.suffix not in (".yaml", ".yml"):
+            raise UsageError(f"unknown plan '{source}': use {', '.join(PRESETS)}, or a .yaml file")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{source}: cannot be read ({error.strerror}); give a study plan in YAML") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = str(error).replace("\n", " ")
+        raise UsageError(f"{source}: is no YAML ({reason}); docs/study.md shows a plan") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{source}: holds no plan; docs/study.md shows one")
+    try:
+        return StudyPlan.model_validate({**values, **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{source}: {place}: {first['msg']}; docs/study.md lists the values") from error
+
+
+def digest(*parts: object) -> str:
+    """A short name for values that results depend on."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:12]

@@ -1,0 +1,77 @@
+"""Scores of single images on disk: one file per part, subject and block of images, complete or absent.
+
+A file holds named arrays with one entry per image. It is replaced as a whole, so that a study that was killed goes on
+where it stood, and a row that is added later adds its own arrays alone.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrlens.files import replacing
+
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+_SEPARATOR = "|"
+
+
+def key(*parts: object) -> str:
+    """The name of an array, such as "grad_cam|last|plain|distance"."""
+    return _SEPARATOR.join(str(part) for part in parts)
+
+
+def parts(name: str) -> list[str]:
+    """What `key` joined."""
+    return name.split(_SEPARATOR)
+
+
+class Records:
+    """The record files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, part: str, subject: str, block: int | str) -> Path:
+        return self.folder / part / subject / f"{block:05d}.npz" if isinstance(block, int) else (
+            self.folder / part / subject / f"{block}.npz"
+        )  # fmt: skip
+
+    def read(self, part: str, subject: str, block: int | str) -> Arrays:
+        """The arrays of a file; none where there is no whole file."""
+        try:
+            with np.load(self.path(part, subject, block), allow_pickle=False) as file:
+                return dict(file)
+        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
+            return {}
+
+    def names(self, part: str, subject: str, block: int | str) -> frozenset[str]:
+        """Those of the arrays of a file, without reading them."""
+        try:
+            with np.load(self.path(part, subject, block), allow_pickle=False) as file:
+                return frozenset(file.files)
+        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
+            return frozenset()
+
+    def add(self, part: str, subject: str, block: int | str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put arrays beside those that are there; names are kept in order, so that equal contents give equal bytes."""
+        together = {**self.read(part, subject, block), **arrays}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, allow_pickle=False, **{name: together[name] for name in sorted(together)})
+        with replacing(self.path(part, subject, block)) as partial:
+            partial.write_bytes(stream.getvalue())
+
+
+def joined(blocks: Iterable[Arrays]) -> Arrays:
+    """The arrays of several blocks, one after another; those that some block lacks are left out."""
+    present = [block for block in blocks if block]
+    if not present:
+        return {}
+    names = [name for name in present[0] if all(name in block for block in present)]
+    return {name: np.concatenate([block[name] for block in present]) for name in names}

@@ -1,0 +1,97 @@
+"""All localisation scores of a block of maps, made while the maps are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cxrlens.data.decoding import Batch
+from cxrlens.data.geometry import Geometry
+from cxrlens.data.ground_truth import object_mask
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.evaluation.froc import map_peaks
+from cxrlens.evaluation.localisation import ObjectPixels, energy_inside, otsu_iou, pixel_average_precision
+from cxrlens.evaluation.pointing_game import distance_to_objects, find_peaks
+from cxrlens.study.records import Arrays
+
+MOST_POINTS = 20  # candidate points of a map for the FROC
+_POINT_RADIUS = 0.025  # share of the longer side within which only the highest point counts
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the objects of a block of images lie, at the network's input size.
+
+    Attributes:
+        masks: bool [N, H, W], on the maps' device.
+        objects: the same as pixel lists.
+        distances: per image float64 [H, W], pixels to the nearest object; infinite without one.
+        geometries: per image, between the stored picture and the input.
+    """
+
+    masks: Tensor
+    objects: ObjectPixels
+    distances: list[npt.NDArray[np.float64]]
+    geometries: list[Geometry]
+
+    @classmethod
+    def of(cls, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Truth:
+        masks = [
+            object_mask(item, image.height, image.width, preprocessing)
+            for item, image in zip(batch.items, batch.images, strict=True)
+        ]
+        on_device = torch.from_numpy(np.stack(masks)).to(device)
+        return cls(
+            on_device,
+            ObjectPixels.of(on_device),
+            [distance_to_objects(mask) for mask in masks],
+            [preprocessing.geometry(image.height, image.width) for image in batch.images],
+        )
+
+
+def peak_scores(maps: Tensor, flat: Tensor, truth: Truth, seeds: Sequence[tuple[int, ...]]) -> Arrays:
+    """Where the peaks of maps [N, H, W] lie.
+
+    Returns:
+        ``distance`` float64 [N]: pixels from the peak to the nearest object, infinite for a flat map, NaN without an
+        object; a hit at a tolerance is a distance below it. ``tied`` int64 [N]: pixels that share the highest value.
+    """
+    peaks = find_peaks(maps, seeds=seeds)
+    distances = np.array([d[p.row, p.column] for d, p in zip(truth.distances, peaks, strict=True)])
+    has_object = np.array([count > 0 for count in truth.objects.counts])
+    distances = np.where(flat.cpu().numpy(), np.inf, distances)
+    return {
+        "distance": np.where(has_object, distances, np.nan),
+        "tied": np.array([peak.tied for peak in peaks], dtype=np.int64),
+    }
+
+
+def whole_map_scores(maps: Tensor, truth: Truth) -> Arrays:
+    """How much of maps [N, H, W] in [0, 1] lies on the objects, each score float64 [N], NaN without an object."""
+    return {
+        "energy": energy_inside(maps, truth.objects).cpu().numpy(),
+        "average_precision": pixel_average_precision(maps, truth.objects).cpu().numpy(),
+        "iou": otsu_iou(maps, truth.objects).cpu().numpy(),
+    }
+
+
+def point_scores(maps: Tensor, truth: Truth) -> Arrays:
+    """The candidate points of maps [N, H, W] for the FROC.
+
+    Returns:
+        ``points`` float32 [N, 20, 3]: x and y in pixels of the stored picture, and the map's value, highest first; NaN
+        behind the last.
+    """
+    radius = max(1, round(_POINT_RADIUS * max(maps.shape[1:])))
+    points = np.full((len(maps), MOST_POINTS, 3), np.nan, dtype=np.float32)
+    for row, peaks, geometry in zip(
+        points, map_peaks(maps, radius=radius, most=MOST_POINTS), truth.geometries, strict=True
+    ):
+        for place, (peak_row, peak_column, value) in enumerate(peaks):
+            row[place] = (*geometry.backward_point(float(peak_column), float(peak_row)), value)
+    return {"points": points}

@@ -1,0 +1,115 @@
+"""The networks of a study: trained, with fully random weights, or with foreign weights under a random head."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.errors import UsageError
+from cxrlens.models.model_file import ModelCard, load_model, model_path
+from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.quality_model import QualityModel, load
+from cxrlens.study.plan import StudyPlan, digest
+
+Weights: TypeAlias = Literal["trained", "random", "random_head"]
+
+WEIGHTS_TITLES: Mapping[Weights, str] = {
+    "trained": "trained",
+    "random": "fully random",
+    "random_head": "random head",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network.
+
+    Attributes:
+        architecture: a name of the registry.
+        weights: where they come from.
+        seed: which of the group's networks this is, from 0.
+        source: the model file, or the weights under a random head.
+        preprocessing: of its images.
+        id: names it in the records; another file or seed has another id.
+    """
+
+    architecture: str
+    weights: Weights
+    seed: int
+    source: str
+    preprocessing: Preprocessing
+    id: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.architecture}, {WEIGHTS_TITLES[self.weights]}, {self.seed}"
+
+    def load(self, device: str) -> QualityModel:
+        """The network, the same each time."""
+        if self.weights == "trained":
+            return load(Path(self.source), device=device)
+        with isolate_rng():
+            torch.manual_seed(self.seed)
+            network = build_network(self.architecture, weights=self.source)
+        card = ModelCard(architecture=self.architecture, preprocessing=self.preprocessing)
+        return QualityModel(network, card, torch.device(device))
+
+
+class Models:
+    """Networks, loaded on first use."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._models: dict[str, QualityModel] = {}
+
+    def __getitem__(self, subject: Subject) -> QualityModel:
+        if subject.id not in self._models:
+            self._models[subject.id] = subject.load(self.device)
+        return self._models[subject.id]
+
+
+def find_subjects(plan: StudyPlan, models: Mapping[str, Sequence[Path]]) -> list[Subject]:
+    """All networks of the plan, the trained ones of ``models`` (by architecture) first.
+
+    Raises:
+        UsageError: when a model cannot be read or is of another architecture, or foreign weights are not at hand.
+    """
+    found: list[Subject] = []
+    for architecture in plan.architectures:
+        find_architecture(architecture)
+        trained = [_trained(architecture, seed, path) for seed, path in enumerate(models.get(architecture, ()))]
+        found += trained
+        given = trained[0].preprocessing if trained else None
+        size = plan.random.image_size
+        for seed in plan.random.seeds:
+            chosen = given or Preprocessing(height=size, width=size)
+            id_ = digest("random", architecture, seed, chosen.model_dump_json())
+            found.append(Subject(architecture, "random", seed, "none", chosen, id_))
+        size, weights = plan.random_head.image_size, plan.random_head.weights
+        if plan.random_head.seeds:
+            build_network(architecture, weights=weights)  # a download that fails does so before the work
+        for seed in plan.random_head.seeds:
+            chosen = given or Preprocessing(height=size, width=size)
+            id_ = digest("head", architecture, seed, weights, chosen.model_dump_json())
+            found.append(Subject(architecture, "random_head", seed, weights, chosen, id_))
+    if not found:
+        raise UsageError(
+            "the plan names no network: give trained models with --model, a training, or seeds of random weights"
+        )
+    return found
+
+
+def _trained(architecture: str, seed: int, path: Path) -> Subject:
+    file = model_path(path)
+    _, card = load_model(path)
+    if card.architecture != architecture:
+        raise UsageError(f"{path}: is a {card.architecture}, the plan lists it under {architecture}; list it there")
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Subject(architecture, "trained", seed, str(path), card.preprocessing, digest("trained", content))
