@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from cxrlens.evaluation.faithfulness import blurred, faithfulness
 
@@ -70,7 +71,29 @@ def test_the_blur_is_a_gaussian_of_five_percent_of_the_longer_side():
     torch.manual_seed(1)
     image = torch.rand(1, 1, 30, 60, dtype=torch.float64)
     expected = ndimage.gaussian_filter(image[0, 0].numpy(), 3.0, mode="mirror", radius=9)
-    torch.testing.assert_close(blurred(image)[0, 0], torch.from_numpy(expected), rtol=0, atol=1e-6)
+    torch.testing.assert_close(blurred(image)[0, 0], torch.from_numpy(expected), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 90), (4, 90), (1, 7)])
+def test_the_blur_equals_torchvisions(height: int, width: int):
+    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    sigma = 0.05 * max(height, width)
+    taps = [min(2 * int(3 * sigma) + 1, 2 * side - 1) for side in (width, height)]
+    small = images[:1, :1]
+    expected = gaussian_blur(small, kernel_size=taps, sigma=[sigma, sigma])
+    torch.testing.assert_close(blurred(images)[:1, :1], expected, rtol=0, atol=1e-5)
+    assert blurred(images).shape == images.shape
+
+
+def test_each_step_is_scored_twice_and_nothing_else_again():
+    scored = []
+
+    def counting(pictures: Tensor) -> Tensor:
+        scored.append(len(pictures))
+        return score(pictures)
+
+    faithfulness(counting, scene(2), torch.rand(2, HEIGHT, WIDTH), steps=4)
+    assert scored == [2] * (2 * 4 + 1)
 
 
 def test_what_does_not_fit_is_refused():

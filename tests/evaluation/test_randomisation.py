@@ -41,6 +41,38 @@ def test_each_step_replaces_one_stage_more(name: str, classes: int):
     assert any(not torch.equal(heads[0][key], heads[2][key]) for key in trained)
 
 
+def test_at_the_end_nothing_of_the_trained_network_is_left():
+    """Also no running mean or variance: two networks of one seed end as the same one."""
+    ends = []
+    for scale in (0.5, 2.0):
+        torch.manual_seed(1)
+        network = build_network("resnet18").eval()
+        with torch.no_grad():
+            for value in network.state_dict().values():
+                value.copy_(scale * value + 1)
+        *_, (stage, end) = cascade(network, "resnet18", seed=7)
+        assert stage == "conv1"
+        ends.append(end.state_dict())
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
+
+
+def test_the_output_changes_with_the_head_and_the_features_below_only_later():
+    torch.manual_seed(2)
+    network = build_network("resnet18").eval()
+    image = torch.rand(1, 3, 64, 48)
+    seen: list[torch.Tensor] = []
+    network.layer2.register_forward_hook(lambda *given: seen.append(given[2]))
+    with torch.no_grad():
+        trained = network(image)
+        for stage, changed in cascade(network, "resnet18", seed=3):
+            if stage == "layer2":
+                break
+            assert not torch.equal(changed(image), trained)
+    # the hook travels with the copy: the trained network's own features, then those of fc, layer4 and layer3 drawn anew
+    assert len(seen) == 4
+    assert all(torch.equal(features, seen[0]) for features in seen[1:])
+
+
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(UsageError, match="resnet18"):
         next(iter(cascade(build_network("resnet18"), "resnet19", seed=0)))

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -90,3 +92,28 @@ def test_agreement_by_hand():
     assert hit_agreement(first, second) == pytest.approx(0.4)
     assert hit_agreement([1, 1], [1, 1]) == 1
     assert hit_agreement([1, 0, 1, 0], [0, 1, 0, 1]) == pytest.approx(-1)
+    assert hit_agreement([True, True, False], [True, False, False]) == pytest.approx(0.4)  # po 2/3, pe 4/9
+    assert hit_agreement([1, 1], [0, 0]) == 0  # always apart, and expected to be
+
+
+def test_agreement_is_counted_over_images_that_both_have():
+    first, second = [1.0, 0, 1, math.nan, 1], [1.0, 0, 0, 1, math.nan]
+    assert hit_agreement(first, second) == hit_agreement([1, 0, 1], [1, 0, 0])
+    assert math.isnan(hit_agreement([math.nan, 1], [0, math.nan]))
+    assert math.isnan(hit_agreement([], []))
+
+
+@pytest.mark.parametrize(("first", "second"), [([1, 0], [1]), ([[1]], [[1]]), ([0.5, 1], [1, 1]), ([2, 1], [1, 1])])
+def test_what_is_no_row_of_hits_is_refused(first: list, second: list):
+    with pytest.raises(ValueError, match="hits"):
+        hit_agreement(first, second)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_agreement_equals_its_formula(pairs: list[tuple[bool, bool]]):
+    one, other = np.array(pairs, dtype=float).T
+    seen = np.mean(one == other)
+    chance = one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean())
+    expected = 1.0 if chance == 1 else (seen - chance) / (1 - chance)
+    assert hit_agreement(one, other) == pytest.approx(expected, abs=1e-12)

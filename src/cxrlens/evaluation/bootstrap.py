@@ -95,10 +95,11 @@ def resampled_means(values: npt.NDArray[Any], *, repeats: int, seed: int) -> Flo
 
     A resample draws the images once for all rows and seeds, since they are the same images, and above them the seeds
     with replacement, once for all rows (a seed of every row is the same training); its statistic is the mean over
-    the drawn seeds of each seed's mean over the drawn images. This is the crossed bootstrap of Owen (Annals of Applied
-    Statistics 2007). With S seeds it sees (S - 1) / S of the variance between trainings at best: with 2 or 3 seeds it
-    understates their spread (by half or a third) and cannot know its tails, so intervals speak of these trainings
-    more than of the recipe. A single seed gives exactly the distribution of [rows, n].
+    the drawn seeds of each seed's mean over the drawn images. This is the pigeonhole bootstrap of Owen (Annals of
+    Applied Statistics 2007), which errs on the wide side for images. With S seeds it sees only (S - 1) / S of the
+    variance between trainings: with 2 or 3 seeds it understates their spread (the variance by a half or a third) and
+    knows nothing of its tails, so such an interval speaks of these trainings more than of their recipe. A single seed
+    gives exactly the distribution of [rows, n].
 
     Args:
         values: [rows, n] or [rows, seeds, n]; NaN = not applicable. A seed without a value in a resample is left out

@@ -149,10 +149,10 @@ def map_peaks(maps: Tensor, *, radius: int, most: int, floor: float = 0.05) -> l
 
 
 def _peaks(map_: Tensor, *, radius: int, most: int, floor: float) -> list[tuple[int, int, float]]:
-    tops = (map_ == _running_max(_running_max(map_, radius).T, radius).T) & (map_ > floor)
-    candidates = tops.nonzero()
-    values = map_[tops].cpu().numpy()
-    places = candidates.cpu().numpy()
+    highest = _running_max(_running_max(map_, radius, dimension=1), radius, dimension=0)
+    chosen = ((map_ == highest) & (map_ > floor)).flatten().nonzero()[:, 0]
+    values = map_.flatten()[chosen].cpu().numpy()
+    places = np.stack(np.divmod(chosen.cpu().numpy(), map_.shape[1]), axis=1)
     order = np.argsort(-values, kind="stable")
     places, values = places[order], values[order]
     kept: list[tuple[int, int, float]] = []
@@ -164,12 +164,14 @@ def _peaks(map_: Tensor, *, radius: int, most: int, floor: float) -> list[tuple[
     return kept
 
 
-def _running_max(map_: Tensor, radius: int) -> Tensor:
-    """The highest value within so many rows of each pixel of [H, W], by windows that double in height."""
-    height, window = len(map_), 2 * radius + 1
-    highest = functional.pad(map_, (0, 0, radius, radius), value=-torch.inf)
+def _running_max(map_: Tensor, radius: int, *, dimension: int) -> Tensor:
+    """The highest value within so many rows (dimension 0) or columns (1) of each pixel, by windows that double."""
+    length, window = map_.shape[dimension], 2 * radius + 1
+    padding = (radius, radius) if dimension else (0, 0, radius, radius)
+    highest = functional.pad(map_, padding, value=-torch.inf)
     reach = 1
     while 2 * reach <= window:
-        highest = torch.maximum(highest[:-reach], highest[reach:])
+        left = highest.shape[dimension] - reach
+        highest = torch.maximum(highest.narrow(dimension, 0, left), highest.narrow(dimension, reach, left))
         reach *= 2
-    return torch.maximum(highest[:height], highest[window - reach : window - reach + height])
+    return torch.maximum(highest.narrow(dimension, 0, length), highest.narrow(dimension, window - reach, length))

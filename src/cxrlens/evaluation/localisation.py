@@ -71,8 +71,8 @@ def pixel_average_precision(maps: Tensor, objects: Tensor | ObjectPixels) -> Ten
     """
     objects = _objects(objects)
     scores = []
-    for every, own in zip(_sorted(maps.flatten(1)), objects.values(maps), strict=True):
-        own = _sorted(own)
+    for map_, own in zip(maps.flatten(1), objects.values(maps), strict=True):
+        every, own = _sorted(map_), _sorted(own)
         found = len(own) - torch.searchsorted(own, own)
         seen = len(every) - torch.searchsorted(every, own)
         scores.append(torch.where(every[-1] > 0, (found.double() / seen).mean(), 0))
@@ -99,9 +99,10 @@ def otsu_threshold(maps: Tensor) -> Tensor:
     flat = maps.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     span = torch.where(high > low, high - low, 1)
-    bins = (flat - low).div_(span).mul_(_BINS).clamp_(max=_BINS - 1).long()
-    bins += _BINS * torch.arange(len(maps), device=maps.device)[:, None]
-    counts = torch.bincount(bins.flatten(), minlength=_BINS * len(maps)).view(-1, _BINS).double()
+    counts = flat.new_empty(len(flat), _BINS, dtype=torch.float64)
+    for row, values, start, length in zip(counts, flat, low, span, strict=True):
+        bins = (values - start).div_(length).mul_(_BINS).clamp_(max=_BINS - 1).to(torch.uint8)
+        row.copy_(torch.bincount(bins, minlength=_BINS))
     low, width = low.double(), span.double() / _BINS
     centres = low + width * (torch.arange(_BINS, device=maps.device) + 0.5)
     below, weighted = counts.cumsum(1), (counts * centres).cumsum(1)

@@ -34,7 +34,7 @@ def cascade(network: nn.Module, architecture: str, *, seed: int) -> Iterator[tup
     head = network.get_submodule(find_architecture(architecture).head)
     assert isinstance(head, nn.Linear)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not those of the accelerators, which are not put back
         fresh = build_network(architecture, classes=head.out_features).state_dict()
     changing = copy.deepcopy(network).eval()
     own = changing.state_dict()

@@ -109,8 +109,23 @@ def random_pair_ssim(maps: Tensor, *, pairs: int = 200, seed: int = 0) -> float:
 
 
 def hit_agreement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Cohen's kappa of two rows of hits (0 or 1) on the same images; 1 where both are the same constant."""
-    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    """Cohen's kappa of two rows of hits (0 or 1) on the same images, in [-1, 1].
+
+    An image that is NaN (not applicable) in either row is left out. 1 where both are the same constant, for which
+    kappa is 0 / 0; NaN without an image.
+
+    Raises:
+        ValueError: when the rows differ in length or hold anything but 0, 1 and NaN.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"rows of hits should have the same length, not {list(one.shape)} and {list(other.shape)}")
+    present = ~(np.isnan(one) | np.isnan(other))
+    one, other = one[present], other[present]
+    if not (np.isin(one, (0, 1)).all() and np.isin(other, (0, 1)).all()):
+        raise ValueError("hits should be 0, 1 or NaN")
+    if not one.size:
+        return math.nan
     if np.array_equal(one, other):
         return 1.0
-    return float(cohen_kappa_score(one, other))
+    return float(cohen_kappa_score(one.astype(bool), other.astype(bool)))
