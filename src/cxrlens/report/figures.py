@@ -47,11 +47,11 @@ _CJK_FONTS: Final = (
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
 )
-_UNDATED: Final[dict[str, dict[str, None]]] = {
+_UNDATED: Final[dict[str, dict[str, None] | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None},
-    "jpg": {},
+    "jpg": None,
 }
 _SAVING = threading.Lock()  # what `save_figure` sets while it draws is shared by all threads
 
