@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def rendered(tmp_path: Path, **values: Any) -> Page:
 
 def test_every_value_is_shown_and_escaped(tmp_path: Path) -> None:
     page = rendered(tmp_path, **context(tmp_path))
-    assert page.named("script") == []
+    assert page.named("script") == [{}]  # the page's own
     shown = {"title": 2, "intro": 1, "fact": 2, "figure": 2, "table": 4, "command": 2, "footer": 1}
     assert page.text.count(EVIL) == sum(shown.values())
     (image,) = page.named("img")
@@ -77,6 +79,15 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     assert directives["default-src"] == "'none'"
     assert directives["img-src"] == "data:"
     assert not any("http" in value or "*" in value for value in directives.values())
+
+
+def test_the_policy_allows_the_pages_own_script_alone(tmp_path: Path) -> None:
+    page = rendered(tmp_path, **context(tmp_path))
+    (script,) = re.findall(r"<script>(.*?)</script>", (tmp_path / "README.html").read_text("utf-8"), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [tag["content"] for tag in page.named("meta") if "http-equiv" in tag]
+    assert f"script-src 'sha256-{digest}';" in str(policy)
+    assert [tag.get("class") for tag in page.named("table")] == ["sortable"]
 
 
 def test_columns_of_numbers_are_flush_right_in_head_and_body(tmp_path: Path) -> None:
@@ -128,9 +139,12 @@ def test_a_name_that_is_not_unicode_is_written(tmp_path: Path) -> None:
     assert "bad?.jpg" in rendered(tmp_path, **context(tmp_path, "bad\udcff.jpg")).text
 
 
-def test_data_uri_knows_only_png_and_svg(tmp_path: Path) -> None:
+def test_data_uri_knows_only_pictures(tmp_path: Path) -> None:
     picture = tmp_path / "a.PNG"
     picture.write_bytes(b"\x89PNG")
     assert data_uri(picture) == "data:image/png;base64,iVBORw=="
+    photograph = tmp_path / "a.jpg"
+    photograph.write_bytes(b"\xff\xd8\xff")
+    assert data_uri(photograph) == "data:image/jpeg;base64,/9j/"
     with pytest.raises(ValueError, match=r"notes\.txt"):
         data_uri(tmp_path / "notes.txt")

@@ -36,7 +36,7 @@ INK: Final = "#1f2933"
 GREY: Final = "#6b7785"
 PALE: Final = "#e3e7ec"
 
-_BLUES: Final = LinearSegmentedColormap.from_list("cxrlens_blues", ["#f5f9fc", "#9cc7e2", BLUE])
+BLUES: Final = LinearSegmentedColormap.from_list("cxrlens_blues", ["#f5f9fc", "#9cc7e2", BLUE])
 _CJK_FONTS: Final = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -47,10 +47,11 @@ _CJK_FONTS: Final = (
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
 )
-_UNDATED: Final[dict[str, dict[str, None]]] = {
+_UNDATED: Final[dict[str, dict[str, None] | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None},
+    "jpg": None,
 }
 _SAVING = threading.Lock()  # what `save_figure` sets while it draws is shared by all threads
 
@@ -80,10 +81,11 @@ def shorten(text: str, limit: int) -> str:
 def save_figure(figure: Figure, path: Path, *, formats: Sequence[str] = ("png",), dpi: float = 150) -> tuple[Path, ...]:
     """Write the figure as ``path.png`` and so on, whole or not at all; `path` has no suffix.
 
-    The same figure gives the same bytes each time. Returns the written paths in the order of `formats`.
+    The same figure gives the same bytes each time. JPEG (jpg) is for pictures, at a quality of 80. Returns the
+    written paths in the order of `formats`.
 
     Raises:
-        ValueError: for a format other than png, svg and pdf.
+        ValueError: for a format other than png, svg, pdf and jpg.
     """
     unknown = sorted(set(formats) - set(_UNDATED))
     if unknown:
@@ -182,7 +184,7 @@ def confusion_figure(matrix: npt.ArrayLike, class_names: Sequence[str], *, title
     shares = counts / np.maximum(totals, 1)
     figure = new_figure(4.6, 4.4)
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap=_BLUES, vmin=0, vmax=1)
+    axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
     for row, column in np.ndindex(2, 2):
         color = "white" if shares[row, column] > 0.6 else INK
         share = f"{shares[row, column]:.1%}".replace("%", " %") if totals[row, 0] else "–"
@@ -195,7 +197,7 @@ def confusion_figure(matrix: npt.ArrayLike, class_names: Sequence[str], *, title
     axes.axvline(0.5, color="white", linewidth=3)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _name_axes(axes, title, "predicted class", "true class")
+    name_axes(axes, title, "predicted class", "true class")
     return figure
 
 
@@ -230,10 +232,10 @@ def reliability_figure(
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     lower.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=BLUE, edgecolor="white")
     lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    _tidy(upper)
-    _tidy(lower)
-    _name_axes(upper, title, "", "observed share")
-    _name_axes(lower, "", "predicted probability", "images")
+    tidy(upper)
+    tidy(lower)
+    name_axes(upper, title, "", "observed share")
+    name_axes(lower, "", "predicted probability", "images")
     _legend(upper, loc="upper left")
     return figure
 
@@ -260,7 +262,7 @@ def score_bar_figure(
     axes.barh(places, value, height=0.68, color=colors)
     whiskers = np.maximum([value - low, high - value], 0)
     axes.errorbar(value, places, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3)
-    _tidy(axes)
+    tidy(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set_yticks(places, [shorten(name, 40) for name in names], **text_style(10))
@@ -268,7 +270,7 @@ def score_bar_figure(
     for place, numbers in enumerate(zip(value, low, high, strict=True)):
         text = "{:.3f}  [{:.3f}, {:.3f}]".format(*numbers)
         axes.text(1.02, place, text, va="center", transform=axes.get_yaxis_transform(), **text_style(9))
-    _name_axes(axes, title, score_name, "")
+    name_axes(axes, title, score_name, "")
     handles = [
         Patch(color=BLUE, label="method"),
         *([Patch(color=ORANGE, label="baseline")] if ORANGE in colors else []),
@@ -278,11 +280,27 @@ def score_bar_figure(
     return figure
 
 
-def bottom_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """One line of explanations under the whole figure."""
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+def bottom_legend(figure: Figure, handles: Sequence[Any], *, columns: int | None = None) -> None:
+    """Explanations under the whole figure, in one line unless a number of columns is given."""
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles), frameon=False)
     for text in legend.get_texts():
         text.set(**text_style(9))
+
+
+def name_axes(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+    """Title and names of the axes, each shown letter by letter."""
+    axes.set_title(shorten(title, 60), pad=10, **text_style(12))
+    axes.set_xlabel(x_name, **text_style(10))
+    axes.set_ylabel(y_name, **text_style(10))
+
+
+def tidy(axes: Axes) -> None:
+    """Light grid under the data, no box, quiet ticks."""
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color=PALE, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
 
 
 @functools.cache
@@ -298,6 +316,8 @@ def _rendered(figure: Figure, name: str, dpi: float) -> bytes:
     tight: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12}
     with _SAVING, mpl.rc_context({"svg.hashsalt": "cxrlens"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        if name == "jpg":
+            tight["pil_kwargs"] = {"quality": 80, "optimize": True}
         figure.savefig(buffer, format=name, dpi=dpi, metadata=_UNDATED[name], **tight)
     return buffer.getvalue()
 
@@ -324,29 +344,14 @@ def _unit_square(title: str, x_name: str, y_name: str) -> tuple[Figure, Axes]:
     figure = new_figure(5.0, 5.2)
     axes = figure.add_subplot()
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    _tidy(axes)
-    _name_axes(axes, title, x_name, y_name)
+    tidy(axes)
+    name_axes(axes, title, x_name, y_name)
     return figure, axes
 
 
 def _mark_point(axes: Axes, x: float, y: float, label: str) -> None:
     dot: dict[str, Any] = {"marker": "o", "markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.5}
     axes.plot([x], [y], linestyle="none", color=RED, label=label, zorder=5, **dot)
-
-
-def _name_axes(axes: Axes, title: str, x_name: str, y_name: str) -> None:
-    axes.set_title(shorten(title, 60), pad=10, **text_style(12))
-    axes.set_xlabel(x_name, **text_style(10))
-    axes.set_ylabel(y_name, **text_style(10))
-
-
-def _tidy(axes: Axes) -> None:
-    """Light grid under the data, no box, quiet ticks."""
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, color=PALE, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
 
 
 def _legend(axes: Axes, *, loc: Literal["lower left", "lower right", "upper left"]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from cxrlens.files import replacing
 
-_MEDIA_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml"}
+_MEDIA_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 # A number with an optional unit, and an optional interval after it: "438", "90.2 %", "0.86 [0.83, 0.89]".
 _NUMBER: Final = re.compile(
     r"[-+−]?[\d.,]+(e[-+]?\d+)?(\s?%|\s[a-zA-Zµ]{1,4})?(\s*[\[(].*[\])]|\s*(to|–)\s*[-+−]?[\d.,]+)?"
@@ -28,7 +30,7 @@ def render_page(template: str, output: Path, **context: Any) -> Path:
 
     Raises:
         jinja2.UndefinedError: when a value that the template needs is missing.
-        ValueError: when a figure is neither PNG nor SVG.
+        ValueError: when a figure is no PNG, SVG or JPEG file.
     """
     page = _environment().get_template(template).render(context)
     with replacing(output) as partial:
@@ -37,15 +39,15 @@ def render_page(template: str, output: Path, **context: Any) -> Path:
 
 
 def data_uri(path: Path | str) -> str:
-    """The PNG or SVG file as a ``data:`` address that holds all its bytes.
+    """The PNG, SVG or JPEG file as a ``data:`` address that holds all its bytes.
 
     Raises:
-        ValueError: when the file's suffix is neither ``.png`` nor ``.svg``.
+        ValueError: when the file's suffix is not ``.png``, ``.svg`` or ``.jpg``.
     """
     path = Path(path)
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
-        raise ValueError(f"cannot embed {path.name}: a page's figures are {' or '.join(_MEDIA_TYPES)} files")
+        raise ValueError(f"cannot embed {path.name}: a page's figures are {', '.join(_MEDIA_TYPES)} files")
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
@@ -68,4 +70,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "numeric_columns": numeric_columns}
+    script, _, _ = PackageLoader("cxrlens.report").get_source(environment, "sort_tables.js")
+    script = script.replace("\r\n", "\n")  # as browsers read it before they compare the hash
+    environment.globals |= {"script": Markup(script), "script_hash": _hash_source(script)}
     return environment
+
+
+def _hash_source(script: str) -> str:
+    """What a Content-Security-Policy calls an inline script, so that the page may run this one and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
