@@ -25,6 +25,23 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def device_names(name: str, count: int) -> list[str]:
+    """Names of ``count`` devices: accelerators by number, or the CPU for so many processes.
+
+    Raises:
+        UsageError: when there are fewer accelerators.
+    """
+    first = resolve_device(name)
+    if count == 1:
+        return [str(first)]
+    if first.type == "cpu":
+        return ["cpu"] * count
+    there = torch.accelerator.device_count()
+    if there < count:
+        raise UsageError(f"--devices {count}: only {there} devices of the kind '{first.type}' are there; give fewer")
+    return [f"{first.type}:{index}" for index in range(count)]
+
+
 def cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; without that, bfloat16 autocast is many times slower."""
     capabilities = torch.cpu.get_capabilities()

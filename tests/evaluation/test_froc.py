@@ -120,7 +120,7 @@ def test_the_interval_is_the_bootstrap_of_the_score():
     slow = bootstrap_interval(
         lambda drawn: froc([predictions[i] for i in drawn], [annotations[i] for i in drawn]).mean, 12, repeats=100
     )
-    fast = froc_interval(predictions, annotations, repeats=100)
+    fast = froc_interval([predictions], annotations, repeats=100)
     assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
     assert fast.low < froc(predictions, annotations).mean < fast.high
-    assert math.isnan(froc_interval([[], []], [[], []], repeats=5).low)
+    assert math.isnan(froc_interval([[[], []]], [[], []], repeats=5).low)

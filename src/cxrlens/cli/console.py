@@ -65,8 +65,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr; gives the function that moves it to (done, total).
+def progress_bar(title: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr; gives the function that moves it to (done, total), and may say what is being done.
 
     The bar appears with the first call and goes when all is done, so that it never stands beside another one.
     """
@@ -74,11 +74,11 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     progress = Progress(*columns, console=stderr, transient=True)
     task = progress.add_task(title, total=None)
 
-    def move(done: int, total: int) -> None:
+    def move(done: int, total: int, what: str = "") -> None:
         if not progress.live.is_started and done < total:
             progress.reset(task, total=total)
             progress.start()
-        progress.update(task, completed=done, total=total)
+        progress.update(task, completed=done, total=total, description=what or title)
         if done >= total:
             progress.stop()
 

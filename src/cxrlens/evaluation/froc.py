@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.data.annotations import Shape
-from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval
+from cxrlens.evaluation.bootstrap import Indices, Interval, bootstrap_interval
 
 CHALLENGE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -87,18 +87,30 @@ def froc(
 
 
 def froc_interval(
-    predictions: Sequence[Sequence[Prediction]],
+    detectors: Sequence[Sequence[Sequence[Prediction]]],
     annotations: Sequence[Sequence[Shape]],
     *,
     rates: Sequence[float] = CHALLENGE_RATES,
     repeats: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The 95 % bootstrap interval over images of `froc`'s mean; resamples without an object are left out."""
-    points = _judged(predictions, annotations)
-    n = len(points.objects)
+    """The 95 % bootstrap interval over images of the mean of `froc`'s means of several detectors.
+
+    Resamples without an object are left out.
+
+    Args:
+        detectors: the predictions of each, as `froc` takes them; often the trainings of one recipe.
+        annotations: per image.
+    """
+    judged = [_judged(predictions, annotations) for predictions in detectors]
+    n = len(annotations)
+
+    def mean(drawn: Indices) -> float:
+        weights = np.bincount(drawn, minlength=n).astype(np.float64)
+        return float(np.mean([_curve(points, weights, rates).mean for points in judged]))
+
     return bootstrap_interval(
-        lambda drawn: _curve(points, np.bincount(drawn, minlength=n).astype(np.float64), rates).mean,
+        mean,
         n,
         repeats=repeats,
         seed=seed,

@@ -139,8 +139,8 @@ def all_work(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject]) -> I
     indices = range(len(data.items(plan)))
     for preprocessing in dict.fromkeys(subject.preprocessing for subject in subjects):
         concerned = subjects_of(subjects, preprocessing)
-        for block, part in enumerate(chunks(indices, plan.batch_size)):
-            yield Unit(MAPS, block, part, preprocessing, None, len(concerned), "maps and their scores")
+        for block, some in enumerate(chunks(indices, plan.batch_size)):
+            yield Unit(MAPS, block, some, preprocessing, None, len(concerned), "maps and their scores")
     for part, settings in (
         (PERTURBATION, plan.perturbation),
         (RANDOMISATION, plan.randomisation),
@@ -149,8 +149,8 @@ def all_work(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject]) -> I
         for subject in subjects:
             if subject.weights != "trained":
                 continue
-            for block, indices in enumerate(chunks(sample(plan, data, settings.images), plan.batch_size)):
-                yield Unit(part, block, indices, subject.preprocessing, subject, 1, f"{part} of {subject.title}")
+            for block, some in enumerate(chunks(sample(plan, data, settings.images), plan.batch_size)):
+                yield Unit(part, block, some, subject.preprocessing, subject, 1, f"{part} of {subject.title}")
 
 
 def is_missing(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject], records: Records, unit: Unit) -> bool:
