@@ -15,7 +15,10 @@ from cxrlens.report.tables import Table
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A PNG, SVG or JPEG file to embed; `alt` says in words what it shows, for those who do not see it."""
+    """A picture to embed; `alt` says in words what it shows, for those who do not see it.
+
+    SVG files are shown at the size they were drawn at; PNG and JPEG files a pixel a pixel, at most as wide as the page.
+    """
 
     title: str
     path: Path
