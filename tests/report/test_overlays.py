@@ -90,6 +90,11 @@ def test_the_rendered_cross_is_centred_on_the_peak_and_absent_without_one() -> N
     assert pixels_like(figure, figure.axes[2], (255, 255, 255))[0].size == 0
 
 
+def test_a_peak_in_the_corner_is_seen_above_the_frame() -> None:
+    figure = overlay_figure(black(), [map_panel(peak=(0, 0), hit=True)], title="a")
+    assert pixels_like(figure, figure.axes[1], (255, 255, 255))[0].size > 3
+
+
 def test_the_rendered_map_is_bright_only_where_the_map_is_high() -> None:
     heat = np.zeros((6, 10), dtype=np.float32)
     heat[1, 7] = 1  # covers rows 20..39 and columns 140..159 of the picture

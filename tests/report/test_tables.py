@@ -69,11 +69,12 @@ def test_markdown() -> None:
 def test_latex() -> None:
     assert (
         to_latex(TABLE)
-        == r"""% needs \usepackage{booktabs}
+        == r"""% needs \usepackage{booktabs,graphicx}
 \begin{table}
 \centering
 \caption{Pointing Game, tolerance 15 px}
 \label{tab:pointing_game}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
 \begin{tabular}{lrrr}
 \toprule
 Method & Pointing Game & Published & Tied peaks \\
@@ -82,7 +83,7 @@ normgrad\_conv3x3 & 0.853 (0.82 to 0.88) & 0.853 & 3 \\
 grad\_cam & 0.250\textsuperscript{\textdagger} & not published & n/a \\
 flat & n/a & n/a & 500 \\
 \bottomrule
-\end{tabular}
+\end{tabular}}
 \par\smallskip{\footnotesize Affected images.\par}
 \par\smallskip{\footnotesize 95 \% intervals in brackets; n = 480 to 500.\par}
 \par\smallskip{\footnotesize \textsuperscript{\textdagger} does not beat the best baseline.\par}
@@ -122,14 +123,15 @@ def test_latex_escapes(text: str, expected: str) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_latex_compiles(tmp_path: Path) -> None:
-    columns = [Column("a", AWKWARD), Column("b", "[B]", "score")]
+    columns = [Column("a", AWKWARD), Column("b", "[B]" * 40, "score")]  # wider than the line
     rows: list[list[Cell]] = [[AWKWARD, Score(0.5, 0.4, 0.6, 9, marked=True)], ["[x]", None], ["* y", "*"]]
     table = Table("a_b", AWKWARD, columns, rows, note=AWKWARD)
-    lines = [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", to_latex(table)]
+    lines = [r"\documentclass{article}", r"\usepackage{booktabs,graphicx}", r"\begin{document}", to_latex(table)]
     (tmp_path / "t.tex").write_text("\n".join([*lines, r"Table~\ref{tab:a_b}", r"\end{document}"]), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert r"Overfull \hbox" not in done.stdout
 
 
 def test_page_cells_sort_by_number_and_put_nothing_last() -> None:

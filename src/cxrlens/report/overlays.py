@@ -38,6 +38,8 @@ _PEAK_STYLE: Final[dict[str, Any]] = {
     "markersize": 11,
     "markeredgewidth": 1.4,
     "color": "white",
+    "clip_on": False,  # whole and above the frame also at the picture's edge
+    "zorder": 3,
     "path_effects": [Stroke(linewidth=3.2, foreground="black"), Normal()],
 }
 

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.tables import Table
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A PNG, SVG or JPEG file to embed; `alt` says in words what it shows, for those who do not see it."""
+    """A picture to embed; `alt` says in words what it shows, for those who do not see it.
+
+    SVG files are shown at the size they were drawn at; PNG and JPEG files a pixel a pixel, at most as wide as the page.
+    """
 
     title: str
     path: Path
@@ -68,6 +74,14 @@ class _Group:
     title: str
     text: str
     entries: Sequence[GalleryEntry]
+
+
+def save_gallery_picture(figure: Figure, path: Path) -> Path:
+    """Write an overlay as ``path.jpg`` at 100 dpi and return that; `path` has no suffix.
+
+    A radiograph with seven maps takes about 120 KB, so a page with 30 of them stays below 6 MB.
+    """
+    return save_figure(figure, path, formats=("jpg",), dpi=100)[0]
 
 
 def study_page(

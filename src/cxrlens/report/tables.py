@@ -153,25 +153,27 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A floating ``table`` with caption, ``\label{tab:NAME}`` and footnotes, for a document with booktabs.
+    r"""A floating ``table`` with caption, ``\label{tab:NAME}`` and footnotes; it needs booktabs and graphicx.
 
-    Names in scripts that pdfLaTeX's fonts lack, such as Chinese, need LuaLaTeX or XeLaTeX.
+    A table wider than the line is scaled down to it. Names in scripts that pdfLaTeX's fonts lack, such as Chinese,
+    need LuaLaTeX or XeLaTeX.
     """
     alignment = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
+            r"% needs \usepackage{booktabs,graphicx}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex(table.title)}}}",
             rf"\label{{tab:{table.name}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             _latex_row(column.heading for column in table.columns),
             r"\midrule",
             *(_latex_row(_text(*pair) for pair in _pairs(table, row)) for row in table.rows),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             *(rf"\par\smallskip{{\footnotesize {_latex(note)}\par}}" for note in table.footnotes),
             r"\end{table}",
             "",
