@@ -23,9 +23,9 @@ UPPER = ("Grad-CAM / forward", "seven rows / forward")
 _INTRODUCTION = """\
 `make bench` on {} CPU threads ({}), torch {}, float32, channels_last. Milliseconds per image, medians of
 turns that all contenders of a line take in one run, the slowest of them fewer. "Seven rows" are Grad-CAM at the
-last layer and the three NormGrads at the last layer and combined;
-"published" makes the same rows with one full forward and one full backward pass each, image by image. Random weights,
-batch norms set from random images. Compare ratios within the table, not times between machines."""
+last layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full
+forward and one full backward pass each, image by image. Random weights, batch norms set from random images.
+Compare ratios within the table, not times between machines."""
 
 
 def ratios(timed: Timed) -> dict[str, float]:
