@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.page import write_page
-from benchmarks.saliency import memory_all, time_all, variants
+from benchmarks.profile import profile_all
+from benchmarks.saliency import memory_all, time_all
 from cxrlens.process import keep_freed_memory
 
 NOTES = Path(__file__).with_name("notes.md")
@@ -28,7 +29,7 @@ def main() -> None:
         options.out,
         timings,
         memory,
-        variants(quick=options.quick, repeats=repeats),
+        profile_all(quick=options.quick, repeats=min(repeats, 3)),
         NOTES.read_text(encoding="utf-8"),
     )
 

@@ -22,9 +22,10 @@ GOALS = {
 UPPER = ("Grad-CAM / forward", "seven rows / forward")
 _INTRODUCTION = """\
 `make bench` on {} CPU threads ({}), torch {}, float32, channels_last. Milliseconds per image, medians of
-alternating repeats. "Seven rows" are Grad-CAM at the last layer and the three NormGrads at the last layer and combined;
-"published" makes the same rows with one full forward and one full backward pass each, image by image. Random weights,
-batch norms set from random images. Compare ratios within the table, not times between machines."""
+turns that all contenders of a line take in one run, the slowest of them fewer. "Seven rows" are Grad-CAM at the
+last layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full
+forward and one full backward pass each, image by image. Random weights, batch norms set from random images.
+Compare ratios within the table, not times between machines."""
 
 
 def ratios(timed: Timed) -> dict[str, float]:
@@ -40,10 +41,10 @@ def write_page(
     folder: Path,
     timings: list[Timed],
     memory: dict[str, dict[str, float]],
-    variants: dict[str, dict[str, float]],
+    profiles: dict[tuple[str, int, int], dict[str, float]],
     notes: str,
 ) -> None:
-    """Tables of times, ratios against their goals, memory and variants, and the notes."""
+    """Tables of times, ratios against their goals, memory, variants and shares of time, and the notes."""
     capabilities = torch.backends.cpu.get_cpu_capability()
     lines = [
         "# Benchmarks",
@@ -77,9 +78,23 @@ def write_page(
     lines += ["", "## Memory saved for autograd", "", "MiB, batch 4 at 448 px, without the weights.", ""]
     names = list(next(iter(memory.values())))
     lines += _table(["network", *names], [[a, *(f"{values[n]:.1f}" for n in names)] for a, values in memory.items()])
-    lines += ["", "## Memory formats and number types", "", "Seven rows, ms per image, batch 8 at 224 px.", ""]
-    names = list(next(iter(variants.values())))
-    lines += _table(["network", *names], [[a, *(f"{values[n]:.1f}" for n in names)] for a, values in variants.items()])
+    varied = [timed for timed in timings if timed.variants]
+    names = list(varied[0].variants)
+    lines += ["", "## Memory formats and number types", "", "Seven rows, ms per image; from the same run as above.", ""]
+    lines += _table(
+        ["network", "px", "batch", "channels_last", *names],
+        [
+            [t.architecture, t.size, t.batch, f"{t.milliseconds['seven rows']:.1f}",
+             *(f"{t.variants[name]:.1f}" for name in names)]
+            for t in varied
+        ],
+    )  # fmt: skip
+    lines += ["", "## Where the time goes", "", "Shares of the time that the operators of the seven rows take.", ""]
+    kinds = list(next(iter(profiles.values())))
+    lines += _table(
+        ["", *(f"{architecture}, {size} px, batch {batch}" for architecture, size, batch in profiles)],
+        [[kind, *(f"{shares[kind]:.0%}" for shares in profiles.values())] for kind in kinds],
+    )
     (folder / "benchmarks.md").write_text("\n".join([*lines, "", notes]), encoding="utf-8")
     _figure(timings).savefig(folder / "benchmarks.png", dpi=110)
 

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 
-def medians(contenders: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each contender; they take turns, and the first round is not counted."""
+def medians(
+    contenders: Mapping[str, Callable[[], object]], repeats: int, fewer: Mapping[str, int] | None = None
+) -> dict[str, float]:
+    """Median seconds of each contender; they take turns, and the first round is not counted.
+
+    Args:
+        contenders: what is run, by name.
+        repeats: the rounds that count.
+        fewer: in how many of them a slow contender takes part, by name; evenly spread over the run.
+    """
+    rounds = {name: spread((fewer or {}).get(name, repeats), repeats) for name in contenders}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 1):
+    for turn in range(-1, repeats):
         for name, run in contenders.items():
+            if turn >= 0 and turn not in rounds[name]:
+                continue
             began = time.perf_counter()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if turn:
+            if turn >= 0:
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def spread(turns: int, rounds: int) -> set[int]:
+    """So many of the rounds 0, 1, ..., evenly spread: 3 of 7 are 1, 3 and 5."""
+    turns = min(turns, rounds)
+    return {(2 * turn + 1) * rounds // (2 * turns) for turn in range(turns)}
 
 
 def saved_bytes(run: Callable[[], object], weights: Iterable[Tensor]) -> int:

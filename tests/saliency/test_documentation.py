@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from tiny_networks import Tiny
+from torch import Tensor
 
+import cxrlens
 from cxrlens.errors import UsageError
 from cxrlens.saliency.catalogue import COLUMNS, END, markdown, rewrite, rows
 from cxrlens.saliency.methods import METHODS
@@ -34,3 +38,37 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page.write_text(END)
     with pytest.raises(UsageError, match="page"):
         rewrite(page)
+
+
+class Counting(Tiny):
+    """Counts the images that it is given, and by a hook those whose gradients run back behind the first layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = self.backward = 0
+
+    def tail(self, features: Tensor) -> Tensor:
+        self.images += len(features)
+        if features.requires_grad:
+            features.register_hook(self.count)
+        return super().tail(features)
+
+    def count(self, gradient: Tensor) -> None:
+        self.backward += len(gradient)
+
+
+@pytest.mark.parametrize("id_", list(METHODS))
+def test_stated_costs_are_the_passes_that_are_made(id_: str) -> None:
+    network, images = Counting(), torch.rand(2, 3, 16, 20)
+    cxrlens.explain(network, images, methods=id_, layers="features.3")  # the trial of the closed form
+    network.images = network.backward = 0
+    cxrlens.explain(network, images, methods=id_, layers="features.3")
+    cost = METHODS[id_].cost
+    if "none at the last" in cost:
+        cost = cost.partition(";")[0]
+    stated = [int(part.split()[0]) for part in cost.split(", ")]
+    made = [network.images / 2, network.backward / 2]
+    assert made == [*stated, 0][:2]
+    network.images = network.backward = 0
+    cxrlens.explain(network, images, methods=id_, layers="features.1")
+    assert (network.backward > made[1] * 2) == ("none at the last" in METHODS[id_].cost)

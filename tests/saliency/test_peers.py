@@ -135,6 +135,52 @@ def test_random_networks_equal_autograd_on_the_cut_network(built, height: int, w
             torch.testing.assert_close(captured[name].gradient, expected.gradient, rtol=1e-4, atol=rounding)
 
 
+ASKED = [*PLACED, "normgrad_bias", "gradient", "input_x_gradient"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(networks(), st.integers(9, 20), st.integers(9, 20), st.permutations(ASKED), st.sampled_from((None, 1.0)))
+def test_random_networks_have_the_same_maps_alone_and_in_any_order(
+    built, height: int, width: int, order: list[str], smooth: float | None
+):
+    """In float64, so that what a scaled map is stretched from is far above rounding."""
+    network, layers = built
+    images = torch.randn(3, 3, height, width, dtype=torch.float64)
+    options: dict[str, Any] = {"layers": layers, "smooth": smooth, "target": torch.tensor([2, 0, 1])}
+    found = cxrlens.explain(network.double(), images, methods=ASKED, **options)
+    other = cxrlens.explain(network, images, methods=order, **options)
+    assert list(other) == order
+    for id_ in ASKED:
+        assert torch.equal(other[id_], found[id_]), id_
+        assert found[id_].shape == (3, height, width)
+        assert torch.equal(found[id_].amin((1, 2)), torch.zeros(3)), id_
+        assert torch.equal(found[id_].amax((1, 2)), (~found.flat[id_]).float()), id_
+    for index, target in enumerate((2, 0, 1)):
+        alone = cxrlens.explain(network, images[index : index + 1], methods=ASKED, **{**options, "target": target})
+        for id_ in ASKED:
+            assert alone.flat[id_].tolist() == [bool(found.flat[id_][index])], id_
+            torch.testing.assert_close(alone[id_][0], found[id_][index], rtol=0, atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(networks(), st.integers(9, 20), st.integers(9, 20), st.sampled_from(("affected", "predicted", 0, 1)))
+def test_random_networks_with_one_and_two_logits_have_the_same_maps(built, height: int, width: int, target: Any):
+    """z alone, and (-z/2, z/2)."""
+    two, layers = built
+    rows = two[3].weight.detach()[:1] / 2, two[3].bias.detach()[:1] / 2
+    two[3].weight, two[3].bias = (nn.Parameter(torch.cat([-row, row])) for row in rows)
+    one = copy.deepcopy(two)
+    one[3].weight, one[3].bias = (nn.Parameter(2 * row) for row in rows)
+    images = torch.randn(2, 3, height, width, dtype=torch.float64)
+    options: dict[str, Any] = {"methods": ASKED, "layers": layers, "target": target}
+    for _ in range(2):  # the second time, a single last layer is in closed form
+        first, second = (cxrlens.explain(network.double(), images, **options) for network in (one, two))
+        torch.testing.assert_close(first.logits, second.logits)
+        for id_ in ASKED:
+            assert torch.equal(first.flat[id_], second.flat[id_]), id_
+            torch.testing.assert_close(first[id_], second[id_], rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("build", [resnet18, efficientnet_b0])
 @pytest.mark.parametrize(("row", "column"), [(40, 150), (100, 60), (70, 200)])
 def test_a_planted_object_is_found_within_a_stride(build: Any, row: int, column: int):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from types import ModuleType
@@ -93,7 +94,6 @@ def _is_fit(kind: type[Any]) -> bool:
 
 def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     from captum.attr import LayerAttribution
-    from lightning.pytorch.utilities.seed import isolate_rng
 
     network = _Logits(probe.network)
     network.training = False  # not eval(), which would reach into the user's network
@@ -103,9 +103,7 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
-    with _random_streams, isolate_rng(), torch.enable_grad():
-        torch.manual_seed(probe.seed)
-        np.random.seed(probe.seed)  # noqa: NPY002  (captum draws from this stream)
+    with _seeded(probe.seed), torch.enable_grad():
         try:
             values = attribution.attribute(images, **options)
         except (AssertionError, AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
@@ -121,6 +119,19 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     maps = values[:, 0] if signed else norm1(values)
     size = (images.shape[-2], images.shape[-1])
     return maps if tuple(maps.shape[1:]) == size else upsample(maps, size)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the random streams that captum draws from, for one thread at a time, and put them back whatever happens."""
+    with _random_streams, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        state = np.random.get_state()  # noqa: NPY002
+        try:
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, Any]:

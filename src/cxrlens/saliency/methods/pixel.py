@@ -47,7 +47,7 @@ def guided_backprop(pair: Captured) -> Tensor:
     title="Guided Grad-CAM",
     formula="full-size Grad-CAM times guided backprop",
     source="Selvaraju et al., ICCV 2017",
-    cost="that of both",
+    cost="2 forwards, 1 backward; 1 more to the earliest layer, none at the last",
     reads="maps",
     of=("grad_cam", "guided_backprop"),
 )

@@ -25,6 +25,7 @@ MapFunction: TypeAlias = Callable[..., Tensor]
 
 PARTIAL_PASS = "1 forward; 1 backward to the earliest layer, none at the last"
 FULL_PASS = "1 forward, 1 backward"
+GUIDED_PASS = "2 forwards, 1 backward"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Method:
         title: its name in figures.
         formula: the map at location u.
         source: where it is defined.
-        cost: passes through the network, which the methods of one call share where they are the same.
+        cost: passes through the network, which the methods of one call share where they are the same. The first
+            forward pass, of the images as they are, gives the logits and is always shared.
         reads: what its function is given.
         function: gives the map.
         has_layers: whether the map depends on the choice of layers.
@@ -76,7 +78,7 @@ def method(
     """Register a map function under an id; what its arguments are, see `Method`."""
 
     def register(function: MapFunction) -> MapFunction:
-        passes = cost or (PARTIAL_PASS if reads == "layer" else FULL_PASS)
+        passes = cost or {"layer": PARTIAL_PASS, "guided": GUIDED_PASS}.get(reads, FULL_PASS)
         has_layers = reads == "layer" or any(METHODS[part].has_layers for part in of)
         METHODS[id_] = Method(id_, title, formula, source, passes, reads, function, has_layers, combines, of)
         return function

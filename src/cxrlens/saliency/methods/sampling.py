@@ -27,7 +27,7 @@ _PER_PASS = 32  # masked images at most, unless the batch itself is larger
     title="SmoothGrad",
     formula=f"sum_k |mean of g_u^k over {_NOISY} noisy inputs|, noise {_NOISE:.0%} of the image's range",
     source="Smilkov et al., arXiv 1706.03825",
-    cost=f"{_NOISY} forwards, {_NOISY} backwards",
+    cost=f"{_NOISY + 1} forwards, {_NOISY} backwards",
     reads="network",
 )
 def smoothgrad(probe: Probe) -> Tensor:
@@ -47,7 +47,7 @@ def smoothgrad(probe: Probe) -> Tensor:
     title="Integrated gradients",
     formula=f"sum_k |x_u^k mean of g_u^k on the line from 0 (mean grey) to x|, midpoints of {_STEPS} steps",
     source="Sundararajan et al., ICML 2017",
-    cost=f"{_STEPS} forwards, {_STEPS} backwards",
+    cost=f"{_STEPS + 1} forwards, {_STEPS} backwards",
     reads="network",
 )
 def integrated_gradients(probe: Probe) -> Tensor:
@@ -62,7 +62,7 @@ def integrated_gradients(probe: Probe) -> Tensor:
     title="RISE",
     formula=f"mean of p(x * M) M_u, p the class's probability, over {_MASKS} random masks M, divided by their mean",
     source="Petsiuk et al., BMVC 2018",
-    cost=f"{_MASKS} forwards",
+    cost=f"{_MASKS + 1} forwards",
     reads="network",
 )
 def rise(probe: Probe) -> Tensor:
