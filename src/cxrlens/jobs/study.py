@@ -23,7 +23,7 @@ from cxrlens.jobs.train import train_model
 from cxrlens.models.model_file import load_model
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
-from cxrlens.report.study_page import Foot, Gallery, GalleryEntry, PageFigure, Section, study_page
+from cxrlens.report.study_page import Foot, Gallery, GalleryEntry, PageFigure, Section, save_gallery_picture, study_page
 from cxrlens.report.tables import Table, save_table
 from cxrlens.saliency.explain import Fusion, Row
 from cxrlens.study.data import StudyData
@@ -208,8 +208,8 @@ def _report(out: Path, results: Results, device: str, unreadable: list[str]) -> 
     paths = [path for table in tables for path in save_table(table, out / "tables")]
     figures: dict[str, list[PageFigure]] = {}
     for drawn in all_figures(results):
-        png, _ = save_figure(drawn.figure, out / "figures" / drawn.name, formats=("png", "svg"))
-        figures.setdefault(drawn.section, []).append(PageFigure(drawn.title, png, drawn.alt))
+        _, svg = save_figure(drawn.figure, out / "figures" / drawn.name, formats=("png", "svg"))
+        figures.setdefault(drawn.section, []).append(PageFigure(drawn.title, svg, drawn.alt))
     _submissions(out / "submissions", results)
     environment = describe_environment(device=device, seed=results.plan.seed)
     write_json(out / "environment.json", {**environment, "data_digest": results.data.digest})
@@ -244,8 +244,8 @@ def _summary(results: Results) -> list[str]:
         f"object. The explained class is '{plan.target}'; maps of several layers are combined by "
         f"{plan.combination}.",
         "Scores in brackets are 95 % intervals over images, and over seeds where there are several; with two or three "
-        "seeds the intervals speak of these trainings more than of the recipe. Networks and thresholds were chosen "
-        "on other grounds than maps.",
+        "seeds the intervals speak of these trainings more than of the recipe."
+        + (" Our trainings choose their epoch by the AUC on these same images." if results.data.split == "dev" else ""),
     ]
 
 
@@ -350,7 +350,7 @@ def _overlays(
             title=item.name,
             extent=subject.preprocessing.geometry(image.height, image.width).extent(),
         )
-        (path,) = save_figure(figure, folder / f"{number:02d}", formats=("jpg",), dpi=80)
+        path = save_gallery_picture(figure, folder / f"{number:02d}")
         probability = float(maps.logits.softmax(1)[0, 1])
         caption = f"{subject.title}: probability of affected {probability:.3f}"
         found[item.path] = GalleryEntry(item.name, caption, path)

@@ -24,8 +24,9 @@ from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import find_method
 from cxrlens.study.records import key
 from cxrlens.study.results import Group, Results
+from cxrlens.study.stages import cascade_stages, layer_grids
 from cxrlens.study.subjects import WEIGHTS_TITLES
-from cxrlens.study.tables import layer_grids, ranking_of, stages_of_check
+from cxrlens.study.tables import ranking_of
 from cxrlens.study.work import RANDOMISATION, TRAINED_PAIRS, pairs_of, planned_rows, tolerance_names
 
 
@@ -111,7 +112,7 @@ def _by_layer(results: Results, group: Group) -> Iterator[Drawn]:
     """Layer by layer, and the same scores over the size of the layers' grids."""
     planned = [each.row for each in planned_rows(results.plan, group.architecture) if each.each]
     methods = list(dict.fromkeys(row.method for row in planned))
-    grids = layer_grids(group)
+    grids = layer_grids(group.architecture, group.subjects[0].preprocessing)
     layers = list(grids)
     sizes = sorted({grid[0] for grid in grids.values()})
     by_layer, by_grid = [], []
@@ -170,7 +171,7 @@ def _froc(results: Results, group: Group) -> Drawn:
 def _randomised(results: Results, group: Group) -> Drawn:
     arrays = [results.check(RANDOMISATION, s, results.plan.randomisation.images) for s in group.subjects]
     rows = results.rows(group)
-    stages = stages_of_check(arrays[0], rows[0])
+    stages = cascade_stages(group.architecture)
     curves = []
     for row in rows:
         values = np.array([[a[key(row.method, row.layers, stage, "ssim")] for a in arrays] for stage in stages])

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.froc import Prediction
 from cxrlens.evaluation.subgroups import size_terciles
@@ -27,11 +28,9 @@ from cxrlens.study.work import (
     preprocessing_id,
     sample,
     sampled_block,
-    tolerance_names,
     tolerance_pixels,
 )
 
-HIGHER_IS_BETTER = {"energy": True, "average_precision": True, "iou": True}
 BASELINE_NAMES = ("centre", "mean_annotation", "random", "brightest")
 
 
@@ -172,17 +171,16 @@ class Results:
         return self.data.items(self.plan)
 
     @property
-    def _preprocessing(self):  # type: ignore[no-untyped-def]
+    def _preprocessing(self) -> Preprocessing:
+        """Of the baselines, which see the images as the first network does."""
         return self.subjects[0].preprocessing
 
     @cached_property
     def _data(self) -> Arrays:
         """What the records say of all images without a network, as the first network sees them."""
         name = preprocessing_id(self._preprocessing)
-        wanted = {"index", "area", "shape", *(key("random", share) for share in tolerance_names(self.plan))}
         blocks = range(len(chunks(range(len(self._items)), self.plan.batch_size)))
-        arrays = joined(self._records.read(DATA, name, block) for block in blocks)
-        return {**{each: arrays[each] for each in wanted if each in arrays}, **arrays}
+        return joined(self._records.read(DATA, name, block) for block in blocks)
 
     @cached_property
     def _annotated_data(self) -> Arrays:

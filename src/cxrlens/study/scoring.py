@@ -19,6 +19,7 @@ from cxrlens.evaluation.localisation import ObjectPixels, energy_inside, otsu_io
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peaks
 from cxrlens.study.records import Arrays
 
+SCORING_VERSION = 1  # raised when a score is defined anew, so that older records are not used
 MOST_POINTS = 20  # candidate points of a map for the FROC
 _POINT_RADIUS = 0.025  # share of the longer side within which only the highest point counts
 
@@ -81,7 +82,8 @@ def whole_map_scores(maps: Tensor, truth: Truth) -> Arrays:
 
 
 def point_scores(maps: Tensor, truth: Truth) -> Arrays:
-    """The candidate points of maps [N, H, W] for the FROC.
+    """The candidate points of maps [N, H, W] for the FROC, without a lower limit: a limit would cut combined maps,
+    whose values fall off faster, at another depth than those of one layer.
 
     Returns:
         ``points`` float32 [N, 20, 3]: x and y in pixels of the stored picture, and the map's value, highest first; NaN
@@ -90,7 +92,7 @@ def point_scores(maps: Tensor, truth: Truth) -> Arrays:
     radius = max(1, round(_POINT_RADIUS * max(maps.shape[1:])))
     points = np.full((len(maps), MOST_POINTS, 3), np.nan, dtype=np.float32)
     for row, peaks, geometry in zip(
-        points, map_peaks(maps, radius=radius, most=MOST_POINTS), truth.geometries, strict=True
+        points, map_peaks(maps, radius=radius, most=MOST_POINTS, floor=0.0), truth.geometries, strict=True
     ):
         for place, (peak_row, peak_column, value) in enumerate(peaks):
             row[place] = (*geometry.backward_point(float(peak_column), float(peak_row)), value)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from cxrlens.data.layouts import AFFECTED, Item
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.registry import find_architecture
 from cxrlens.saliency.explain import Row, make_row, resolve_layers
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import EACH, StudyPlan, digest
 from cxrlens.study.records import Records, key
+from cxrlens.study.scoring import SCORING_VERSION
+from cxrlens.study.stages import outline
 from cxrlens.study.subjects import Subject
 
 PLAIN, SMOOTHED = "plain", "smoothed"
@@ -48,8 +49,7 @@ def planned_rows(plan: StudyPlan, architecture: str) -> list[PlannedRow]:
 
 @functools.cache
 def _spelled_out(rows: tuple[str, ...], architecture: str) -> list[PlannedRow]:
-    with torch.device("meta"):
-        network = find_architecture(architecture).build(2)
+    network = outline(architecture)
     found: dict[Row, PlannedRow] = {}
     for text in rows:
         method, layers = text.split()
@@ -62,7 +62,14 @@ def _spelled_out(rows: tuple[str, ...], architecture: str) -> list[PlannedRow]:
 def score_settings(plan: StudyPlan, data: StudyData) -> str:
     """Names everything that the scores of an image depend on, beside network and row."""
     return digest(
-        data.digest, plan.combination, plan.target, plan.smoothing, plan.seed, plan.batch_size, plan.normal_images
+        SCORING_VERSION,
+        data.digest,
+        plan.combination,
+        plan.target,
+        plan.smoothing,
+        plan.seed,
+        plan.batch_size,
+        plan.normal_images,
     )
 
 
