@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,6 +40,32 @@ _ROW_COLUMNS = (Column("method", "Method"), Column("layers", "Layers"))
 _FROC_REPEATS = 500
 
 
+@dataclass(frozen=True)
+class _LocalScore:
+    """A localisation score: its heading, its name in the records, and the tolerance of a hit."""
+
+    heading: str
+    name: str
+    share: float | None = None
+
+    def values(self, results: Results, group: Group, rows: Sequence[Row]) -> Floats:
+        if self.name == "hit":
+            return results.hits(group, rows, share=self.share)
+        return results.scores(group, rows, self.name)
+
+    def baselines(self, results: Results) -> dict[str, Floats]:
+        return results.baselines(self.name, self.share)
+
+
+_LOCAL_SCORES = {
+    "pointing_game": _LocalScore("Pointing Game", "hit"),
+    "on_object": _LocalScore("Peak on the object", "hit", 0.0),
+    "energy": _LocalScore("Energy inside", "energy"),
+    "average_precision": _LocalScore("Pixel AUPRC", "average_precision"),
+    "iou": _LocalScore("IoU at Otsu's threshold", "iou"),
+}
+
+
 def all_tables(results: Results) -> list[Table]:
     """Every table that the records can fill, in the order of the report."""
     tables = [classification(results), pointing_game(results)]
@@ -52,7 +79,7 @@ def all_tables(results: Results) -> list[Table]:
         tables += [tolerances(results, group), localisation(results, group)]
         if results.plan.normal_images:
             tables.append(froc_rates(results, group))
-        tables += [subgroups(results, group), detection(results, group), single_layers(results, group)]
+        tables += [*subgroups(results, group), detection(results, group), single_layers(results, group)]
         tables += [comparisons(results, group), ranking_table(results, group)]
     if results.plan.consistency.images and pairs_of(results.subjects):
         tables.append(consistency(results))
@@ -238,23 +265,15 @@ def tolerances(results: Results, group: Group) -> Table:
 def localisation(results: Results, group: Group) -> Table:
     """Scores of whole maps beside the peak's."""
     rows = results.rows(group)
-    scores = {
-        "on_object": ("Peak on the object", "hit"),
-        "energy": ("Energy inside", "energy"),
-        "average_precision": ("Pixel AUPRC", "average_precision"),
-        "iou": ("IoU at Otsu's threshold", "iou"),
-    }
-    columns, lines = [], []
-    for _, score in scores.values():
-        share = 0.0 if score == "hit" else None
-        values = results.hits(group, rows, share=0.0) if score == "hit" else results.scores(group, rows, score)
-        columns.append([*_scores(results, values, results.baselines(score, share))])
-        lines.append(_baseline_cells(results, score, share))
+    scores = {name: score for name, score in _LOCAL_SCORES.items() if name != "pointing_game"}
+    columns = [
+        _scores(results, score.values(results, group, rows), score.baselines(results)) for score in scores.values()
+    ]
     body: list[list[Cell]] = [
         [*_row_names(row), *cells] for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
     ]
-    body += _transposed(lines)
-    headings = (Column(name, heading, "score") for name, (heading, _) in scores.items())
+    body += _transposed(_value_cells(results, score.baselines(results)) for score in scores.values())
+    headings = (Column(name, score.heading, "score") for name, score in scores.items())
     return Table(
         f"localisation-{group.architecture}",
         f"Localisation by whole maps, {group.architecture}",
@@ -265,16 +284,11 @@ def localisation(results: Results, group: Group) -> Table:
 
 def froc_rates(results: Results, group: Group) -> Table:
     """The challenge's FROC of map peaks."""
-    items = results.data.items(results.plan)
-    annotations = [items[index].shapes or () for index in results.all_indices]
+    everywhere = list(range(len(results.all_indices)))
     body: list[list[Cell]] = []
     for row in results.rows(group):
-        detectors = [results.predictions(subject, row) for subject in group.subjects]
-        curves = [froc(predictions, annotations) for predictions in detectors]
-        interval = froc_interval(detectors, annotations, repeats=_FROC_REPEATS, seed=results.plan.seed)
-        mean = float(np.mean([curve.mean for curve in curves]))
-        at_rates = np.mean([curve.at_rates for curve in curves], axis=0).tolist()
-        body.append([*_row_names(row), Score(mean, interval.low, interval.high, len(annotations)), *at_rates])
+        mean, at_rates = _froc_cells(results, group, row, everywhere)
+        body.append([*_row_names(row), mean, *at_rates])
     return Table(
         f"froc-{group.architecture}",
         f"FROC of map peaks, {group.architecture}",
@@ -290,13 +304,57 @@ def froc_rates(results: Results, group: Group) -> Table:
     )
 
 
-def subgroups(results: Results, group: Group) -> Table:
-    """The Pointing Game by size of the objects and kind of shape."""
+def subgroups(results: Results, group: Group) -> list[Table]:
+    """Every localisation score by size of the objects and kind of shape, a table each."""
     chosen = {**results.size_groups(), **results.shape_groups()}
     chosen = {name: images for name, images in chosen.items() if images.any()}
-    return _by_images(results, group, f"subgroups-{group.architecture}",
-                      f"Pointing Game by object size and shape, {group.architecture}", chosen,
-                      "Size: thirds of the images by the area of their objects.")  # fmt: skip
+    note = "Size: thirds of the images by the area of their objects."
+    rows = results.rows(group)
+    headings = [Column(name, f"{name} (n = {int(images.sum())})", "score") for name, images in chosen.items()]
+    tables = []
+    for name, score in _LOCAL_SCORES.items():
+        values, baselines = score.values(results, group, rows), score.baselines(results)
+        columns = [
+            _scores(results, values[..., images], {each: line[images] for each, line in baselines.items()})
+            for images in chosen.values()
+        ]
+        body: list[list[Cell]] = [
+            [*_row_names(row), *cells] for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
+        ]
+        body += _transposed(
+            _value_cells(results, {each: line[images] for each, line in baselines.items()})
+            for images in chosen.values()
+        )
+        tables.append(Table(
+            f"subgroups-{group.architecture}-{name}", f"{score.heading} by object size and shape, {group.architecture}",
+            (*_ROW_COLUMNS, *headings), body, note=f"{_conditions(results)} {note}",
+        ))  # fmt: skip
+    if results.plan.normal_images:
+        tables.append(_froc_by_images(results, group, chosen, note))
+    return tables
+
+
+def _froc_by_images(results: Results, group: Group, chosen: dict[str, Floats], note: str) -> Table:
+    """The FROC's mean on each group of images with objects, all images without objects beside it."""
+    normal = [place for place, index in enumerate(results.all_indices) if index >= len(results.data.annotated)]
+    body: list[list[Cell]] = []
+    for row in results.rows(group):
+        cells = [
+            _froc_cells(results, group, row, [*np.flatnonzero(images).tolist(), *normal])[0]
+            for images in chosen.values()
+        ]
+        body.append([*_row_names(row), *cells])
+    headings = (
+        Column(name, f"{name} (n = {int(images.sum())} and {len(normal)} normal)", "score")
+        for name, images in chosen.items()
+    )
+    return Table(
+        f"subgroups-{group.architecture}-froc",
+        f"FROC by object size and shape, {group.architecture}",
+        (*_ROW_COLUMNS, *headings),
+        body,
+        note=f"Mean sensitivity over the challenge's rates. {note}",
+    )
 
 
 def detection(results: Results, group: Group) -> Table:
@@ -496,18 +554,19 @@ def faithfulness_table(results: Results, group: Group) -> Table:
     )
 
 
-def _by_images(results: Results, group: Group, name: str, title: str, chosen: dict[str, Floats], note: str) -> Table:
-    rows = results.rows(group)
-    hits = results.hits(group, rows)
-    columns = [_scores(results, hits[..., images]) for images in chosen.values()]
-    body: list[list[Cell]] = [
-        [*_row_names(row), *cells] for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
-    ]
-    lines = [{each: values[images] for each, values in results.baselines("hit").items()} for images in chosen.values()]
-    cells_of = [_value_cells(results, line) for line in lines]
-    body += _transposed(cells_of)
-    headings = (Column(each, f"{each} (n = {int(images.sum())})", "score") for each, images in chosen.items())
-    return Table(name, title, (*_ROW_COLUMNS, *headings), body, note=f"{_conditions(results)} {note}")
+def _froc_cells(results: Results, group: Group, row: Row, places: Sequence[int]) -> tuple[Score, list[float]]:
+    """The mean sensitivity of a row over the images at the places, and its sensitivities at the challenge's rates."""
+    items = results.data.items(results.plan)
+    annotations = [items[results.all_indices[place]].shapes or () for place in places]
+    detectors = []
+    for subject in group.subjects:
+        predictions = results.predictions(subject, row)
+        detectors.append([predictions[place] for place in places])
+    curves = [froc(predictions, annotations) for predictions in detectors]
+    interval = froc_interval(detectors, annotations, repeats=_FROC_REPEATS, seed=results.plan.seed)
+    mean = float(np.mean([curve.mean for curve in curves]))
+    at_rates: list[float] = np.mean([curve.at_rates for curve in curves], axis=0).tolist()
+    return Score(mean, interval.low, interval.high, len(annotations)), at_rates
 
 
 def _consistency_cells(results: Results, row: Row, pairs: Sequence[tuple[Subject, Subject]]) -> list[Cell]:
