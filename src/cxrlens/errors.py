@@ -7,6 +7,7 @@ EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
 EXIT_SOME_UNREADABLE = 3
 EXIT_NOTHING_TO_DO = 4
+EXIT_GATE = 10
 
 
 class CxrlensError(Exception):

@@ -17,8 +17,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_average_precision, binary_calibration_error
 
-from cxrlens.evaluation.bootstrap import bootstrap_interval
+from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval
 from cxrlens.evaluation.classification import (
+    auc_difference_interval,
     auc_interval,
     classification_scores,
     expected_calibration_error,
@@ -178,3 +179,20 @@ def test_scores_do_not_depend_on_the_number_type():
 def test_wrong_input_is_refused(labels: list, probabilities: list, message: str):
     with pytest.raises(ValueError, match=message):
         classification_scores(labels, probabilities)
+
+
+def test_auc_difference_is_paired() -> None:
+    """Against resamples written out, and far narrower than two independent intervals where the models agree."""
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], 60)
+    first = labels + rng.normal(size=120)
+    second = first + 0.05 * rng.normal(size=120)
+    found = auc_difference_interval(labels, first, second, repeats=4000, seed=1)
+    draws = []
+    for _ in range(4000):
+        drawn = np.concatenate([rng.integers(60, size=60), 60 + rng.integers(60, size=60)])
+        draws.append(roc_auc_score(labels[drawn], first[drawn]) - roc_auc_score(labels[drawn], second[drawn]))
+    np.testing.assert_allclose([found.low, found.high], np.quantile(draws, [0.025, 0.975]), atol=1.5e-3)
+    single = auc_interval(labels, first)
+    assert found.high - found.low < 0.25 * (single.high - single.low)
+    assert auc_difference_interval(labels, first, first) == Interval(0.0, 0.0)

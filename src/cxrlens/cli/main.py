@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import cxrlens
-from cxrlens.cli import data, demo, explain, pointing_game, study, test, train
+from cxrlens.cli import compare, data, demo, explain, pointing_game, study, test, train
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
 from cxrlens.process import keep_freed_memory
@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Explainable quality control of chest radiographs. For research; not a medical device.",
-    epilog="Exit codes: 0 ok, 1 unexpected, 2 usage, 3 finished but some inputs were unreadable, 4 nothing to do.",
+    epilog="Exit codes: 0 ok, 1 unexpected, 2 usage, 3 finished but some inputs were unreadable, 4 nothing to do, "
+    "10 a condition that was asked for (--fail-if-worse) holds.",
 )
 
 
@@ -44,6 +45,7 @@ app.command("test")(test.command)
 app.command("explain")(explain.command)
 app.command("pointing-game")(pointing_game.command)
 app.command("study")(study.command)
+app.command("compare")(compare.command)
 app.command("demo")(demo.command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -119,6 +120,29 @@ def auc_interval(labels: Labels, probabilities: Floats, *, repeats: int = 2000, 
         repeats: number of resamples.
         seed: of the resamples.
     """
+    auc = _auc_of_draws(labels, probabilities)
+    return bootstrap_interval(auc, labels.size, repeats=repeats, seed=seed, strata=labels)
+
+
+def auc_difference_interval(
+    labels: Labels, first: Floats, second: Floats, *, repeats: int = 2000, seed: int = 0
+) -> Interval:
+    """The 95 % interval of the AUC of ``first`` minus that of ``second``, from the same resamples for both.
+
+    Args:
+        labels: [n], 1 = affected, 0 = normal; both occur.
+        first: [n], probabilities of affected by one model; ``second`` likewise, for the same images.
+        repeats: number of resamples, drawn as in `auc_interval`.
+        seed: of the resamples.
+    """
+    one, other = _auc_of_draws(labels, first), _auc_of_draws(labels, second)
+    return bootstrap_interval(
+        lambda drawn: one(drawn) - other(drawn), labels.size, repeats=repeats, seed=seed, strata=labels
+    )
+
+
+def _auc_of_draws(labels: Labels, probabilities: Floats) -> Callable[[Indices], float]:
+    """The AUC of the images of given indices."""
     distinct, codes = np.unique(probabilities, return_inverse=True)
     is_affected = labels == 1
 
@@ -129,7 +153,7 @@ def auc_interval(labels: Labels, probabilities: Floats, *, repeats: int = 2000, 
         won = affected @ (np.cumsum(normal) - normal / 2)
         return float(won / (affected.sum() * normal.sum()))
 
-    return bootstrap_interval(auc, labels.size, repeats=repeats, seed=seed, strata=labels)
+    return auc
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cxrlens.data.decoding import BatchReader
 from cxrlens.data.layouts import CLASS_NAMES, Item
@@ -20,10 +21,11 @@ _COLUMNS = ("image", "label", "probability", "decision", "correct")
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What was scored, and where it was written."""
+    """What was scored (the rows of ``predictions.csv`` too), and where it was written."""
 
     split: str
     scores: ClassificationScores
+    per_image: list[dict[str, Any]]
     unreadable: list[str]
     files: list[Path]
 
@@ -60,23 +62,20 @@ def score_model(
     labels = [int(item.label or 0) for item in items]
     scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
     write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": reader.unreadable})
-    write_csv(
-        out / "predictions.csv",
-        _COLUMNS,
-        (
-            {
-                "image": item.path.relative_to(data).as_posix(),
-                "label": CLASS_NAMES[label],
-                "probability": probability,
-                "decision": model.decision(probability),
-                "correct": int(CLASS_NAMES[label] == model.decision(probability)),
-            }
-            for item, label, probability in zip(items, labels, probabilities, strict=True)
-        ),
-    )
+    per_image = [
+        {
+            "image": item.path.relative_to(data).as_posix(),
+            "label": CLASS_NAMES[label],
+            "probability": probability,
+            "decision": model.decision(probability),
+            "correct": int(CLASS_NAMES[label] == model.decision(probability)),
+        }
+        for item, label, probability in zip(items, labels, probabilities, strict=True)
+    ]
+    write_csv(out / "predictions.csv", _COLUMNS, per_image)
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
-    return ScoreResult(chosen.name, scores, reader.unreadable, files)
+    return ScoreResult(chosen.name, scores, per_image, reader.unreadable, files)
 
 
 def _draw(
