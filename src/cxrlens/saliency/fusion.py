@@ -99,12 +99,19 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     """
     check_sigma(sigma)
     radius = min(math.ceil(5 * sigma), min(maps.shape[1:]) - 1)
-    positions = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (positions / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")
-    across = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(across, kernel.view(1, 1, -1, 1))[:, 0]
+    taps = [math.exp(-0.5 * (position / sigma) ** 2) for position in range(-radius, radius + 1)]
+    kernel = [tap / math.fsum(taps) for tap in taps]
+    padded = functional.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")[:, 0]
+    return _filtered(_filtered(padded, kernel, dim=2), kernel, dim=1)
+
+
+def _filtered(padded: Tensor, kernel: Sequence[float], dim: int) -> Tensor:
+    """Correlation along one dimension, without padding; on a CPU many times faster than `conv2d` of one channel."""
+    length = padded.shape[dim] - len(kernel) + 1
+    total = torch.zeros_like(padded.narrow(dim, 0, length))
+    for shift, weight in enumerate(kernel):
+        total.add_(padded.narrow(dim, shift, length), alpha=weight)
+    return total
 
 
 def check_sigma(sigma: float) -> None:

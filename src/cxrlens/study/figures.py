@@ -50,7 +50,8 @@ def all_figures(results: Results) -> Iterator[Drawn]:
         yield _by_tolerance(results, group)
         if any(planned.each for planned in planned_rows(results.plan, group.architecture)):
             yield from _by_layer(results, group)
-        yield _ranks(results, group)
+        if len(results.rows(group)) > 1:
+            yield _ranks(results, group)
         if results.plan.normal_images:
             yield _froc(results, group)
         if results.plan.randomisation.images:

@@ -80,7 +80,8 @@ def all_tables(results: Results) -> list[Table]:
         if results.plan.normal_images:
             tables.append(froc_rates(results, group))
         tables += [*subgroups(results, group), detection(results, group), single_layers(results, group)]
-        tables += [comparisons(results, group), ranking_table(results, group)]
+        if len(results.rows(group)) > 1:
+            tables += [comparisons(results, group), ranking_table(results, group)]
     if results.plan.consistency.images and pairs_of(results.subjects):
         tables.append(consistency(results))
     for group in results.trained:
@@ -431,14 +432,14 @@ def ranking_table(results: Results, group: Group) -> Table:
     rows, ranking = ranking_of(results, group)
     order = np.argsort(ranking.average_ranks, kind="stable")
     body: list[list[Cell]] = [[*_row_names(rows[place]), ranking.average_ranks[place]] for place in order]
+    friedman = "" if math.isnan(ranking.p_value) else f"Friedman's p {ranking.p_value:.2g}; "  # it takes three rows
     return Table(
         f"ranking-{group.architecture}",
         f"Average ranks, {group.architecture}",
         (*_ROW_COLUMNS, Column("rank", "Average rank", "number", 2)),
         body,
         note="Ranks within an image by the distance from peak to object. Two rows differ when their ranks are "
-        f"{ranking.critical_difference:.2f} apart (Nemenyi, 5 %); Friedman's p {ranking.p_value:.2g}; "
-        f"{ranking.n} images.",
+        f"{ranking.critical_difference:.2f} apart (Nemenyi, 5 %); {friedman}{ranking.n} images.",
     )
 
 

@@ -1,0 +1,54 @@
+"""A small study on phantoms: two untrained networks of one architecture at a non-square size, every part of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from small_study import Made, Whole, a_plan, make_records, untrained
+
+from cxrlens.data.phantom.dataset import write_phantom_dataset
+from cxrlens.jobs.study import run
+from cxrlens.study.plan import StudyPlan
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 training and 14 dev phantoms (7 affected), for reading only."""
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    write_phantom_dataset(folder, train=8, dev=14, size=96)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return [untrained(folder / f"model-{seed}.safetensors", seed) for seed in (3, 4)]
+
+
+@pytest.fixture(scope="session")
+def plan(models: Sequence[Path]) -> StudyPlan:
+    return a_plan(models)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> Whole:
+    """For reading only."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    return Whole(out, plan, run(phantoms, out, plan))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> Made:
+    """The records of the plan, for reading only."""
+    return make_records(plan, phantoms, tmp_path_factory.mktemp("records"))

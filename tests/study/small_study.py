@@ -1,0 +1,87 @@
+"""What the tests of the study share: a plan with all parts, untrained networks, and its records without a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cxrlens.data.layouts import load_split
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.jobs.study import StudyResult
+from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.registry import build_network
+from cxrlens.study.data import StudyData
+from cxrlens.study.plan import StudyPlan
+from cxrlens.study.records import Records
+from cxrlens.study.results import Results
+from cxrlens.study.run import Progress, run_study
+from cxrlens.study.subjects import Subject, find_subjects
+from cxrlens.study.work import score_settings
+
+PREPROCESSING = Preprocessing(height=64, width=80)
+
+
+def untrained(path: Path, seed: int) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network("resnet18")
+    save_model(path, network, ModelCard(architecture="resnet18", preprocessing=PREPROCESSING))
+    return path
+
+
+def a_plan(models: Sequence[Path], **changes: Any) -> StudyPlan:
+    """A plan with all parts; blocks of 4, so that one holds images with and without objects."""
+    values: dict[str, Any] = {
+        "architectures": ("resnet18",),
+        "models": {"resnet18": tuple(models)},
+        "random": {"seeds": (0,)},
+        "rows": ("grad_cam last", "normgrad_conv1x1 combined", "input_x_gradient input", "layer_cam each"),
+        "faithfulness": {"images": 2, "steps": 2},
+        "randomisation": {"images": 2},
+        "consistency": {"images": 3},
+        "perturbation": {"images": 2},
+        "repeats": 100,
+        "batch_size": 4,
+    }
+    return StudyPlan.model_validate({**values, **changes})
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A study that ran through."""
+
+    out: Path
+    plan: StudyPlan
+    result: StudyResult
+
+
+@dataclass(frozen=True)
+class Made:
+    """The records of a study, without its report."""
+
+    plan: StudyPlan
+    data: StudyData
+    subjects: list[Subject]
+    records: Records
+
+    @property
+    def results(self) -> Results:
+        return Results(self.plan, self.data, self.subjects, self.records)
+
+    def bytes(self) -> dict[str, bytes]:
+        """All record files."""
+        folder = self.records.folder
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.npz"))}
+
+
+def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> Made:
+    """What the command does before it writes tables."""
+    data = StudyData.of(root, load_split(root, "dev"), load_split(root, "train"))
+    subjects = find_subjects(plan, plan.models)
+    made = Made(plan, data, subjects, Records(folder / score_settings(plan, data)))
+    run_study(plan, data, subjects, made.records, device="cpu", progress=progress)
+    return made

@@ -1,0 +1,171 @@
+"""Records are made once, go on after a stop, and grow by what is new alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from small_study import Made, a_plan, make_records, untrained
+
+from cxrlens.quality_model import QualityModel
+from cxrlens.saliency.explain import Row
+from cxrlens.study.plan import StudyPlan
+from cxrlens.study.processes import run_on
+from cxrlens.study.records import Records
+
+
+@contextmanager
+def explained() -> Iterator[list[tuple[int, tuple[Row, ...]]]]:
+    """The (number of images, rows) of every pass that explains."""
+    calls: list[tuple[int, tuple[Row, ...]]] = []
+    original = QualityModel.explain_rows
+
+    def spy(self: QualityModel, grey: Any, rows: Any, **given: Any) -> Any:
+        calls.append((len(grey), tuple(rows)))
+        return original(self, grey, rows, **given)
+
+    with mock.patch.object(QualityModel, "explain_rows", spy):
+        yield calls
+
+
+class Stop(Exception):
+    """Ends a study in the middle."""
+
+
+@pytest.mark.parametrize("units", [1, 4, 9])
+def test_a_study_that_was_stopped_goes_on_to_the_same_bytes(
+    made: Made, phantoms: Path, tmp_path: Path, units: int
+) -> None:
+    calls = 0
+
+    def stop(done: int, total: int, what: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > units:
+            raise Stop
+
+    with pytest.raises(Stop):
+        make_records(made.plan, phantoms, tmp_path, stop)
+    partial = len(list(tmp_path.rglob("*.npz")))
+    assert 0 < partial < len(made.bytes())
+    assert make_records(made.plan, phantoms, tmp_path).bytes() == made.bytes()
+
+
+def test_a_damaged_record_is_made_again(made: Made, phantoms: Path, tmp_path: Path) -> None:
+    copy = tmp_path / made.records.folder.name
+    shutil.copytree(made.records.folder, copy)
+    for part in ("maps", "data", "pairs", "faithfulness"):
+        first = sorted((copy / part).rglob("*.npz"))[0]
+        first.write_bytes(first.read_bytes()[:100])
+    assert make_records(made.plan, phantoms, tmp_path).bytes() == made.bytes()
+
+
+def test_each_network_explains_each_image_once(made: Made, phantoms: Path, tmp_path: Path) -> None:
+    plan = made.plan.model_copy(
+        update={name: type(getattr(made.plan, name))() for name in ("faithfulness", "randomisation", "perturbation")}
+    )
+    with explained() as calls:
+        make_records(plan, phantoms, tmp_path)
+    assert sum(images for images, _ in calls) == 14 * 3  # two given networks and one with random weights
+    assert len(calls) == 4 * 3  # blocks of 4, 4, 4 and 2
+
+
+def test_nothing_is_made_twice(made: Made, phantoms: Path) -> None:
+    before = made.bytes()
+    with explained() as calls:
+        make_records(made.plan, phantoms, made.records.folder.parent)
+    assert calls == []
+    assert made.bytes() == before
+
+
+def test_a_new_row_makes_its_own_maps_alone(made: Made, phantoms: Path, tmp_path: Path) -> None:
+    copy = tmp_path / made.records.folder.name
+    shutil.copytree(made.records.folder, copy)
+    grown = made.plan.model_copy(update={"rows": (*made.plan.rows, "hires_cam last")})
+    with explained() as calls:
+        later = make_records(grown, phantoms, tmp_path)
+    assert {rows for _, rows in calls} == {(Row("hires_cam", "last"),)}
+    at_once = make_records(grown, phantoms, tmp_path / "other")
+    assert later.bytes() == at_once.bytes()
+
+
+def test_another_annotation_image_or_model_is_scored_anew(
+    made: Made, phantoms: Path, tmp_path: Path, models: list[Path]
+) -> None:
+    folder = made.records.folder.name
+    data = Path(shutil.copytree(phantoms, tmp_path / "data"))
+    rows = (data / "dev.csv").read_text().splitlines()
+    place = next(number for number, row in enumerate(rows[1:], 1) if not row.endswith(","))
+    name = rows[place].split(",")[0]
+    (data / "dev.csv").write_text("\n".join([*rows[:place], f"{name},0 10 12 30 40", *rows[place + 1 :]]) + "\n")
+    few = made.plan.model_copy(update={"rows": ("grad_cam last",), "models": {"resnet18": (models[0],)}})
+    assert make_records(few, data, tmp_path / "a").records.folder.name != folder
+    shutil.copy(phantoms / "dev.csv", data / "dev.csv")
+    assert make_records(few, data, tmp_path / "b").records.folder.name == folder  # another place is no other data
+    image = next(path for path in (data / "dev" / "normal").iterdir())
+    shutil.copy(next(path for path in (data / "train" / "normal").iterdir()), image)
+    assert make_records(few, data, tmp_path / "c").records.folder.name != folder
+
+
+def test_another_model_is_explained_anew(made: Made, phantoms: Path, tmp_path: Path) -> None:
+    shutil.copytree(made.records.folder, tmp_path / made.records.folder.name)
+    models = (made.plan.models["resnet18"][0], untrained(tmp_path / "m.safetensors", 9))
+    plan = made.plan.model_copy(update={"models": {"resnet18": models}})
+    with explained() as calls:
+        make_records(plan, phantoms, tmp_path)
+    passes = [images for images, rows in calls if Row("layer_cam", "layer2.0") in rows]  # the curves' layers
+    assert passes == [4, 4]  # the other networks' annotated blocks are there
+
+
+def test_two_processes_give_the_records_of_one(made: Made, tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    seen: list[tuple[int, int]] = []
+    run_on(
+        ["cpu", "cpu"],
+        made.plan,
+        made.data,
+        made.subjects,
+        records,
+        workers=0,
+        progress=lambda done, total, what: seen.append((done, total)),
+    )
+    shared = Made(made.plan, made.data, made.subjects, records)
+    ids = {subject.id for subject in made.subjects}
+    expected = {
+        name: content for name, content in made.bytes().items() if "maps" not in name or set(name.split("/")) & ids
+    }
+    assert shared.bytes() == expected
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_an_unreadable_image_is_left_out_of_everything(phantoms: Path, tmp_path: Path, models: list[Path]) -> None:
+    data = Path(shutil.copytree(phantoms, tmp_path / "data"))
+    broken = sorted((data / "dev" / "affected").iterdir())[2]
+    broken.write_bytes(b"no image")
+    plan = a_plan(models[:1], rows=("grad_cam last",))
+    spoilt = make_records(plan, data, tmp_path / "a").results
+    intact = make_records(plan, phantoms, tmp_path / "b").results
+    assert spoilt.n == 6
+    assert broken.name not in {Path(name).name for name in spoilt.names}
+    kept = [place for place, name in enumerate(intact.names) if Path(name).name != broken.name]
+    rows = [Row("grad_cam", "last")]
+    for score in ("distance", "energy", "iou"):
+        np.testing.assert_allclose(
+            spoilt.scores(spoilt.trained[0], rows, score),
+            intact.scores(intact.trained[0], rows, score)[..., kept],
+            rtol=1e-4,
+        )
+
+
+def test_progress_counts_up_to_its_total(phantoms: Path, tmp_path: Path, plan: StudyPlan) -> None:
+    seen: list[tuple[int, int, str]] = []
+    make_records(plan, phantoms, tmp_path, lambda done, total, what: seen.append((done, total, what)))
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert seen[-1][0] == seen[-1][1] == seen[0][1]
+    assert "maps" in seen[0][2]

@@ -1,0 +1,100 @@
+"""Cells of the tables against numbers made from the records in another way; the findings follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from small_study import Made
+
+from cxrlens.report.tables import Score, Table
+from cxrlens.saliency.explain import Row
+from cxrlens.study.findings import findings
+from cxrlens.study.results import Results
+from cxrlens.study.tables import all_tables
+
+ROWS = [Row("grad_cam", "last"), Row("normgrad_conv1x1", "combined"), Row("input_x_gradient", "input")]
+
+
+@pytest.fixture(scope="module")
+def results(made: Made) -> Results:
+    return made.results
+
+
+@pytest.fixture(scope="module")
+def tables(results: Results) -> dict[str, Table]:
+    return {table.name: table for table in all_tables(results)}
+
+
+def score(table: Table, row: int, column: int) -> Score:
+    cell = table.rows[row][column]
+    assert isinstance(cell, Score)
+    return cell
+
+
+def test_every_part_of_the_plan_has_its_tables(tables: dict[str, Table]) -> None:
+    assert {
+        *("classification", "pointing-game", "smoothing", "weights", "consistency"),
+        *(f"{name}-resnet18" for name in ("tolerances", "localisation", "froc", "detection", "layers", "comparisons")),
+        *(f"{name}-resnet18" for name in ("ranking", "randomisation", "perturbation", "faithfulness")),
+    } <= set(tables)
+    assert "architectures" not in tables  # there is but one
+
+
+def test_pointing_game_cells(tables: dict[str, Table], results: Results) -> None:
+    hits = results.hits(results.trained[0], ROWS)
+    table = tables["pointing-game"]
+    for number in range(len(ROWS)):
+        cell = score(table, number, 2)
+        assert cell.value == pytest.approx(hits[number].mean())
+        assert cell.n == 7
+        low, high = crossed_interval(hits[number])
+        assert cell.low == pytest.approx(low, abs=0.12)  # 100 resamples in the plan
+        assert cell.high == pytest.approx(high, abs=0.12)
+    assert list(table.rows[0][3:]) == ["not published"]
+
+
+def crossed_interval(hits: np.ndarray) -> tuple[float, float]:
+    """Seeds and images drawn anew, crossed, one by one."""
+    rng = np.random.default_rng(1)
+    seeds, n = hits.shape
+    draws = [hits[np.ix_(rng.integers(seeds, size=seeds), rng.integers(n, size=n))].mean() for _ in range(4000)]
+    return float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
+
+
+def test_size_groups_are_thirds_of_the_area(tables: dict[str, Table], results: Results) -> None:
+    groups = results.size_groups()
+    assert [int(chosen.sum()) for chosen in groups.values()] in ([3, 2, 2], [2, 2, 3], [2, 3, 2])
+    hits = results.hits(results.trained[0], ROWS)
+    table = tables["subgroups-resnet18-pointing_game"]
+    for number in range(len(ROWS)):
+        for column, chosen in enumerate(groups.values(), 2):
+            assert score(table, number, column).value == pytest.approx(hits[number][:, chosen].mean())
+
+
+def test_ranks_are_scipys(tables: dict[str, Table], results: Results) -> None:
+    distances = np.minimum(results.scores(results.trained[0], ROWS, "distance"), 1e6).mean(axis=1)
+    expected = np.sort(stats.rankdata(distances.T, axis=1).mean(axis=0))
+    found = [row[2] for row in tables["ranking-resnet18"].rows]
+    np.testing.assert_allclose(
+        [cell.value if isinstance(cell, Score) else float(str(cell)) for cell in found], expected
+    )
+
+
+def test_comparisons_are_corrected_for_their_number(tables: dict[str, Table], results: Results) -> None:
+    table = tables["comparisons-resnet18"]
+    assert len(table.rows) == 3
+    hits = results.hits(results.trained[0], ROWS).mean(axis=1)
+    means = {f"{row}": hits[number].mean() for number, row in enumerate(ROWS)}
+    for row in table.rows:
+        difference = next(cell for cell in row if isinstance(cell, Score))
+        assert difference.value in [
+            pytest.approx(a - b) for one, a in means.items() for other, b in means.items() if one != other
+        ]
+
+
+def test_untrained_networks_beat_no_baseline(tables: dict[str, Table], results: Results) -> None:
+    """With 7 images and maps of untrained networks, nothing may be said to beat the best baseline."""
+    assert all(score(tables["pointing-game"], number, 2).marked for number in range(len(ROWS)))
+    said = findings(results)
+    assert not any(" beats the best baseline" in sentence and "no row" not in sentence for sentence in said)
