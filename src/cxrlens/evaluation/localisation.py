@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 _BINS = 256
+_BIN_BITS = 9  # 2 ** 9 neighbouring floats share a bin where pixels are counted
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,9 @@ def pixel_average_precision(maps: Tensor, objects: Tensor | ObjectPixels) -> Ten
     objects = _objects(objects)
     scores = []
     for map_, own in zip(maps.flatten(1), objects.values(maps), strict=True):
-        every, own = _sorted(map_), _sorted(own)
+        own = own.sort().values
         found = len(own) - torch.searchsorted(own, own)
-        seen = len(every) - torch.searchsorted(every, own)
-        scores.append(torch.where(every[-1] > 0, (found.double() / seen).mean(), 0))
+        scores.append(torch.where(map_.max() > 0, (found.double() / _reaching(map_, own)).mean(), 0))
     return objects._per_image(scores, maps)
 
 
@@ -116,8 +117,27 @@ def _objects(given: Tensor | ObjectPixels) -> ObjectPixels:
     return given if isinstance(given, ObjectPixels) else ObjectPixels.of(given)
 
 
-def _sorted(values: Tensor) -> Tensor:
-    """Sorted along the last dimension; on a CPU by NumPy, whose sort without indices takes a fraction of torch's."""
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.detach().numpy(), axis=-1))
-    return values.sort(-1).values
+def _reaching(every: Tensor, own: Tensor) -> Tensor:
+    """How many of ``every`` (float32, 0 or more) are at least each of ``own``, which are some of them, ascending.
+
+    On a CPU without sorting them all: they are counted in bins of neighbouring floats, and only those that share a bin
+    with one of ``own`` are sorted. A few thousand object pixels among 600 x 600 take a quarter of a sort's time.
+    """
+    if every.device.type != "cpu" or not len(own):
+        return len(every) - torch.searchsorted(every.sort().values, own)
+    bits, own_bits = _ordered_bits(every), _ordered_bits(own)
+    base = (own_bits[0] >> _BIN_BITS) - 1  # bin 0 is for all that is smaller
+    bins = np.maximum((bits >> _BIN_BITS) - base, 0)
+    own_bins = (own_bits >> _BIN_BITS) - base
+    counts = np.bincount(bins)
+    shared = np.zeros(len(counts), dtype=np.bool_)
+    shared[own_bins] = True
+    beside = np.sort(bits[shared[bins]])
+    counts[own_bins] = 0
+    above = counts[::-1].cumsum()[::-1]
+    return torch.from_numpy(len(beside) - np.searchsorted(beside, own_bits) + above[own_bins])
+
+
+def _ordered_bits(values: Tensor) -> npt.NDArray[np.int32]:
+    """Floats of 0 or more as integers in the same order; -0.0 becomes 0."""
+    return (values.detach().float() + 0.0).numpy().view(np.int32)
