@@ -95,7 +95,8 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         find_architecture(card.architecture)
     except UsageError as error:
         raise UsageError(f"{path}: {error}; update cxrlens?") from error
-    network = build_network(card.architecture, classes=len(card.classes))
+    with torch.device("meta"):  # no random weights are drawn, only to be replaced
+        network = build_network(card.architecture, classes=len(card.classes))
     own = network.state_dict()
     unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]
     unfit += [key for key in state if key not in own]
@@ -104,5 +105,5 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
             f"{path}: its weights are not those of the {card.architecture} that it names ({len(unfit)} tensors "
             f"differ, first: {unfit[0]}); the file is not usable"
         )
-    network.load_state_dict(state)
+    network.load_state_dict({key: state[key].to(own[key].dtype, copy=True) for key in own}, assign=True)
     return network.eval(), card
