@@ -109,24 +109,23 @@ class BlockRun:
     ) -> None:
         arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
         for planned in rows:
-            plain, flat = result.maps[planned.row], result.flat[planned.row]
-            for name, values in self._of_row(planned, plain, flat, truth, annotated).items():
-                arrays[key(planned.key, PLAIN, name)] = values
-            if self.plan.smoothing is None or planned.each or not annotated:
-                continue
-            soft, soft_flat = scale(smooth(plain, self.plan.smoothing))
-            seeds = self._seeds(planned.key)
-            for name, values in peak_scores(soft, flat | soft_flat, truth, seeds).items():
-                arrays[key(planned.key, SMOOTHED, name)] = values
+            arrays |= self._of_row(planned, result, truth, annotated)
         self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _of_row(self, planned: PlannedRow, maps: Tensor, flat: Tensor, truth: Truth, annotated: bool) -> Arrays:
-        scores = peak_scores(maps, flat, truth, self._seeds(planned.key))
+    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, annotated: bool) -> Arrays:
+        """All scores of a row, by their key in the records."""
+        maps, flat, seeds = result.maps[planned.row], result.flat[planned.row], self._seeds(planned.key)
+        plain = peak_scores(maps, flat, truth, seeds)
+        soft: Arrays = {}
         if not planned.each:
-            scores |= point_scores(maps, truth)
+            plain |= point_scores(maps, truth)
             if annotated:
-                scores |= whole_map_scores(maps, truth)
-        return scores
+                plain |= whole_map_scores(maps, truth)
+                if self.plan.smoothing is not None:
+                    smoothed, smoothed_flat = scale(smooth(maps, self.plan.smoothing))
+                    soft = peak_scores(smoothed, flat | smoothed_flat, truth, seeds)
+        of_variant = ((PLAIN, plain), (SMOOTHED, soft))
+        return {key(planned.key, variant, name): found for variant, all_ in of_variant for name, found in all_.items()}
 
     def _seeds(self, row: str) -> list[tuple[int, ...]]:
         """A tie falls the same whatever else is asked for."""
