@@ -9,9 +9,14 @@ from pathlib import Path
 from benchmarks.page import write_page
 from benchmarks.profile import profile_all
 from benchmarks.saliency import memory_all, time_all
+from benchmarks.study import study_all
 from cxrlens.process import keep_freed_memory
 
 NOTES = Path(__file__).with_name("notes.md")
+
+
+def report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> None:
@@ -23,13 +28,14 @@ def main() -> None:
     keep_freed_memory()  # as the command line does; it holds for all contenders
     repeats = 2 if options.quick else options.repeats
     options.out.mkdir(parents=True, exist_ok=True)
-    timings = time_all(quick=options.quick, repeats=repeats, progress=lambda line: print(line, file=sys.stderr))  # noqa: T201
+    timings = time_all(quick=options.quick, repeats=repeats, progress=report)
     memory = memory_all(quick=options.quick)
     write_page(
         options.out,
         timings,
         memory,
         profile_all(quick=options.quick, repeats=min(repeats, 3)),
+        study_all(quick=options.quick, repeats=min(repeats, 3), progress=report),
         NOTES.read_text(encoding="utf-8"),
     )
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from benchmarks.saliency import Timed
+from benchmarks.study import TimedStudy
 
 PEERS = ("pytorch-grad-cam", "torch-cam", "captum")
 GOALS = {
@@ -19,6 +20,7 @@ GOALS = {
     "torch-cam / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
     "captum / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
 }
+STUDY_GOAL = 2.5
 UPPER = ("Grad-CAM / forward", "seven rows / forward")
 _INTRODUCTION = """\
 `make bench` on {} CPU threads ({}), torch {}, float32, channels_last. Milliseconds per image, medians of
@@ -26,6 +28,12 @@ turns that all contenders of a line take in one run, the slowest of them fewer. 
 last layer and the three NormGrads at the last layer and combined; "published" makes the same rows with one full
 forward and one full backward pass each, image by image. Random weights, batch norms set from random images.
 Compare ratios within the table, not times between machines."""
+
+_STUDY = """\
+Per image at 600 px, batch 8, all scores included, from the files to the records. "14 rows" are Grad-CAM, HiResCAM,
+LayerCAM, XGrad-CAM and the three NormGrads at the last layer and combined; "paper preset" are the rows of that preset
+without the single layers, among them guided backprop and gradient x input. The forward passes are of images in
+memory. Peak is the resident memory of a process of its own that makes the 14 rows of so many images."""
 
 
 def ratios(timed: Timed) -> dict[str, float]:
@@ -42,6 +50,7 @@ def write_page(
     timings: list[Timed],
     memory: dict[str, dict[str, float]],
     profiles: dict[tuple[str, int, int], dict[str, float]],
+    studies: list[TimedStudy],
     notes: str,
 ) -> None:
     """Tables of times, ratios against their goals, memory, variants and shares of time, and the notes."""
@@ -95,8 +104,22 @@ def write_page(
         ["", *(f"{architecture}, {size} px, batch {batch}" for architecture, size, batch in profiles)],
         [[kind, *(f"{shares[kind]:.0%}" for shares in profiles.values())] for kind in kinds],
     )
+    lines += ["", "## The study", "", textwrap.fill(_STUDY, 118), ""]
+    lines += _study_table(studies)
     (folder / "benchmarks.md").write_text("\n".join([*lines, "", notes]), encoding="utf-8")
     _figure(timings).savefig(folder / "benchmarks.png", dpi=110)
+
+
+def _study_table(studies: list[TimedStudy]) -> list[str]:
+    runs, numbers = list(studies[0].milliseconds), list(studies[0].peak)
+    rows: list[list[object]] = []
+    for study in studies:
+        times = [f"{value:.0f} ms" for value in study.milliseconds.values()]
+        ratio = study.milliseconds["14 rows"] / study.milliseconds["forward"]
+        shown = f"{ratio:.2f}" if ratio <= STUDY_GOAL else f"**{ratio:.2f}**"
+        rows.append([study.architecture, *times, shown, *(f"{value:.0f} MiB" for value in study.peak.values())])
+    head = ["network", *runs, f"14 rows / forward (at most {STUDY_GOAL:g})", *(f"peak, {n} images" for n in numbers)]
+    return _table(head, rows)
 
 
 def _table(head: list[str], rows: list[list[object]]) -> list[str]:
