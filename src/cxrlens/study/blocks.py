@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Arrays, Records, key
 from cxrlens.study.scoring import Truth, peak_scores, point_scores, whole_map_scores
 from cxrlens.study.subjects import Models, Subject
+from cxrlens.study.threads import in_threads
 from cxrlens.study.work import (
     DATA,
     MAPS,
@@ -108,11 +110,11 @@ class BlockRun:
         self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truth: Truth, annotated: bool
     ) -> None:
         arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
-        for planned in rows:
-            arrays |= self._of_row(planned, result, truth, annotated)
+        for found in in_threads(partial(self._of_row, result, truth, annotated), rows, truth.masks.device):
+            arrays |= found
         self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, annotated: bool) -> Arrays:
+    def _of_row(self, result: RowMaps, truth: Truth, annotated: bool, planned: PlannedRow) -> Arrays:
         """All scores of a row, by their key in the records."""
         maps, flat, seeds = result.maps[planned.row], result.flat[planned.row], self._seeds(planned.key)
         plain = peak_scores(maps, flat, truth, seeds)
