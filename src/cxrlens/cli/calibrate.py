@@ -124,8 +124,8 @@ def _show(result: CalibrateResult, *, json: bool) -> None:
         )
         return
     show_table(
-        f"expected at a prevalence of {calibration.prevalence:.1%}, thresholds chosen without the judged image",
-        ("score", "expected", "95 % interval", "on the same images (flatters)"),
+        f"expected at a prevalence of {calibration.prevalence:.1%}",
+        ("score", "expected", "95 % interval", "on the same images"),
         decision_rows(calibration),
     )
     show_table("probabilities", ("score", "before", "after, held out"), agreement_rows(calibration))

@@ -156,19 +156,47 @@ def threshold_interval(
     return bootstrap_interval(chosen, labels.size, repeats=repeats, seed=seed, strata=labels)
 
 
-def triage_scores(
-    labels: Labels,
-    decisions: Decisions,
-    prevalence: float,
-    *,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> dict[str, Estimate]:
+def outcomes(labels: Labels, decisions: Decisions) -> Floats:
+    """What decisions [n] do to each image, [4, n] of 0 and 1, NaN where the image is of the other class.
+
+    The rows: an affected image is retaken; a normal one is not; an affected one is retaken or reviewed; a normal one
+    passes.
+    """
+    affected = labels == 1
+    return np.stack([
+        np.where(affected, decisions == RETAKE, np.nan),
+        np.where(affected, np.nan, decisions != RETAKE),
+        np.where(affected, decisions != PASS, np.nan),
+        np.where(affected, np.nan, decisions == PASS),
+    ])  # fmt: skip
+
+
+def expected_outcomes(
+    labels: Labels, decisions: Decisions, held_out: Decisions, retake: Target, review: Target | None
+) -> Floats:
+    """`outcomes` free of the favour that comes from choosing thresholds on the images that they judge.
+
+    A class that had a part in choosing a threshold is judged by ``held_out``; one that had none by the final
+    ``decisions``, which are as good as decisions on other images for it.
+    """
+    of_retake = _choosers(retake)
+    of_review = of_retake if review is None else _choosers(review)
+    if not (decisions == REVIEW).any():  # the review threshold may be the other one
+        of_review = of_review | of_retake
+    part = [label in choosers for choosers in (of_retake, of_review) for label in (1, 0)]
+    return np.where(np.array(part)[:, None], outcomes(labels, held_out), outcomes(labels, decisions))
+
+
+def _choosers(target: Target) -> frozenset[int]:
+    """The classes (1 = affected) on which a threshold for the target depends."""
+    return {"specificity": frozenset({0}), "sensitivity": frozenset({1})}.get(target.kind, frozenset({0, 1}))
+
+
+def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, Estimate]:
     """What decisions lead to where a share ``prevalence`` of the images is affected.
 
     Args:
-        labels: [n], 1 = affected; both classes occur.
-        decisions: [n], `PASS`, `REVIEW` or `RETAKE`.
+        values: [4, n], see `outcomes`; both classes occur.
         prevalence: strictly between 0 and 1.
         repeats: resamples of the images; all scores share them.
         seed: of the resamples.
@@ -178,13 +206,6 @@ def triage_scores(
         reviewed) and ``pass_npv`` (share of passed images that are normal); per 1,000 images ``retakes``, ``reviews``
         and ``missed`` (affected images that pass). A score that all images agree on has an interval of no width.
     """
-    affected = labels == 1
-    values = np.stack([
-        np.where(affected, decisions == RETAKE, np.nan),
-        np.where(affected, np.nan, decisions != RETAKE),
-        np.where(affected, decisions != PASS, np.nan),
-        np.where(affected, np.nan, decisions == PASS),
-    ])  # fmt: skip
     found = _at_prevalence(row_means(values), prevalence)
     draws = _at_prevalence(resampled_means(values, repeats=repeats, seed=seed).T, prevalence)
     lows, highs = percentile_interval(np.stack(list(draws.values()), axis=1), 0.95)
@@ -195,9 +216,10 @@ def triage_scores(
 
 
 def _at_prevalence(shares: Floats, prevalence: float) -> dict[str, Floats]:
-    """The scores of `triage_scores` from sensitivity and specificity of retaking, then of retaking or reviewing."""
+    """The scores of `triage_scores` from the means of the rows of `outcomes`."""
     sensitivity, specificity, seen, passed = shares
     retakes = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
+    called = prevalence * seen + (1 - prevalence) * (1 - passed)
     return {
         "sensitivity": sensitivity,
         "specificity": specificity,
@@ -205,7 +227,7 @@ def _at_prevalence(shares: Floats, prevalence: float) -> dict[str, Floats]:
         "seen_sensitivity": seen,
         "pass_npv": predictive_values(seen, passed, prevalence)[1],
         "retakes": 1000 * retakes,
-        "reviews": 1000 * (prevalence * seen + (1 - prevalence) * (1 - passed) - retakes),
+        "reviews": 1000 * np.maximum(called - retakes, 0),
         "missed": 1000 * prevalence * (1 - seen),
     }
 

@@ -245,12 +245,16 @@ def _fit(case: _Case) -> _Fitted:
 
 def _record(case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: str) -> Calibration:
     before, after = (probabilities.calibration_scores(case.labels, odds) for odds in (case.raw, fitted.held_out))
+    final, goals = fitted.cuts.decide(fitted.site), case.goals
     expected, apparent = (
-        points.triage_scores(case.labels, decisions, case.prevalence, seed=case.seed)
-        for decisions in (fitted.decisions, fitted.cuts.decide(fitted.site))
+        points.triage_scores(values, case.prevalence, seed=case.seed)
+        for values in (
+            points.expected_outcomes(case.labels, final, fitted.decisions, goals.retake, goals.review),
+            points.outcomes(case.labels, final),
+        )
     )
     auc = auc_interval(case.labels, case.raw, seed=case.seed)
-    goals, counts = case.goals, (data.images - data.affected, data.affected)
+    counts = data.images - data.affected, data.affected
     known = {"prevalence_given": goals.prevalence is not None, "source_known": case.trained_share is not None}
     remarks = [
         *calibration_remarks.on_data(data.split, case.share, **known),

@@ -23,8 +23,8 @@ def on_data(split: str, share: float, *, prevalence_given: bool, source_known: b
             "probabilities are taken to assume that of the data."
         )
     if split in ("train", "dev"):
-        what = "trained" if split == "train" else "its best epoch chosen"
-        yield f"If the network was {what} on these images of '{split}', every number here is better than the truth."
+        what = "the network was trained" if split == "train" else "the network's best epoch was chosen"
+        yield f"If {what} on these images of '{split}', every number here is better than the truth."
 
 
 def on_probabilities(temperature: float, after: CalibrationScores, share: float) -> Iterator[str]:

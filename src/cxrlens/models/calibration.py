@@ -59,9 +59,9 @@ class Calibration(_Part):
         auc: on these images.
         before: agreement of the network's own probabilities with the labels of these images.
         after: the same at temperatures fitted without the image, at these images' share of affected ones.
-        expected: by name, what the decisions lead to at the site (`evaluation.operating_points.triage_scores`), each
-            image judged by thresholds that were chosen without it.
-        apparent: the same for the final thresholds, which were chosen on the images that they judge: optimistic.
+        expected: by name, what the decisions lead to at the site (`evaluation.operating_points.triage_scores`), images
+            that had a part in choosing a threshold judged by one chosen without them.
+        apparent: the same with all images judged by the final thresholds: optimistic.
         folds: number of parts of the images, each held out once, behind ``after`` and ``expected``.
         seed: of parts and resamples.
         remarks: what a reader of the numbers must know, a sentence each.

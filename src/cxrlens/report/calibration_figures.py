@@ -30,7 +30,9 @@ from cxrlens.report.figures import (
 
 _BINS: Final = 10
 _ZONES: Final = {"pass": GREEN, "review": ORANGE, "retake": RED}
-_TICKS: Final = (1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 0.9999, 1 - 1e-5, 1 - 1e-6)
+_BELOW_HALF: Final = (1e-6, 1e-5, 1e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_TICKS: Final = (*_BELOW_HALF, 0.5, *(1 - p for p in reversed(_BELOW_HALF)))
+_PURPLE: Final = "#cc79a7"
 
 
 def calibration_figure(
@@ -102,7 +104,7 @@ def operating_point_figure(
     _shade(lower, (ends[0], low, high, ends[1]))
     places = np.sort(log_odds)
     handles: list[Line2D | Patch] = []
-    for (name, shares), color, line in zip(curves, (BLUE, INK, RED), ("-", "--", "-."), strict=False):
+    for (name, shares), color, line in zip(curves, (BLUE, INK, _PURPLE), ("-", "--", "-."), strict=False):
         handles += upper.plot(
             places, shares, color=color, linestyle=line, linewidth=2, drawstyle="steps-pre", label=name
         )
@@ -138,10 +140,10 @@ def _ticks(low: float, high: float) -> list[float]:
     inside = [p for p in _TICKS if low <= np.log(p / (1 - p)) <= high]
     kept: list[float] = []
     for p in inside:
-        if not kept or np.log(p / (1 - p)) - np.log(kept[-1] / (1 - kept[-1])) > (high - low) / 14:
+        if not kept or np.log(p / (1 - p)) - np.log(kept[-1] / (1 - kept[-1])) > (high - low) / 11:
             kept.append(p)
     return kept
 
 
 def _share(p: float) -> str:
-    return f"{p:g}" if p < 0.9999 else f"1−{1 - p:.0e}".replace("e-0", "e-")
+    return f"{p:g}" if p < 0.99989 else f"1−{1 - p:.0e}".replace("e-0", "e-")

@@ -90,9 +90,9 @@ def decision_table(calibration: Calibration) -> Table:
             Column("apparent", "On the same images"),
         ),
         decision_rows(calibration),
-        note=f"Expected: each image judged by thresholds chosen on the others ({calibration.folds} parts), interval by "
-        "bootstrap over images. On the same images: by the final thresholds, which were chosen on the very images "
-        "that they judge, so that it flatters.",
+        note="Expected: images that had a part in choosing a threshold are judged by one chosen without them "
+        f"({calibration.folds} parts); interval by bootstrap over images. On the same images: all judged by the final "
+        "thresholds, which favours what was asked for.",
     )
 
 
