@@ -109,7 +109,7 @@ def _review(text: str | None, retake: Target) -> Target | None:
 
 
 def _show(result: CalibrateResult, *, json: bool) -> None:
-    from cxrlens.report.calibration_text import agreement_rows, decision_rows, sentences
+    from cxrlens.report.calibration_text import agreement_rows, decision_rows, percent, sentences
 
     calibration = result.calibration
     if json:
@@ -124,7 +124,7 @@ def _show(result: CalibrateResult, *, json: bool) -> None:
         )
         return
     show_table(
-        f"expected at a prevalence of {calibration.prevalence:.1%}",
+        f"expected at a prevalence of {percent(calibration.prevalence)}",
         ("score", "expected", "95 % interval", "on the same images"),
         decision_rows(calibration),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cxrlens.evaluation.calibration import TEMPERATURES, CalibrationScores, at_temperature_bound
 from cxrlens.evaluation.operating_points import Cuts, Estimate, Target, images_to_establish, lowest_share
+from cxrlens.report.calibration_text import percent
 
 _MUCH = 3.0  # standard deviations
 
@@ -14,8 +15,8 @@ def on_data(split: str, share: float, *, prevalence_given: bool, source_known: b
     """Of the images and what is known of the model's own."""
     if not prevalence_given:
         yield (
-            f"No prevalence was given, so that of the data is taken, {share:.1%}: predictive values and numbers per "
-            "1,000 images hold at a site with this share of affected images only."
+            f"No prevalence was given, so that of the data is taken, {percent(share)}: predictive values and numbers "
+            "per 1,000 images hold at a site with this share of affected images only."
         )
     if not source_known:
         yield (
@@ -39,8 +40,8 @@ def on_probabilities(temperature: float, after: CalibrationScores, share: float)
         )
     if abs(after.offset) > _MUCH:
         yield (
-            f"The mean probability is {after.mean_probability:.1%} where {share:.1%} of the images are affected: a "
-            "temperature cannot mend that, so the probabilities are off as a whole; the decisions are not concerned."
+            f"The mean probability is {percent(after.mean_probability)} where {percent(share)} of the images are "
+            "affected: a temperature cannot mend that, so the probabilities are off as a whole; the decisions are not concerned."
         )
 
 
@@ -55,8 +56,8 @@ def on_targets(
     """
     if retake.kind == "retake_rate" and retake.value < prevalence:
         yield (
-            f"A budget of {retake.value:.1%} retakes finds at most {retake.value / prevalence:.0%} of the affected "
-            f"images where {prevalence:.1%} of the images are affected."
+            f"A budget of {percent(retake.value)} retakes finds at most {percent(retake.value / prevalence)} of the "
+            f"affected images where {percent(prevalence)} of the images are affected."
         )
     for target in (retake, review):
         if target is not None:

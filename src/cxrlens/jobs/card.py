@@ -51,11 +51,11 @@ def _training_data(card: ModelCard, given: str | None) -> TrainingData:
     elif "objectcxr" in name.lower().replace("-", "").replace("_", ""):
         licence = None
         reason = (
-            f"not known: the folder is called {name}, but does not hold the numbers of images of {OBJECT_CXR}, whose "
-            f"own images are under {_OBJECT_CXR_LICENCE}"
+            f"the folder is called {name}, but does not hold the numbers of images of {OBJECT_CXR}, whose own images "
+            f"are under {_OBJECT_CXR_LICENCE}; ask whoever gave them"
         )
     else:
-        licence, reason = None, "not known: ask whoever gave the images"
+        licence, reason = None, "ask whoever gave the images"
     return TrainingData(name, str(data.get("digest", "")), images, licence, reason, known)
 
 
@@ -88,7 +88,7 @@ def _dev_scores(card: ModelCard) -> list[DevScore]:
 def _limits(card: ModelCard, data: TrainingData) -> list[str]:
     limits = [
         "For research. Not a medical device; it decides nothing about a patient. A retake is a suggestion to a person.",
-        "It was made for frontal chest radiographs of adults; lateral views, children and other parts of the body are "
+        "It is meant for frontal chest radiographs of adults; lateral views, children and other parts of the body are "
         "outside of what was tested.",
         "It says that an image looks affected, not what the object is or whether it hides a finding. Maps show where "
         "the network's evidence lies, not the outline of an object.",

@@ -7,7 +7,7 @@ from typing import Final
 
 from cxrlens.models.calibration import Calibration, Estimate
 from cxrlens.models.model_file import ModelCard
-from cxrlens.report.tables import Column, Table, to_markdown
+from cxrlens.report.tables import Column, Table, markdown, to_markdown
 
 SCORES: Final[Mapping[str, str]] = {
     "sensitivity": "affected images that are retaken (sensitivity)",
@@ -20,6 +20,11 @@ SCORES: Final[Mapping[str, str]] = {
     "missed": "affected images that pass, per 1,000 images",
 }
 _PER_1000: Final = ("retakes", "reviews", "missed")
+
+
+def percent(share: float) -> str:
+    """Such as "12 %" or "0.35 %"."""
+    return f"{100 * share:.3g} %"
 
 
 def decision_rows(calibration: Calibration) -> list[tuple[str, str, str, str]]:
@@ -69,7 +74,7 @@ def sentences(card: ModelCard) -> list[str]:
     data = found.data
     said.append(
         f"The network's log-odds are divided by the temperature {found.temperature:.3f} and moved from a share of "
-        f"affected images of {found.source_share:.1%} to the prevalence of {found.prevalence:.1%}."
+        f"affected images of {percent(found.source_share)} to the prevalence of {percent(found.prevalence)}."
     )
     auc, interval = estimate_texts(found.auc)
     said.append(
@@ -82,7 +87,7 @@ def sentences(card: ModelCard) -> list[str]:
 def decision_table(calibration: Calibration) -> Table:
     return Table(
         "decisions",
-        f"Expected at a prevalence of {calibration.prevalence:.1%}",
+        f"Expected at a prevalence of {percent(calibration.prevalence)}",
         (
             Column("score", "Score"),
             Column("expected", "Expected"),
@@ -104,18 +109,23 @@ def agreement_table(calibration: Calibration) -> Table:
         (Column("score", "Score"), Column("before", "Before", "number"), Column("after", "After", "number")),
         agreement_rows(calibration),
         note="Before: the network's own probabilities. After: calibrated at the share of affected images of these data "
-        f"({data.affected / data.images:.1%}), each image by a temperature fitted to the others.",
+        f"({percent(data.affected / data.images)}), each image by a temperature fitted to the others.",
     )
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A Markdown list of texts shown letter by letter."""
+    return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
 def calibration_sections(card: ModelCard) -> str:
     """Thresholds, tables and remarks in Markdown, to stand under a heading."""
     found = card.calibration
     assert found is not None
-    parts = ["\n".join(f"- {sentence}" for sentence in sentences(card))]
+    parts = [bullets(sentences(card))]
     parts += [to_markdown(table).strip() for table in (decision_table(found), agreement_table(found))]
     if found.remarks:
-        parts += ["## What to know", "\n".join(f"- {remark}" for remark in found.remarks)]
+        parts += ["## What to know", bullets(found.remarks)]
     return "\n\n".join(parts) + "\n"
 
 

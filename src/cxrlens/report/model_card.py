@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.files import plain
 from cxrlens.models.model_file import ModelCard
-from cxrlens.report.calibration_text import calibration_sections
-from cxrlens.report.tables import Column, Score, Table, to_markdown
+from cxrlens.report.calibration_text import bullets, calibration_sections
+from cxrlens.report.tables import Column, Score, Table, markdown, to_markdown
 
 if TYPE_CHECKING:
     from cxrlens.study.outcome import Verdict
@@ -88,25 +88,21 @@ def card_page(facts: CardFacts) -> str:
         "It estimates how likely a chest radiograph shows a foreign object, and where it looks. **For research; not a "
         "medical device.**",
         "## Model",
-        _bullets(_model(facts)),
+        bullets(_model(facts)),
         "## Data and licence",
-        _bullets(_data(facts.data)),
+        _data(facts.data),
         "## Training",
         _recipe(card),
         *_scores(facts),
     ]
     if card.calibration is None:
-        threshold = f"An image is called affected from a probability of {card.threshold:g} on, which nobody chose."
+        threshold = f"An image is called affected from a probability of {card.threshold:g} on, a default."
         parts += ["## Operating point and calibration", f"Not done (`cxrlens calibrate`). {threshold}"]
     else:
         parts += ["## Operating point and calibration", calibration_sections(card).replace("\n## ", "\n### ").strip()]
     parts += ["## Do its maps depend on its weights?", _randomisation(facts.randomisation)]
-    parts += ["## Limits", _bullets(facts.limits)]
+    parts += ["## Limits", bullets(facts.limits)]
     return "\n\n".join(parts) + "\n"
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _model(facts: CardFacts) -> list[str]:
@@ -119,15 +115,15 @@ def _model(facts: CardFacts) -> list[str]:
     ]
 
 
-def _data(data: TrainingData) -> list[str]:
+def _data(data: TrainingData) -> str:
     lines = [f"Training data: {data.name or 'not recorded'}" + (f" (digest {data.digest})" if data.digest else "")]
     for split, counts in data.images.items():
         lines.append(f"Images of {split}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     if data.licence is None:
-        lines.append(f"Licence of the data: **{data.licence_reason}** (`--data-licence` states it).")
+        licence = f"**not known**: {markdown(data.licence_reason)}, and state it with `--data-licence`."
     else:
-        lines.append(f"Licence of the data: **{data.licence}** ({data.licence_reason}).")
-    return lines
+        licence = f"**{markdown(data.licence)}** ({markdown(data.licence_reason)})."
+    return f"{bullets(lines)}\n- Licence of the data: {licence}"
 
 
 def _recipe(card: ModelCard) -> str:
@@ -137,7 +133,7 @@ def _recipe(card: ModelCard) -> str:
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in recipe.items()]
     if "best_epoch" in card.training:
         lines.append(f"best epoch, counted from 0: {card.training['best_epoch']}")
-    return _bullets(lines)
+    return bullets(lines)
 
 
 def _scores(facts: CardFacts) -> list[str]:
