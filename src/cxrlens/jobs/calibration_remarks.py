@@ -41,7 +41,7 @@ def on_probabilities(temperature: float, after: CalibrationScores, share: float)
     if abs(after.offset) > _MUCH:
         yield (
             f"The mean probability is {percent(after.mean_probability)} where {percent(share)} of the images are "
-            "affected: a temperature cannot mend that, so the probabilities are off as a whole; the decisions are not concerned."
+            "affected: a temperature cannot mend that, so the probabilities are off as a whole; the decisions are not."
         )
 
 
