@@ -24,6 +24,7 @@ from cxrlens.report.figures import (
     bottom_legend,
     name_axes,
     new_figure,
+    reliability_bins,
     text_style,
     tidy,
 )
@@ -50,13 +51,10 @@ def calibration_figure(
     upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfect calibration")
     drawn = (("before", before, ORANGE, "s", "--"), ("after", after, BLUE, "o", "-"))
     for (name, probabilities, color, marker, line), error in zip(drawn, ece, strict=True):
-        counts, edges = np.histogram(probabilities, bins=_BINS, range=(0, 1))
-        sums, _ = np.histogram(probabilities, bins=edges, weights=probabilities)
-        positives, _ = np.histogram(probabilities, bins=edges, weights=truth.astype(float))
-        filled = counts > 0
+        mean, observed, counts, edges = reliability_bins(truth, probabilities, _BINS)
         upper.plot(
-            sums[filled] / counts[filled],
-            positives[filled] / counts[filled],
+            mean,
+            observed,
             color=color,
             linewidth=2,
             linestyle=line,
