@@ -258,7 +258,7 @@ def _record(case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: 
     known = {"prevalence_given": goals.prevalence is not None, "source_known": case.trained_share is not None}
     remarks = [
         *calibration_remarks.on_data(data.split, case.share, **known),
-        *calibration_remarks.on_probabilities(fitted.temperature, after, case.share),
+        *calibration_remarks.on_probabilities(fitted.temperature, after, case.share, auc),
         *calibration_remarks.on_targets(goals.retake, goals.review, fitted.cuts, apparent, counts, case.prevalence),
     ]
     return Calibration(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.evaluation.calibration import TEMPERATURES, CalibrationScores, at_temperature_bound
 from cxrlens.evaluation.operating_points import Cuts, Estimate, Target, images_to_establish, lowest_share
 from cxrlens.report.calibration_text import percent
@@ -28,8 +29,17 @@ def on_data(split: str, share: float, *, prevalence_given: bool, source_known: b
         yield f"If {what} on these images of '{split}', every number here is better than the truth."
 
 
-def on_probabilities(temperature: float, after: CalibrationScores, share: float) -> Iterator[str]:
-    """Of the temperature, and whether one number was enough."""
+def on_probabilities(temperature: float, after: CalibrationScores, share: float, auc: Interval) -> Iterator[str]:
+    """Of the network's ranking, the temperature, and whether one number was enough.
+
+    Args:
+        auc: its 95 % interval.
+    """
+    if auc.low <= 0.5:
+        yield (
+            f"The AUC may be as low as {auc.low:.2f}: on these images the network cannot be told from chance, and no "
+            "threshold makes up for that."
+        )
     if at_temperature_bound(temperature):
         yield (
             "The network takes the right side for every image, so that no temperature is the likeliest; at "
