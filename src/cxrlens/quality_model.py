@@ -17,6 +17,7 @@ from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import Pixels, Radiograph, from_array, read
 from cxrlens.devices import resolve_device
 from cxrlens.evaluation.pointing_game import Peak, find_peak
+from cxrlens.models.calibration import Triage
 from cxrlens.models.model_file import ModelCard, load_model
 from cxrlens.saliency.capture import find_layer
 from cxrlens.saliency.explain import (
@@ -43,11 +44,12 @@ class Check:
     """What a model says of one radiograph.
 
     Attributes:
-        probability: of *affected*, in [0, 1].
+        probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
         decision: "affected" or "normal".
         maps: per method id, float32 [height, width] in [0, 1], in pixels of the radiograph.
         peak: (row, column) of the first method's highest point, in pixels of the radiograph; None if its map is flat.
         flat: ids of the methods whose map is constant, hence all zero.
+        triage: "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
     """
 
     probability: float
@@ -55,6 +57,7 @@ class Check:
     maps: dict[str, Pixels]
     peak: tuple[int, int] | None
     flat: tuple[str, ...]
+    triage: Triage | None = None
 
 
 class QualityModel:
@@ -75,10 +78,24 @@ class QualityModel:
     def preprocessing(self) -> Preprocessing:
         return self.card.preprocessing
 
-    def probabilities(self, grey: Tensor) -> Tensor:
-        """Grey images [N, 1, h, w] in [0, 1] at the input size -> probability of affected, float32 [N] on the CPU."""
+    def logits(self, grey: Tensor) -> Tensor:
+        """Grey images [N, 1, h, w] in [0, 1] at the input size -> the network's logits [N, 2] on the CPU."""
         with torch.no_grad():
-            return affected_probability(self.network(self._input(grey))).cpu()
+            return as_logits(self.network(self._input(grey))).cpu()
+
+    def probabilities(self, grey: Tensor) -> Tensor:
+        """Grey images [N, 1, h, w] in [0, 1] at the input size -> probability of affected [N], see `probability_of`."""
+        return self.probability_of(self.logits(grey))
+
+    def probability_of(self, logits: Tensor) -> Tensor:
+        """The probability of affected that this model gives for its network's logits [N, 1 or 2]: [N] on the CPU.
+
+        The network's own softmax; by a calibrated model the calibrated probability at the site's prevalence, in
+        float64, so that probabilities near 1 stay apart.
+        """
+        if self.card.calibration is None:
+            return affected_probability(logits).cpu()
+        return self.card.calibration.log_odds(affected_log_odds(logits)).sigmoid()
 
     def explain_rows(
         self,
@@ -147,18 +164,27 @@ class QualityModel:
                 min(max(round(y), 0), radiograph.height - 1),
                 min(max(round(x), 0), radiograph.width - 1),
             )
-        probability = float(affected_probability(result.logits)[0])
+        probability = float(self.probability_of(result.logits)[0])
         return Check(
             probability=probability,
             decision=self.decision(probability),
             maps={row.method: geometry.backward_map(result.maps[row][0].cpu().numpy()) for row in rows},
             peak=peak,
             flat=flat,
+            triage=self.triage(probability),
         )
 
     def decision(self, probability: float) -> str:
         """ "affected" from the card's threshold on, else "normal"."""
         return CLASS_NAMES[probability >= self.card.threshold]
+
+    def triage(self, probability: float) -> Triage | None:
+        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        if self.card.calibration is None:
+            return None
+        if probability >= self.card.threshold:
+            return "retake"
+        return "review" if probability >= self.card.calibration.review_threshold else "pass"
 
     def _input(self, grey: Tensor) -> Tensor:
         return self.preprocessing.normalized(grey.to(self.device))
@@ -175,8 +201,14 @@ def load(path: str | Path, *, device: str = "auto") -> QualityModel:
 
 
 def affected_probability(logits: Tensor) -> Tensor:
-    """Softmax probability of affected for two logits, sigmoid for a single one: [N, 1 or 2] -> float32 [N]."""
+    """The network's own probability, softmax of two logits or sigmoid of one: [N, 1 or 2] -> float32 [N]."""
     return as_logits(logits).float().softmax(1)[:, AFFECTED]
+
+
+def affected_log_odds(logits: Tensor) -> Tensor:
+    """The logit of `affected_probability`, float64 [N] on the CPU: exact also where that is 0 or 1."""
+    normal, affected = as_logits(logits).cpu().double().unbind(1)
+    return affected - normal
 
 
 def as_radiograph(image: ImageInput) -> Radiograph:

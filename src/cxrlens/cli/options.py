@@ -89,3 +89,21 @@ def workers_of(workers: int | None) -> int:
     from cxrlens.jobs.inputs import default_workers
 
     return default_workers() if workers is None else workers
+
+
+def share_of(text: str, option: str) -> float:
+    """A share such as "0.12" or "12%", strictly between 0 and 1.
+
+    Raises:
+        UsageError: when it is none.
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if number != text.strip() else 1)
+    except ValueError as error:
+        raise UsageError(f"{option} takes a share such as 0.12 or 12%, not '{text}'") from error
+    if not 0 < share < 1:
+        raise UsageError(
+            f"{option} takes a share between 0 and 1, such as 0.12 or 12%, both ends left out; not '{text}'"
+        )
+    return share

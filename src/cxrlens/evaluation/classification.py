@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest, norm
 from sklearn import metrics
 
 from cxrlens.evaluation.bootstrap import Floats, Indices, Interval, bootstrap_interval
@@ -122,6 +123,26 @@ def auc_interval(labels: Labels, probabilities: Floats, *, repeats: int = 2000, 
     """
     auc = _auc_of_draws(labels, probabilities)
     return bootstrap_interval(auc, labels.size, repeats=repeats, seed=seed, strata=labels)
+
+
+def auc_interval_of_counts(auc: float, affected: int, normal: int) -> Interval:
+    """The 95 % interval of an AUC of which no more is known, by Hanley and McNeil (Radiology 1982), cut to [0, 1].
+
+    Args:
+        auc: the area found; ``affected`` and ``normal`` are the numbers of images behind it, at least one each.
+    """
+    above, below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = (
+        auc * (1 - auc) + (affected - 1) * (above - auc**2) + (normal - 1) * (below - auc**2)
+    ) / (affected * normal)  # fmt: skip
+    half = float(norm.ppf(0.975)) * math.sqrt(max(variance, 0.0))
+    return Interval(max(auc - half, 0.0), min(auc + half, 1.0))
+
+
+def share_interval(share: float, n: int) -> Interval:
+    """The 95 % interval of a share of n images by Wilson (JASA 1927); the share of a whole number of them, n > 0."""
+    found = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def auc_difference_interval(

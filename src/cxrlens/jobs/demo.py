@@ -26,7 +26,7 @@ from cxrlens.jobs.rows import row_title
 from cxrlens.jobs.score import ScoreResult, score_model
 from cxrlens.jobs.train import train_model
 from cxrlens.models.registry import find_architecture
-from cxrlens.quality_model import QualityModel, affected_probability, load
+from cxrlens.quality_model import QualityModel, load
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
@@ -172,7 +172,7 @@ def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: i
                 image=decoded.pixels.numpy(),
                 panels=panels,
                 shapes=item.shapes or (),
-                probability=float(affected_probability(result.logits)[index]),
+                probability=float(model.probability_of(result.logits)[index]),
             )
         )
     return contact_sheet(rows, title="Phantoms with foreign objects, and where the network looks")

@@ -17,7 +17,7 @@ from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title
-from cxrlens.quality_model import QualityModel, affected_probability
+from cxrlens.quality_model import QualityModel
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
@@ -27,6 +27,7 @@ _COLUMNS = (
     "image",
     "probability",
     "decision",
+    "triage",
     "method",
     "layers",
     "target",
@@ -138,7 +139,7 @@ def _write(
     assert decoded.pixels is not None
     name = item.path.relative_to(root).as_posix()
     geometry = model.preprocessing.geometry(decoded.height, decoded.width)
-    probability = float(affected_probability(result.logits[index : index + 1])[0])
+    probability = float(model.probability_of(result.logits[index : index + 1])[0])
     shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
     for remark in remarks:
         log.warning("%s", remark)
@@ -166,6 +167,7 @@ def _write(
                 "image": name,
                 "probability": probability,
                 "decision": model.decision(probability),
+                "triage": model.triage(probability),
                 "method": row.method,
                 "layers": row.layers,
                 "target": settings.target,
@@ -178,7 +180,9 @@ def _write(
                 "overlay": f"overlays/{name}.png",
             }
         )
-    title = f"{name}: {model.decision(probability)}, probability of affected {probability:.3f}"
+    title = (
+        f"{name}: {model.triage(probability) or model.decision(probability)}, probability of affected {probability:.3f}"
+    )
     figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=shapes, title=title, extent=geometry.extent())
     save_figure(figure, overlay)
     return table

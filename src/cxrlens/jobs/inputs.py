@@ -67,9 +67,9 @@ def report_remarks(split: Split) -> Split:
     return split
 
 
-def report_unreadable(reasons: Sequence[str], out: Path) -> None:
-    """Log the first unreadable files and write all of them to ``unreadable.txt``."""
-    path = out / "unreadable.txt"
+def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> None:
+    """Log the first unreadable files and write all of them to a file of that name in ``out``."""
+    path = out / name
     path.unlink(missing_ok=True)
     if not reasons:
         return

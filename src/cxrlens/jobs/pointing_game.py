@@ -27,7 +27,7 @@ from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects
 from cxrlens.files import write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title, smoothing_of
-from cxrlens.quality_model import QualityModel, affected_probability
+from cxrlens.quality_model import QualityModel
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
@@ -281,7 +281,7 @@ def _judged(
     root: Path,
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the picture."""
-    probabilities = affected_probability(result.logits).tolist()
+    probabilities = model.probability_of(result.logits).tolist()
     maps = {row: map_.cpu().numpy() for row, map_ in result.maps.items()}
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []

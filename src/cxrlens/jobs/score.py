@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrlens.data.decoding import BatchReader
-from cxrlens.data.layouts import CLASS_NAMES, Item
-from cxrlens.errors import NothingToDoError
+from cxrlens.data.layouts import CLASS_NAMES
 from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationScores, classification_scores
 from cxrlens.files import write_csv, write_json
-from cxrlens.jobs.inputs import labelled, report_unreadable, scored_split
+from cxrlens.jobs.inputs import log, scored_split
+from cxrlens.jobs.predictions import predict
 from cxrlens.quality_model import QualityModel
 from cxrlens.report import figures
 
-_COLUMNS = ("image", "label", "probability", "decision", "correct")
+_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
 
 
 @dataclass(frozen=True)
@@ -48,26 +47,25 @@ def score_model(
         NothingToDoError: when no image has a label or can be read.
     """
     chosen = scored_split(data, split)
-    reader = BatchReader(labelled(chosen), model.preprocessing, batch_size=batch_size, workers=workers)
-    items: list[Item] = []
-    probabilities: list[float] = []
-    for batch in reader:
-        items += batch.items
-        probabilities += model.probabilities(batch.grey).tolist()
-        if progress:
-            progress(len(items) + len(reader.unreadable), len(reader.items))
-    report_unreadable(reader.unreadable, out)
-    if not items:
-        raise NothingToDoError(f"{data}: none of the {len(reader.items)} images of '{chosen.name}' could be read")
-    labels = [int(item.label or 0) for item in items]
+    if model.card.calibration is not None:
+        log.info(
+            "probabilities are calibrated for a share of affected images of %g %%; at another share of '%s' their "
+            "Brier score and calibration error say little",
+            100 * model.card.calibration.prevalence,
+            chosen.name,
+        )
+    found = predict(data, chosen, model, out, batch_size=batch_size, workers=workers, progress=progress)
+    items, labels = found.items, found.labels
+    probabilities: list[float] = model.probability_of(found.logits).tolist()
     scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
-    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": reader.unreadable})
+    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": found.unreadable})
     per_image = [
         {
             "image": item.path.relative_to(data).as_posix(),
             "label": CLASS_NAMES[label],
             "probability": probability,
             "decision": model.decision(probability),
+            "triage": model.triage(probability),
             "correct": int(CLASS_NAMES[label] == model.decision(probability)),
         }
         for item, label, probability in zip(items, labels, probabilities, strict=True)
@@ -75,7 +73,7 @@ def score_model(
     write_csv(out / "predictions.csv", _COLUMNS, per_image)
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
-    return ScoreResult(chosen.name, scores, per_image, reader.unreadable, files)
+    return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)
 
 
 def _draw(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
 from cxrlens.files import replacing
+from cxrlens.models.calibration import Calibration
 from cxrlens.models.registry import build_network, find_architecture
 
 _CARD_KEY = "cxrlens"
@@ -23,13 +24,16 @@ class ModelCard(BaseModel):
     """What a model file says of itself; everything needed to use the weights rightly.
 
     Attributes:
-        format: version of this card's layout.
+        format: version of this card's layout. Fields that a version of cxrlens does not know are refused by it, and
+            written only where they are used; the number rises when a known field changes its meaning.
         architecture: a name of the registry.
         classes: class name of each logit.
         preprocessing: what is done to a radiograph before the network sees it.
-        threshold: probability of *affected* from which on an image is called affected.
+        threshold: probability of *affected* (calibrated, where there is a calibration) from which on an image is called
+            affected.
         training: recipe, data and seed it was trained with.
         dev_scores: scores on the dev images when the model was saved.
+        calibration: how probabilities are corrected, and what was found of the thresholds; None = not calibrated.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,16 +45,24 @@ class ModelCard(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
     training: dict[str, Any] = Field(default_factory=dict)
     dev_scores: dict[str, float | None] = Field(default_factory=dict)
+    calibration: Calibration | None = None
     cxrlens_version: str = ""
     created: str = ""
+
+    @model_validator(mode="after")
+    def _thresholds_are_in_order(self) -> ModelCard:
+        if self.calibration is not None and self.calibration.review_threshold > self.threshold:
+            raise ValueError("calibration.review_threshold should not lie above threshold")
+        return self
 
 
 def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
     """Write a model file under a temporary name, then rename it."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    unused = {"calibration"} if card.calibration is None else None
     with replacing(path) as partial:
         # Not safetensors' save_file: it makes a file that only its owner may read, whatever the umask says.
-        partial.write_bytes(save(state, metadata={_CARD_KEY: card.model_dump_json()}))
+        partial.write_bytes(save(state, metadata={_CARD_KEY: card.model_dump_json(exclude=unused)}))
 
 
 def model_path(path: Path) -> Path:

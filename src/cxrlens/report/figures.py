@@ -213,16 +213,13 @@ def reliability_figure(
         ValueError: when the two arrays differ in shape.
     """
     truth, scores = _flat(labels, probabilities)
-    counts, edges = np.histogram(scores, bins=bins, range=(0, 1))
-    sums, _ = np.histogram(scores, bins=edges, weights=scores)
-    positives, _ = np.histogram(scores, bins=edges, weights=truth.astype(float))
-    filled = counts > 0
+    mean, observed, counts, edges = reliability_bins(truth, scores, bins)
     figure = new_figure(5.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfect calibration")
     upper.plot(
-        sums[filled] / counts[filled],
-        positives[filled] / counts[filled],
+        mean,
+        observed,
         color=BLUE,
         linewidth=2.2,
         marker="o",
@@ -238,6 +235,17 @@ def reliability_figure(
     name_axes(lower, "", "predicted probability", "images")
     _legend(upper, loc="upper left")
     return figure
+
+
+def reliability_bins(
+    truth: BoolArray, scores: FloatArray, bins: int
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.intp], FloatArray]:
+    """Mean score and observed share of every bin that is not empty, then the counts and edges of all bins."""
+    counts, edges = np.histogram(scores, bins=bins, range=(0, 1))
+    sums, _ = np.histogram(scores, bins=edges, weights=scores)
+    positives, _ = np.histogram(scores, bins=edges, weights=truth.astype(float))
+    filled = counts > 0
+    return sums[filled] / counts[filled], positives[filled] / counts[filled], counts, edges
 
 
 def score_bar_figure(

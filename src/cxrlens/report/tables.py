@@ -148,7 +148,7 @@ def to_markdown(table: Table) -> str:
         "|" + "|".join(" --- " if column.kind == "text" else " ---: " for column in table.columns) + "|",
         *(_markdown_row(_text(*pair) for pair in _pairs(table, row)) for row in table.rows),
     ]
-    parts = [f"## {_markdown(table.title)}", "\n".join(lines), *(_markdown(note) for note in table.footnotes)]
+    parts = [f"## {markdown(table.title)}", "\n".join(lines), *(markdown(note) for note in table.footnotes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -234,10 +234,10 @@ def _csv_row(table: Table, row: Sequence[Cell]) -> dict[str, Any]:
 
 
 def _markdown_row(texts: Iterator[str]) -> str:
-    return "| " + " | ".join(_markdown(text) for text in texts) + " |"
+    return "| " + " | ".join(markdown(text) for text in texts) + " |"
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
     """The text shown letter by letter; an underscore inside a word means nothing in Markdown and stays bare."""
     one_line = " ".join(text.split()).replace("&", "&amp;")
     return re.sub(r"([\\`*\[\]<>|~$#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line)

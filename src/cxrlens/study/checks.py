@@ -11,7 +11,7 @@ from cxrlens.evaluation.faithfulness import faithfulness
 from cxrlens.evaluation.perturbation import PERTURBATIONS, stability
 from cxrlens.evaluation.randomisation import cascade
 from cxrlens.evaluation.similarity import pixel_ranks, rank_correlation, ssim
-from cxrlens.quality_model import QualityModel
+from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.saliency.explain import Fusion, RowMaps
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Arrays, Records, key
@@ -103,7 +103,7 @@ def _faithful(plan: StudyPlan, records: Records, models: Models, unit: Unit, bat
     is_affected = classes.cpu() == AFFECTED if isinstance(classes, Tensor) else torch.ones(len(batch.items)) > 0
 
     def score(grey: Tensor) -> Tensor:
-        probability = model.probabilities(grey)
+        probability = affected_probability(model.logits(grey))
         return torch.where(is_affected, probability, 1 - probability)
 
     arrays: Arrays = {}

@@ -131,3 +131,8 @@ def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
 def digest(*parts: object) -> str:
     """A short name for values that results depend on."""
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def trained_id(sha256: str) -> str:
+    """Names the trained network whose model file has this digest in a study's records."""
+    return digest("trained", sha256)

@@ -16,7 +16,7 @@ from cxrlens.errors import UsageError
 from cxrlens.models.model_file import ModelCard, load_model, model_path
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.quality_model import QualityModel, load
-from cxrlens.study.plan import StudyPlan, digest
+from cxrlens.study.plan import StudyPlan, digest, trained_id
 
 Weights: TypeAlias = Literal["trained", "random", "random_head"]
 
@@ -112,4 +112,4 @@ def _trained(architecture: str, seed: int, path: Path) -> Subject:
     if card.architecture != architecture:
         raise UsageError(f"{path}: is a {card.architecture}, the plan lists it under {architecture}; list it there")
     content = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Subject(architecture, "trained", seed, str(path), card.preprocessing, digest("trained", content))
+    return Subject(architecture, "trained", seed, str(path), card.preprocessing, trained_id(content))

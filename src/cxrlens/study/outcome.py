@@ -1,0 +1,67 @@
+"""What a finished study says of one model: its cascading randomisation check."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.errors import UsageError
+from cxrlens.study.plan import trained_id
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of the randomisation check.
+
+    Attributes:
+        similarity: to the trained network's maps with all weights drawn anew (SSIM).
+        unrelated: similarity of maps of different images.
+        passes: similarity is below unrelated: the row depends on the weights.
+    """
+
+    method: str
+    layers: str
+    similarity: float
+    unrelated: float
+    passes: bool
+
+
+def randomisation_verdicts(folder: Path, model_sha256: str, architecture: str) -> list[Verdict]:
+    """The verdicts of a study on the trainings of an architecture, of which the model is one.
+
+    Args:
+        folder: the study's.
+        model_sha256: digest of the model's file.
+
+    Returns:
+        One per row; empty where the study's plan left the check out.
+
+    Raises:
+        UsageError: when the folder holds no finished study, or one of other models.
+    """
+    tables = folder / "tables"
+    if not (folder / "study.yaml").is_file() or not tables.is_dir():
+        raise UsageError(f"{folder}: holds no finished study; give the folder that 'cxrlens study --out' wrote")
+    if not any(folder.glob(f"records/*/*/{trained_id(model_sha256)}")):
+        raise UsageError(
+            f"{folder}: this study did not look at the model; run 'cxrlens study' with --model, or another"
+        )
+    path = tables / f"randomisation-{architecture}.csv"
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [_verdict(row) for row in csv.DictReader(stream)]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{path}: is no table of a study ({error}); run the study again") from error
+
+
+def _verdict(row: dict[str, str]) -> Verdict:
+    # Of a stage there are to_STAGE, to_STAGE_low and so on; the last stage is the one with all weights drawn anew.
+    stages = [name.removesuffix("_marked") for name in row if name.startswith("to_") and name.endswith("_marked")]
+    if not stages:
+        raise ValueError("no stages")
+    return Verdict(
+        row["method"], row["layers"], float(row[stages[-1]]), float(row["unrelated"]), row["verdict"] == "passes"
+    )
