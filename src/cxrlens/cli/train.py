@@ -22,6 +22,9 @@ def command(
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     weights: Annotated[str | None, typer.Option(help="imagenet, none (random), or a weights file.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the square input in pixels.")] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="stretch (fills the input) or letterbox (keeps the aspect).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step and process.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Highest rate.")] = None,
@@ -51,6 +54,7 @@ def command(
     options = {
         "weights": weights,
         "image_size": image_size,
+        "resize": resize,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,

@@ -78,10 +78,10 @@ def train_model(
             build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
             start_run(run_dir, architecture, chosen, {"folder": str(data.resolve()), "digest": digest}, force=force)
         log.info(
-            "training %s with recipe '%s' at %d px, %d epochs, %s precision, weights: %s",
+            "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
             architecture,
             chosen.name,
-            chosen.image_size,
+            chosen.preprocessing().size,
             chosen.epochs,
             resolve_precision(chosen, architecture, hardware.device),
             chosen.weights,

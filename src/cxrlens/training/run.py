@@ -159,7 +159,7 @@ def train(
     resumes = resume and last.is_file()
     weights = "none" if resumes else recipe.weights
     network = build_network(architecture, weights=weights)
-    preprocessing = Preprocessing(height=recipe.image_size, width=recipe.image_size)
+    preprocessing = recipe.preprocessing()
     data = QualityData(
         train_split,
         dev_split,
