@@ -140,7 +140,7 @@ class QualityModel:
         radiograph = as_radiograph(image)
         ids = [methods] if isinstance(methods, str) else list(methods)
         rows = [make_row(id_, layers) for id_ in ids]
-        grey = self.preprocessing.resized(radiograph.pixels)[None]
+        grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))[None]
         result = self.explain_rows(grey, rows, target=target, fusion=Fusion(smooth=smooth))
         geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
         maps, flags = picture_maps(result, 0, geometry)

@@ -62,6 +62,15 @@ def test_a_spot_lands_where_the_record_says(size: tuple[int, int], resize: str):
     assert (grey * columns).sum() / grey.sum() == pytest.approx(x, abs=0.5)
 
 
+def test_reduced_pixels_lie_where_the_stored_image_does():
+    """Half the pixels of an image of odd sides would be given another column on their own."""
+    large = Preprocessing(height=600, width=600, resize="letterbox")
+    stored, reduced = (2990, 2489), (1495, 1245)
+    assert large.geometry(*stored).window != large.geometry(*reduced).window
+    found = large.resized(np.ones(reduced, dtype=np.float32), stored)[0]
+    assert np.array_equal(found > 0.5, large.geometry(*stored).forward_mask(np.ones(stored, bool)))
+
+
 def test_a_letterboxed_picture_of_the_inputs_size_is_copied():
     pixels = noise(64, 80)
     found = LETTERBOX.resized(pixels)

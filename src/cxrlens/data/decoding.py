@@ -54,7 +54,7 @@ class DecodedImages(Dataset[Decoded]):
             return Decoded(index, reason=str(error))
         return Decoded(
             index,
-            self.preprocessing.resized(image.pixels),
+            self.preprocessing.resized(image.pixels, (image.height, image.width)),
             image.height,
             image.width,
             torch.from_numpy(image.pixels) if self.keep_pixels else None,

@@ -45,10 +45,15 @@ class Preprocessing(BaseModel):
         kind = Geometry.letterbox if self.resize == "letterbox" else Geometry.stretch
         return kind(height, width, self.height, self.width)
 
-    def resized(self, pixels: Pixels) -> Tensor:
-        """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing."""
+    def resized(self, pixels: Pixels, stored: tuple[int, int] | None = None) -> Tensor:
+        """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing.
+
+        Args:
+            stored: (height, width) of the image where the pixels were already reduced, so that they come to lie where
+                its `geometry` says.
+        """
         grey = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
-        geometry = self.geometry(*pixels.shape)
+        geometry = self.geometry(*(pixels.shape if stored is None else stored))
         size = (geometry.scaled_height, geometry.scaled_width)
         if grey.shape[2:] == size:
             return geometry.pad(grey[0].clone())
