@@ -1,0 +1,46 @@
+"""Free space where results, decoded images and temporary files go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxrlens.doctor.finding import Finding
+
+_SECTION = "space"
+_ROOM = 8e9  # bytes: the decoded images of 10,000 radiographs at 600 px, and some more
+_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_ROOM = 1e9
+
+
+def space() -> Iterator[Finding]:
+    """Of the working and the temporary folder and of shared memory; and what decoded images take."""
+    remedy = "make room or work elsewhere: training on 10,000 images at 600 px keeps 6.5 GB"
+    for name, folder in (("working folder", Path.cwd()), ("temporary folder", Path(tempfile.gettempdir()))):
+        yield free(name, folder, _ROOM, remedy)
+    if _SHARED_MEMORY.is_dir():
+        remedy = "loader processes hand images over there: docker run --shm-size 2g, or --workers 0"
+        yield free("shared memory", _SHARED_MEMORY, _SHARED_ROOM, remedy)
+    yield from _decoded_images()
+
+
+def _decoded_images() -> Iterator[Finding]:
+    """What is kept in the working folder's runs."""
+    for folder in sorted(Path().glob("runs/*/cache")):
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        yield Finding(_SECTION, str(folder), "ok", f"{size / 1e9:.1f} GB of decoded images")
+
+
+def free(name: str, folder: Path, room: float, remedy: str) -> Finding:
+    """The free space of a folder; a note when it is below so many bytes, or cannot be used."""
+    try:
+        there = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding(_SECTION, name, "note", f"{folder}: {error.strerror or error}", "work in another folder")
+    detail = f"{folder}: {there / 1e9:.1f} GB free"
+    if not os.access(folder, os.W_OK):
+        return Finding(_SECTION, name, "note", f"{detail}, but not writable", "write results elsewhere with --out")
+    return Finding(_SECTION, name, "ok", detail) if there >= room else Finding(_SECTION, name, "note", detail, remedy)
