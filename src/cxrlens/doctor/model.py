@@ -31,9 +31,10 @@ def model(path: Path, device: str) -> Iterator[Finding]:
     yield Finding(_SECTION, "architecture", "ok", f"{card.architecture}, {count / 1e6:.1f} million weights")
     yield Finding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
     yield Finding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
-    broken = [name for name, value in network.state_dict().items() if not value.isfinite().all()]
+    state = network.state_dict()
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
-        detail = f"{len(broken)} tensors hold values that are no numbers, first: {broken[0]}"
+        detail = f"{len(broken)} of {len(state)} tensors hold values that are no numbers, first: {broken[0]}"
         yield Finding(_SECTION, "weights", "problem", detail, _BROKEN)
         return
     yield Finding(_SECTION, "weights", "ok", "are finite")
