@@ -122,7 +122,8 @@ class QualityModel:
 
         Args:
             image: a path, the bytes of a file, a DICOM data set, or an array [H, W] or [H, W, 3] (float in [0, 1],
-                uint8 or uint16), bright = dense.
+                uint8 or uint16), bright = dense. Or a `Radiograph`; read one of a large JPEG with
+                ``at_least=model.preprocessing.decoded_at_least`` to get the very probability of the other forms.
             methods: ids of the maps to draw.
             layers: "last", "combined", or a module name.
             target: the class to explain, see `cxrlens.explain`.
@@ -132,7 +133,7 @@ class QualityModel:
             UnreadableImageError: when the image cannot be read.
             UsageError: on an unknown method, layer or target.
         """
-        radiograph = as_radiograph(image)
+        radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         ids = [methods] if isinstance(methods, str) else list(methods)
         rows = [make_row(id_, layers) for id_ in ids]
         grey = self.preprocessing.resized(radiograph.pixels)[None]
@@ -179,10 +180,10 @@ def affected_probability(logits: Tensor) -> Tensor:
     return as_logits(logits).float().softmax(1)[:, AFFECTED]
 
 
-def as_radiograph(image: ImageInput) -> Radiograph:
-    """Whatever `QualityModel.check` accepts, as a radiograph."""
+def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
+    """Whatever `QualityModel.check` accepts, as a radiograph; ``at_least`` as in `cxrlens.data.readers.read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):
-        return read(image)
+        return read(image, at_least=at_least)
     return from_array(image)
