@@ -69,9 +69,7 @@ def test_claims_are_what_is_there_whole(tmp_path: Path) -> None:
     needed=st.integers(0, 12),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_stays_are_the_most_recently_used_that_fit(
-    uses: list[tuple[bool, int]], limit: int, needed: int
-) -> None:
+def test_what_stays_are_the_most_recently_used_that_fit(uses: list[tuple[bool, int]], limit: int, needed: int) -> None:
     with TemporaryDirectory() as folder:
         store = ArrayStore(Path(folder), limit * EACH)
         order: list[int] = []  # the least recently used first

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cxrlens.data.cache.location import format_size
 from cxrlens.data.cache.sources import SourceIndex, State, content_digest, state_of
 from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.preprocessing import Preprocessing
@@ -154,21 +152,18 @@ class _Decoding(Dataset[_Kept]):
     def __getitem__(self, place: int) -> _Kept:
         path, row = self.paths[place], self.rows[place]
         before = state_of(path)
-        digest = None
-        if before:
-            with suppress(OSError):  # reading it gives the reason
-                digest = content_digest(path)
-        target = self.store.path(self.group, digest) if digest else None
-        if target and target.exists() and self.store.claim([target], self.sizes):
-            return _Kept(row, digest, before)
         try:
-            image = read(path)
+            digest = content_digest(path)
+            target = self.store.path(self.group, digest)
+            if target.exists() and self.store.claim([target], self.sizes):
+                return _Kept(row, digest, before)
+            image = read(path, at_least=self.preprocessing.decoded_at_least)
         except UnreadableImageError as error:
             return _Kept(row, reason=str(error))
-        if target is None or state_of(path) != before:
-            return _Kept(row, reason=f"{path}: the file changed while it was read")
+        if state_of(path) != before:
+            return _Kept(row, reason=f"{path}: the file changed while it was read; try again when it is complete")
         grey = self.preprocessing.resized(image.pixels)[0].numpy()
-        kind = np.uint8
+        kind = np.uint8 if image.bit_depth <= 8 else np.uint16
         levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
         try:
             return _Kept(row, digest, before, self.store.write(target, levels))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import time
 from pathlib import Path
 
+from cxrlens.data.readers.content import read_content
 from cxrlens.files import write_text
 
 # A file changed twice within one tick of its file system's clock (2 s on FAT) keeps its times.
@@ -18,12 +18,10 @@ State = tuple[int, int, int, int]
 
 
 def state_of(path: Path) -> State | None:
-    """Inode, size, and the times (ns) of the last change of content and of inode; None where there is no plain file."""
+    """Inode, size, and the times (ns) of the last change of content and of inode; None where there is nothing."""
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return None
-    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -32,10 +30,9 @@ def content_digest(path: Path) -> str:
     """SHA-256 of the file's bytes.
 
     Raises:
-        OSError: when it cannot be read.
+        UnreadableImageError: when it cannot be read.
     """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(read_content(path, str(path))).hexdigest()
 
 
 class SourceIndex:
@@ -87,5 +84,6 @@ class SourceIndex:
 
 def _place(path: Path) -> tuple[str, str]:
     """Names for the file's folder and for the file that do not show patients' names."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return tuple(hashlib.sha256(os.fsencode(part)).hexdigest()[:20] for part in (folder, name))  # type: ignore[return-value]
+    whole = path.absolute()
+    folder, name = (hashlib.sha256(os.fsencode(part)).hexdigest()[:20] for part in (whole.parent, whole.name))
+    return folder, name

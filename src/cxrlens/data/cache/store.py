@@ -1,4 +1,4 @@
-"""A folder of arrays that several runs and processes share: bounded, safe against kills, the least recently used goes."""
+"""A folder of arrays that runs and processes share: bounded, safe against kills, the least recently used goes first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from cxrlens.errors import UsageError
 from cxrlens.files import replacing, write_text
 
 # Backup programs leave a folder with this file out (https://bford.info/cachedir/).
-_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images of cxrlens; `cxrlens data cache --clear` empties it.\n"
+_TAG = """\
+Signature: 8a477f597d28d172789f06886806bc55
+# Decoded images of cxrlens; `cxrlens data cache --clear` removes them.
+"""
 
 
 class Entry(NamedTuple):
