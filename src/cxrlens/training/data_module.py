@@ -41,7 +41,7 @@ class TrainingImages(Dataset[Sample]):
         image = self.cached.image(self.rows[index])
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(self.seed, epoch, index))
+                torch.default_generator.manual_seed(derived_seed(self.seed, epoch, index))
                 image = self.transform(image)
         return image, self.labels[index], index
 

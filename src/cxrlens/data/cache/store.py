@@ -141,7 +141,7 @@ class ArrayStore:
             raise UsageError(
                 f"{self.folder}: the decoded images of this run and of others that are running take "
                 f"{format_size(total + needed)}, and the cache may hold {format_size(self.limit)}; "
-                "give a larger --cache-size, or smaller images"
+                "give a larger --cache-size or CXRLENS_CACHE_SIZE, or smaller images"
             )
         free = shutil.disk_usage(self.folder).free
         if needed > free:
