@@ -146,11 +146,7 @@ def _input_section(inputs: TimedInput) -> list[str]:
         shown = [f"{gain:.1f}" if gain >= INPUT_GOALS[name] else f"**{gain:.1f}**" for name, gain in gains.items()]
         rows.append([augmentation, *(f"{rate:.1f}" for rate in rates.values()), *shown])
     goals = [f"{name} / plain (at least {goal:g})" for name, goal in INPUT_GOALS.items()]
-    lines = [
-        textwrap.fill(described, 118),
-        "",
-        *_table(["augmentation", *next(iter(inputs.rates.values())), *goals], rows),
-    ]
+    names = ["augmentation", *next(iter(inputs.rates.values())), *goals]
     heads = [f"{n} images, {epochs} epoch{'s' * (epochs > 1)}" for n, epochs in inputs.peak]
     return [
         textwrap.fill(described, 118),
