@@ -127,7 +127,8 @@ class QualityModel:
 
         Args:
             image: a path, the bytes of a file, a DICOM data set, or an array [H, W] or [H, W, 3] (float in [0, 1],
-                uint8 or uint16), bright = dense.
+                uint8 or uint16), bright = dense. Or a `Radiograph`; read one of a large JPEG with
+                ``at_least=model.preprocessing.decoded_at_least`` to get the very probability of the other forms.
             methods: ids of the maps to draw.
             layers: "last", "combined", or a module name.
             target: the class to explain, see `cxrlens.explain`.
@@ -137,7 +138,7 @@ class QualityModel:
             UnreadableImageError: when the image cannot be read.
             UsageError: on an unknown method, layer or target.
         """
-        radiograph = as_radiograph(image)
+        radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         ids = [methods] if isinstance(methods, str) else list(methods)
         rows = [make_row(id_, layers) for id_ in ids]
         grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))[None]
@@ -207,10 +208,10 @@ def picture_maps(result: RowMaps, index: int, geometry: Geometry) -> tuple[dict[
     return maps, flat
 
 
-def as_radiograph(image: ImageInput) -> Radiograph:
-    """Whatever `QualityModel.check` accepts, as a radiograph."""
+def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
+    """Whatever `QualityModel.check` accepts, as a radiograph; ``at_least`` as in `cxrlens.data.readers.read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):
-        return read(image)
+        return read(image, at_least=at_least)
     return from_array(image)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command_line import Finished, cxrlens
@@ -18,6 +19,8 @@ from PIL import Image, WebPImagePlugin
 from pydicom.pixels.decoders import JPEG2000Decoder, JPEGLSLosslessDecoder
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from cxrlens.data.cache.store import ArrayStore
 
 EXTRA = "pip install 'cxrlens[dicom]'"
 
@@ -171,7 +174,24 @@ def test_little_space(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = found(doctor(), "working folder")
     assert finding["status"] == "note"
     assert "1.2 GB free" in finding["detail"]
-    assert "6.5 GB" in finding["remedy"]
+    assert "make room" in finding["remedy"]
+    assert "--cache-dir" in found(doctor(), "cache folder")["remedy"]
+
+
+def test_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXRLENS_CACHE", str(tmp_path / "absent"))
+    monkeypatch.setenv("CXRLENS_CACHE_SIZE", "3GB")
+    finished = doctor()
+    assert finished.code == 0
+    assert found(finished, "cache")["detail"] == f"{tmp_path / 'absent'}: 0 decoded images, 0B of at most 3.0GB"
+    assert found(finished, "cache folder")["detail"].startswith(f"{tmp_path}: ")
+    assert not any(tmp_path.iterdir())
+    ArrayStore(tmp_path / "absent", 10**9).write(tmp_path / "absent/images/g/ab/cd.npy", np.zeros(1000, np.uint8))
+    assert ": 1 decoded images, 1.1KB of at most" in found(doctor(), "cache")["detail"]
+    monkeypatch.setenv("CXRLENS_CACHE_SIZE", "much")
+    finished = doctor()
+    assert finished.code == 2
+    assert "CXRLENS_CACHE_SIZE" in found(finished, "cache")["detail"]
 
 
 def test_a_working_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr
-from cxrlens.cli.options import Device, Json, Workers, workers_of
+from cxrlens.cli.options import CacheDir, CacheSize, Device, Json, Workers, store_of, workers_of
 from cxrlens.errors import UsageError
 
 
@@ -42,6 +42,8 @@ def command(
     num_nodes: Annotated[int, typer.Option(min=1, help="How many machines, passed to Lightning.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto, ddp ..., passed to Lightning.")] = "auto",
     workers: Workers = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = None,
     json: Json = False,
 ) -> None:
     """Train a classifier and keep the epoch with the best AUC on the dev images."""
@@ -73,6 +75,7 @@ def command(
             recipe=recipe,
             overrides=overrides,
             hardware=Hardware(resolve_device(device), devices, num_nodes, strategy, workers_of(workers)),
+            store=store_of(cache_dir, cache_size),
             force=force,
             resume=resume,
             callbacks=[EpochLines(), *bars],

@@ -40,6 +40,17 @@ class Preprocessing(BaseModel):
         """The input's width and height in words, such as "600 x 600 px, letterbox"; a stretch needs no mention."""
         return f"{self.width} x {self.height} px" + (", letterbox" if self.resize == "letterbox" else "")
 
+    @property
+    def decoded_at_least(self) -> tuple[int, int]:
+        """(rows, columns) that `read` must keep of an image for `resized`: twice the input, so that the resize, not
+        the JPEG decoder, does most of the averaging.
+
+        Everything that shows images to a network reads them so; hence all see one picture. Against a full decode it
+        differed by 0.0006 of the full range in the mean, and by 0.11 at a sharp letter (60 radiographs of 768 px, at
+        64 to 180 px); input sizes of more than a quarter of the stored ones see no difference at all.
+        """
+        return 2 * self.height, 2 * self.width
+
     def geometry(self, height: int, width: int) -> Geometry:
         """The record that carries coordinates of a height x width image to the network's input and back."""
         kind = Geometry.letterbox if self.resize == "letterbox" else Geometry.stretch
