@@ -10,6 +10,7 @@ from benchmarks.page import write_page
 from benchmarks.profile import profile_all
 from benchmarks.saliency import memory_all, time_all
 from benchmarks.study import study_all
+from benchmarks.training_input import time_input
 from cxrlens.process import keep_freed_memory
 
 NOTES = Path(__file__).with_name("notes.md")
@@ -36,6 +37,7 @@ def main() -> None:
         memory,
         profile_all(quick=options.quick, repeats=min(repeats, 3)),
         study_all(quick=options.quick, repeats=min(repeats, 3), progress=report),
+        time_input(quick=options.quick, repeats=min(repeats, 3), progress=report),
         NOTES.read_text(encoding="utf-8"),
     )
 

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.saliency import Timed
 from benchmarks.study import TimedStudy
+from benchmarks.training_input import EPOCHS, HEIGHT, WIDTH, TimedInput
 
 PEERS = ("pytorch-grad-cam", "torch-cam", "captum")
 GOALS = {
@@ -21,6 +22,7 @@ GOALS = {
     "captum / Grad-CAM": {"resnet34": 1.0, "efficientnet_b0": 1.0},
 }
 STUDY_GOAL = 2.5
+INPUT_GOALS = {"first epoch": 2.0, "later epochs": 10.0}
 UPPER = ("Grad-CAM / forward", "seven rows / forward")
 _INTRODUCTION = """\
 `make bench` on {} CPU threads ({}), torch {}, float32, channels_last. Milliseconds per image, medians of
@@ -34,6 +36,16 @@ Per image at 600 px, batch 8, all scores included, from the files to the records
 LayerCAM, XGrad-CAM and the three NormGrads at the last layer and combined; "paper preset" are the rows of that preset
 without the single layers, among them guided backprop and gradient x input. The forward passes are of images in
 memory. Peak is the resident memory of a process of its own that makes the 14 rows of so many images."""
+
+_INPUT = """\
+Images a second of `cxrlens train`'s input without a network, from {} grey JPEGs of {} x {} pixels ({:.1f} MB each) to
+batches of 16 at {} px. The first epoch begins with an empty cache and holds all reading, hashing and decoding; "later
+epochs" is the median of the {} after it. "Plain" is torchvision's ImageFolder with PIL's decoding, Resize and the same
+augmentation by torchvision, an epoch of {} of the files. Both have {} loader processes. The files are in the system's
+page cache."""
+
+_INPUT_MEMORY = """\
+Peak resident memory of the main process and its loader processes together, pages that they share counted in each."""
 
 
 def ratios(timed: Timed) -> dict[str, float]:
@@ -51,6 +63,7 @@ def write_page(
     memory: dict[str, dict[str, float]],
     profiles: dict[tuple[str, int, int], dict[str, float]],
     studies: list[TimedStudy],
+    inputs: TimedInput,
     notes: str,
 ) -> None:
     """Tables of times, ratios against their goals, memory, variants and shares of time, and the notes."""
@@ -106,6 +119,7 @@ def write_page(
     )
     lines += ["", "## The study", "", textwrap.fill(_STUDY, 118), ""]
     lines += _study_table(studies)
+    lines += ["", "## Training input", "", *_input_section(inputs)]
     (folder / "benchmarks.md").write_text("\n".join([*lines, "", notes]), encoding="utf-8")
     _figure(timings).savefig(folder / "benchmarks.png", dpi=110)
 
@@ -120,6 +134,29 @@ def _study_table(studies: list[TimedStudy]) -> list[str]:
         rows.append([study.architecture, *times, shown, *(f"{value:.0f} MiB" for value in study.peak.values())])
     head = ["network", *runs, f"14 rows / forward (at most {STUDY_GOAL:g})", *(f"peak, {n} images" for n in numbers)]
     return _table(head, rows)
+
+
+def _input_section(inputs: TimedInput) -> list[str]:
+    described = _INPUT.format(
+        inputs.images, WIDTH, HEIGHT, inputs.size / 1e6, inputs.side, EPOCHS - 1, inputs.plain_images, inputs.workers
+    )
+    rows: list[list[object]] = []
+    for augmentation, rates in inputs.rates.items():
+        gains = {name: rates[name] / rates["plain"] for name in INPUT_GOALS}
+        shown = [f"{gain:.1f}" if gain >= INPUT_GOALS[name] else f"**{gain:.1f}**" for name, gain in gains.items()]
+        rows.append([augmentation, *(f"{rate:.1f}" for rate in rates.values()), *shown])
+    goals = [f"{name} / plain (at least {goal:g})" for name, goal in INPUT_GOALS.items()]
+    names = ["augmentation", *next(iter(inputs.rates.values())), *goals]
+    heads = [f"{n} images, {epochs} epoch{'s' * (epochs > 1)}" for n, epochs in inputs.peak]
+    return [
+        textwrap.fill(described, 118),
+        "",
+        *_table(names, rows),
+        "",
+        textwrap.fill(_INPUT_MEMORY, 118),
+        "",
+        *_table(heads, [[f"{value:.0f} MiB" for value in inputs.peak.values()]]),
+    ]
 
 
 def _table(head: list[str], rows: list[list[object]]) -> list[str]:

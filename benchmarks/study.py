@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.saliency import ARCHITECTURES
-from benchmarks.timing import lively, medians
+from benchmarks.timing import lively, medians, peak_mib
 from cxrlens.data.layouts import load_split
 from cxrlens.data.phantom.dataset import write_phantom_dataset
 from cxrlens.data.preprocessing import Preprocessing
@@ -126,6 +124,4 @@ def _peak(work: _Work, images: int) -> float:
 if __name__ == "__main__":
     keep_freed_memory()
     _Work(Path(sys.argv[1])).study(CAM_ROWS, int(sys.argv[2]))
-    # Not getrusage's ru_maxrss, which a process takes over from the one that started it.
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    print(int(peak[1]) / 1024 if peak else math.nan)  # noqa: T201
+    print(peak_mib())  # noqa: T201

@@ -12,6 +12,7 @@ import torch
 from pydicom import Dataset
 from torch import Tensor, nn
 
+from cxrlens.data.geometry import Geometry
 from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import Pixels, Radiograph, from_array, read
@@ -30,6 +31,7 @@ from cxrlens.saliency.explain import (
     make_row,
     resolve_layers,
 )
+from cxrlens.saliency.fusion import scale
 from cxrlens.saliency.methods import find_method
 from cxrlens.saliency.target import Target, as_logits
 
@@ -48,7 +50,7 @@ class Check:
         decision: "affected" or "normal".
         maps: per method id, float32 [height, width] in [0, 1], in pixels of the radiograph.
         peak: (row, column) of the first method's highest point, in pixels of the radiograph; None if its map is flat.
-        flat: ids of the methods whose map is constant, hence all zero.
+        flat: ids of the methods whose map is constant on the radiograph, hence all zero.
         triage: "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
     """
 
@@ -106,7 +108,10 @@ class QualityModel:
         fusion: Fusion = DEFAULT_FUSION,
         seed: int = 0,
     ) -> RowMaps:
-        """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`."""
+        """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`.
+
+        They cover the whole input: `picture_maps` cuts its padding away.
+        """
         return explain_rows(self.network, self._input(grey), rows, target=target, fusion=fusion, seed=seed)
 
     def check_rows(self, rows: Sequence[Row], fusion: Fusion = DEFAULT_FUSION) -> None:
@@ -139,7 +144,8 @@ class QualityModel:
 
         Args:
             image: a path, the bytes of a file, a DICOM data set, or an array [H, W] or [H, W, 3] (float in [0, 1],
-                uint8 or uint16), bright = dense.
+                uint8 or uint16), bright = dense. Or a `Radiograph`; read one of a large JPEG with
+                ``at_least=model.preprocessing.decoded_at_least`` to get the very probability of the other forms.
             methods: ids of the maps to draw.
             layers: "last", "combined", or a module name.
             target: the class to explain, see `cxrlens.explain`.
@@ -149,17 +155,19 @@ class QualityModel:
             UnreadableImageError: when the image cannot be read.
             UsageError: on an unknown method, layer or target.
         """
-        radiograph = as_radiograph(image)
+        radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         ids = [methods] if isinstance(methods, str) else list(methods)
         rows = [make_row(id_, layers) for id_ in ids]
-        grey = self.preprocessing.resized(radiograph.pixels)[None]
+        grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))[None]
         result = self.explain_rows(grey, rows, target=target, fusion=Fusion(smooth=smooth))
         geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
-        flat = tuple(row.method for row in rows if bool(result.flat[row][0]))
+        maps, flags = picture_maps(result, 0, geometry)
+        inner = geometry.without_padding()
+        flat = tuple(row.method for row in rows if flags[row])
         peak = None
-        if rows and rows[0].method not in flat:
-            found: Peak = find_peak(result.maps[rows[0]][0].cpu().numpy(), seed=0)
-            x, y = geometry.backward_point(float(found.column), float(found.row))
+        if rows and not flags[rows[0]]:
+            found: Peak = find_peak(maps[rows[0]], seed=0)
+            x, y = inner.backward_point(float(found.column), float(found.row))
             peak = (
                 min(max(round(y), 0), radiograph.height - 1),
                 min(max(round(x), 0), radiograph.width - 1),
@@ -168,7 +176,7 @@ class QualityModel:
         return Check(
             probability=probability,
             decision=self.decision(probability),
-            maps={row.method: geometry.backward_map(result.maps[row][0].cpu().numpy()) for row in rows},
+            maps={row.method: inner.backward_map(maps[row]) for row in rows},
             peak=peak,
             flat=flat,
             triage=self.triage(probability),
@@ -211,10 +219,31 @@ def affected_log_odds(logits: Tensor) -> Tensor:
     return affected - normal
 
 
-def as_radiograph(image: ImageInput) -> Radiograph:
-    """Whatever `QualityModel.check` accepts, as a radiograph."""
+def cut_to_picture(maps: Tensor, flat: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Maps [N, H, W] of the network's whole input, and which are flat [N], for the picture alone: [N, h, w] and [N].
+
+    Where there is padding, what a map shows there is dropped, and each map is scaled to [0, 1] again by its range on
+    the picture; one that is constant on the picture is flat. The images of the maps share the geometry's window.
+    """
+    if not geometry.is_padded:
+        return maps, flat
+    scaled, constant = scale(geometry.cut(maps))
+    return scaled, flat | constant
+
+
+def picture_maps(result: RowMaps, index: int, geometry: Geometry) -> tuple[dict[Row, Pixels], dict[Row, bool]]:
+    """The maps of one image of a batch without padding, float32 [h, w] by row, and which rows are flat."""
+    maps, flat = {}, {}
+    for row, all_ in result.maps.items():
+        map_, constant = cut_to_picture(all_[index : index + 1], result.flat[row][index : index + 1], geometry)
+        maps[row], flat[row] = map_[0].cpu().numpy(), bool(constant[0])
+    return maps, flat
+
+
+def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
+    """Whatever `QualityModel.check` accepts, as a radiograph; ``at_least`` as in `cxrlens.data.readers.read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):
-        return read(image)
+        return read(image, at_least=at_least)
     return from_array(image)

@@ -221,7 +221,7 @@ def test_unreadable_files_name_themselves_and_the_reason(tmp_path: Path, content
 
 
 def test_missing_files_and_folders_are_unreadable(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "absent.png", "No such file"), (tmp_path, "Is a directory")):
+    for path, reason in ((tmp_path / "absent.png", "No such file"), (tmp_path, "this is a folder")):
         with pytest.raises(UnreadableImageError, match=reason):
             read(path)
     for name in ("absent.png", "absent.dcm"):

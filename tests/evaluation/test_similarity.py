@@ -24,18 +24,21 @@ from cxrlens.evaluation.similarity import (
 )
 
 
-def maps(seed: int, count: int = 3) -> torch.Tensor:
-    return torch.rand(count, 24, 40, generator=torch.Generator().manual_seed(seed))
+def maps(seed: int, count: int = 3, height: int = 24) -> torch.Tensor:
+    return torch.rand(count, height, 40, generator=torch.Generator().manual_seed(seed))
 
 
-def test_ssim_equals_its_formula():
-    first, second = maps(0), (maps(0) + maps(1)) / 2
+@pytest.mark.parametrize(("height", "reach"), [(24, 5), (6, 5), (3, 2), (1, 0)])
+def test_ssim_equals_its_formula(height: int, reach: int):
+    """The window of a strip reaches no further than its mirrored rows."""
+    first = maps(0, height=height)
+    second = (first + maps(1, height=height)) / 2
     found = ssim(first, second)
     for index in range(3):
         x, y = first[index].double().numpy(), second[index].double().numpy()
 
         def mean(values: np.ndarray) -> np.ndarray:
-            return gaussian_filter(values, 1.5, radius=5, mode="mirror")
+            return gaussian_filter(values, 1.5, radius=reach, mode="mirror")
 
         mx, my = mean(x), mean(y)
         vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my

@@ -25,11 +25,11 @@ from cxrlens.study.work import score_settings
 PREPROCESSING = Preprocessing(height=64, width=80)
 
 
-def untrained(path: Path, seed: int) -> Path:
+def untrained(path: Path, seed: int, preprocessing: Preprocessing = PREPROCESSING) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network("resnet18")
-    save_model(path, network, ModelCard(architecture="resnet18", preprocessing=PREPROCESSING))
+    save_model(path, network, ModelCard(architecture="resnet18", preprocessing=preprocessing))
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cxrlens.cli import cache
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
@@ -40,3 +41,6 @@ def phantom(
         show_json({"out": out, "train": train, "dev": dev, "size": size, "seed": seed})
     else:
         show_lines([f"{train} training and {dev} dev images are in {out}"])
+
+
+app.command("cache")(cache.command)

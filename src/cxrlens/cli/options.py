@@ -11,6 +11,7 @@ import typer
 from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
+    from cxrlens.data.cache.store import ArrayStore
     from cxrlens.saliency.explain import Fusion, Row
 
 
@@ -38,6 +39,17 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Write into an output folder that is not empty.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Loader processes; by default half the processors, at most 8.")
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of decoded images; by default $CXRLENS_CACHE, else the user's folder for caches."),
+]
+CacheSize = Annotated[
+    str | None,
+    typer.Option(
+        help="What decoded images may take, such as 20GB; the least recently used go first. "
+        "By default $CXRLENS_CACHE_SIZE, else 20GB."
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
 Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run folder (its best model).")]
@@ -107,3 +119,12 @@ def share_of(text: str, option: str) -> float:
             f"{option} takes a share between 0 and 1, such as 0.12 or 12%, both ends left out; not '{text}'"
         )
     return share
+
+
+def store_of(cache_dir: Path | None, cache_size: str | None = None) -> ArrayStore:
+    """Where decoded images are kept."""
+    from cxrlens.data.cache.location import default_folder, default_limit, parse_size
+    from cxrlens.data.cache.store import ArrayStore
+
+    limit = default_limit() if cache_size is None else parse_size(cache_size)
+    return ArrayStore(cache_dir or default_folder(), limit)

@@ -113,8 +113,7 @@ def command(
     else:
         columns = ("method", "layers", "accuracy", "low", "high", "n", "tied", "note")
         show_table(
-            f"Pointing Game, tolerance {settings.tolerance(loaded.preprocessing):g} px "
-            f"of {loaded.preprocessing.width} x {loaded.preprocessing.height}",
+            f"Pointing Game, tolerance {settings.tolerance(loaded.preprocessing):g} px of {loaded.preprocessing.size}",
             columns,
             [[row[column] for column in columns] for row in result.table],
         )

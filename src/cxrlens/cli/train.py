@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr
-from cxrlens.cli.options import Device, Json, Workers, workers_of
+from cxrlens.cli.options import CacheDir, CacheSize, Device, Json, Workers, store_of, workers_of
 from cxrlens.errors import UsageError
 
 
@@ -22,6 +22,9 @@ def command(
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     weights: Annotated[str | None, typer.Option(help="imagenet, none (random), or a weights file.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the square input in pixels.")] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="stretch (fills the input) or letterbox (keeps the aspect).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step and process.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Highest rate.")] = None,
@@ -39,6 +42,8 @@ def command(
     num_nodes: Annotated[int, typer.Option(min=1, help="How many machines, passed to Lightning.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto, ddp ..., passed to Lightning.")] = "auto",
     workers: Workers = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = None,
     json: Json = False,
 ) -> None:
     """Train a classifier and keep the epoch with the best AUC on the dev images."""
@@ -51,6 +56,7 @@ def command(
     options = {
         "weights": weights,
         "image_size": image_size,
+        "resize": resize,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -69,6 +75,7 @@ def command(
             recipe=recipe,
             overrides=overrides,
             hardware=Hardware(resolve_device(device), devices, num_nodes, strategy, workers_of(workers)),
+            store=store_of(cache_dir, cache_size),
             force=force,
             resume=resume,
             callbacks=[EpochLines(), *bars],

@@ -22,7 +22,8 @@ class Decoded:
 
     Attributes:
         index: its place in the list of files.
-        grey: float32 [1, h, w] in [0, 1] at the network's input size; None when unreadable.
+        grey: float32 [1, h, w] in [0, 1] at the network's input size, the same whether or not the stored image is
+            kept; None when unreadable.
         height: of the stored image; likewise ``width``.
         pixels: float32 [height, width], the stored image, where it was asked for.
         reason: one sentence naming the file, when it is unreadable.
@@ -49,15 +50,18 @@ class DecodedImages(Dataset[Decoded]):
 
     def __getitem__(self, index: int) -> Decoded:
         try:
-            image = read(self.paths[index])
+            image = read(self.paths[index], at_least=self.preprocessing.decoded_at_least)
+            whole = image.pixels
+            if self.keep_pixels and whole.shape != (image.height, image.width):
+                whole = read(self.paths[index]).pixels
         except UnreadableImageError as error:
             return Decoded(index, reason=str(error))
         return Decoded(
             index,
-            self.preprocessing.resized(image.pixels),
+            self.preprocessing.resized(image.pixels, (image.height, image.width)),
             image.height,
             image.width,
-            torch.from_numpy(image.pixels) if self.keep_pixels else None,
+            torch.from_numpy(whole) if self.keep_pixels else None,
         )
 
 

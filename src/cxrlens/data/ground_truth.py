@@ -1,4 +1,4 @@
-"""The annotated objects of an image as a mask at the network's input size."""
+"""The annotated objects of an image as a mask of the picture at the network's scale."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ log = logging.getLogger(__name__)
 
 
 def object_mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
-    """The union of an item's objects at the network's input size; ``height`` x ``width`` is the stored image."""
+    """The union of an item's objects; ``height`` x ``width`` is the stored image.
+
+    The mask covers the picture as the network sees it, without padding: `Geometry.without_padding`.
+    """
     shapes, remarks = clip_to_image(item.shapes or (), height=height, width=width, name=item.name)
     for remark in remarks:
         log.warning("%s", remark)
-    forward = preprocessing.geometry(height, width).forward_shape
-    return rasterize([forward(shape) for shape in shapes], height=preprocessing.height, width=preprocessing.width)
+    geometry = preprocessing.geometry(height, width).without_padding()
+    moved = [geometry.forward_shape(shape) for shape in shapes]
+    return rasterize(moved, height=geometry.out_height, width=geometry.out_width)
 
 
 def object_masks(items: Iterable[Item], preprocessing: Preprocessing) -> Iterator[BoolMask]:
-    """The masks of the items that have objects; only the size of each file is read, unreadable ones are left out."""
+    """The masks of the items that have objects, all stretched to the size of the network's input.
+
+    Only the size of each file is read, and unreadable ones are left out.
+    """
+    stretched = preprocessing.model_copy(update={"resize": "stretch"})
     for item in items:
         if item.shapes:
             try:
                 height, width = image_size(item.path)
             except UnreadableImageError:
                 continue
-            yield object_mask(item, height, width, preprocessing)
+            yield object_mask(item, height, width, stretched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,28 +17,58 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+Resize: TypeAlias = Literal["stretch", "letterbox"]
+
+
 class Preprocessing(BaseModel):
-    """Resize to ``height`` x ``width``, copy the grey channel to three, subtract ``mean``, divide by ``std``."""
+    """Resize to ``height`` x ``width``, copy the grey channel to three, subtract ``mean``, divide by ``std``.
+
+    ``resize`` is "stretch" (aspect not kept) or "letterbox" (aspect kept, the rest black: grey 0 before ``mean`` is
+    subtracted).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     height: int = Field(gt=0)
     width: int = Field(gt=0)
-    resize: Literal["stretch"] = "stretch"
+    resize: Resize = "stretch"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    @property
+    def size(self) -> str:
+        """The input's width and height in words, such as "600 x 600 px, letterbox"; a stretch needs no mention."""
+        return f"{self.width} x {self.height} px" + (", letterbox" if self.resize == "letterbox" else "")
+
+    @property
+    def decoded_at_least(self) -> tuple[int, int]:
+        """(rows, columns) that `read` must keep of an image for `resized`: twice the input, so that the resize, not
+        the JPEG decoder, does most of the averaging.
+
+        Everything that shows images to a network reads them so; hence all see one picture. Against a full decode it
+        differed by 0.0006 of the full range in the mean, and by 0.11 at a sharp letter (60 radiographs of 768 px, at
+        64 to 180 px); input sizes of more than a quarter of the stored ones see no difference at all.
+        """
+        return 2 * self.height, 2 * self.width
+
     def geometry(self, height: int, width: int) -> Geometry:
         """The record that carries coordinates of a height x width image to the network's input and back."""
-        return Geometry.stretch(height, width, self.height, self.width)
+        kind = Geometry.letterbox if self.resize == "letterbox" else Geometry.stretch
+        return kind(height, width, self.height, self.width)
 
-    def resized(self, pixels: Pixels) -> Tensor:
-        """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing."""
+    def resized(self, pixels: Pixels, stored: tuple[int, int] | None = None) -> Tensor:
+        """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing.
+
+        Args:
+            stored: (height, width) of the image where the pixels were already reduced, so that they come to lie where
+                its `geometry` says.
+        """
         grey = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
-        size = (self.height, self.width)
+        geometry = self.geometry(*(pixels.shape if stored is None else stored))
+        size = (geometry.scaled_height, geometry.scaled_width)
         if grey.shape[2:] == size:
-            return grey[0].clone()
-        return functional.interpolate(grey, size, mode="bilinear", antialias=True)[0].clamp_(0, 1)
+            return geometry.pad(grey[0].clone())
+        return geometry.pad(functional.interpolate(grey, size, mode="bilinear", antialias=True)[0].clamp_(0, 1))
 
     def normalized(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] -> the network's input [N, 3, h, w], in channels-last memory."""

@@ -30,7 +30,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity around each pixel of maps [N, H, W] in [0, 1], float64 [N, H, W] in [-1, 1].
 
-    Gaussian window of sigma 1.5 (11 taps), edges mirrored; sides of at least 6 pixels.
+    Gaussian window of sigma 1.5 (11 taps), edges mirrored; narrower where a side has fewer than 6 pixels.
     """
     values = torch.empty_like(first, dtype=torch.float64)
     for index, local in enumerate(_local_ssim(first, second)):
@@ -52,14 +52,15 @@ def _local_ssim(first: Tensor, second: Tensor) -> Iterator[Tensor]:
 
 def _window_mean(values: Tensor) -> Tensor:
     """Values [H, W] under the window: sums of shifted copies, many times faster on a CPU than a convolution."""
-    weights = [math.exp(-((tap / _SIGMA) ** 2) / 2) for tap in range(_REACH + 1)]
+    reach = min(_REACH, min(values.shape) - 1)
+    weights = [math.exp(-((tap / _SIGMA) ** 2) / 2) for tap in range(reach + 1)]
     total = weights[0] + 2 * sum(weights[1:])
-    padded = functional.pad(values[None], (_REACH,) * 4, mode="reflect")[0]
+    padded = functional.pad(values[None], (reach,) * 4, mode="reflect")[0]
     for dimension in (0, 1):
-        length = padded.shape[dimension] - 2 * _REACH
-        mean = padded.narrow(dimension, _REACH, length) * (weights[0] / total)
-        for tap in range(1, _REACH + 1):
-            sides = (padded.narrow(dimension, _REACH + side, length) for side in (-tap, tap))
+        length = padded.shape[dimension] - 2 * reach
+        mean = padded.narrow(dimension, reach, length) * (weights[0] / total)
+        for tap in range(1, reach + 1):
+            sides = (padded.narrow(dimension, reach + side, length) for side in (-tap, tap))
             mean.add_(sum(sides), alpha=weights[tap] / total)
         padded = mean
     return padded

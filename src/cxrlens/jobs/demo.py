@@ -26,7 +26,7 @@ from cxrlens.jobs.rows import row_title
 from cxrlens.jobs.score import ScoreResult, score_model
 from cxrlens.jobs.train import train_model
 from cxrlens.models.registry import find_architecture
-from cxrlens.quality_model import QualityModel, load
+from cxrlens.quality_model import QualityModel, load, picture_maps
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
@@ -160,9 +160,9 @@ def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: i
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
         assert decoded.pixels is not None
         distances = distance_to_objects(object_mask(item, decoded.height, decoded.width, model.preprocessing))
+        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
         panels = []
-        for row in _SHEET_ROWS:
-            map_ = result.maps[row][index].cpu().numpy()
+        for row, map_ in picture_maps(result, index, geometry)[0].items():
             record = judge(find_peak(map_, seed=settings.seed), distances, settings.tolerance(model.preprocessing))
             peak = (record.peak.row, record.peak.column)
             panels.append(MapPanel(row_title(row), map_, peak, hit=record.outcome == "hit"))
@@ -208,7 +208,7 @@ def _page(
             "radiographs. For research; not a medical device.",
         ],
         facts=[
-            ("Network", f"{model.card.architecture}, {preprocessing.width} x {preprocessing.height} px"),
+            ("Network", f"{model.card.architecture}, {preprocessing.size}"),
             ("Training images", ", ".join(f"{n} {name}" for name, n in images.items())),
             ("Dev AUC", f"{values.auc:.3f} ({values.auc_interval.low:.3f} to {values.auc_interval.high:.3f})"),
             ("Best method", f"{row_title(Row(best['method'], best['layers']))}: {best['accuracy']:.3f}"),
@@ -239,7 +239,7 @@ def _page(
                     for row in pointing.table
                 ],
                 "note": f"Tolerance {settings.tolerance(preprocessing):g} px at "
-                f"{preprocessing.width} x {preprocessing.height} px, unsmoothed, target 'affected'.",
+                f"{preprocessing.size}, unsmoothed, target 'affected'.",
             }
         ],
         commands=[

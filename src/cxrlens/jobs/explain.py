@@ -17,7 +17,7 @@ from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title
-from cxrlens.quality_model import QualityModel
+from cxrlens.quality_model import QualityModel, picture_maps
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
@@ -80,8 +80,8 @@ def explain_images(
 ) -> ExplainResult:
     """Explain one image, or every image of a folder or of one split of a data set.
 
-    Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w] at the network's
-    input size, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
+    Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the picture at the
+    network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
 
     Raises:
         UsageError: on an unknown method, layer or target, or a missing folder or CSV.
@@ -139,6 +139,8 @@ def _write(
     assert decoded.pixels is not None
     name = item.path.relative_to(root).as_posix()
     geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+    picture, flags = picture_maps(result, index, geometry)
+    geometry = geometry.without_padding()
     probability = float(model.probability_of(result.logits[index : index + 1])[0])
     shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
     for remark in remarks:
@@ -146,9 +148,8 @@ def _write(
     overlay = out / "overlays" / name
     table = []
     panels = []
-    for row, maps in result.maps.items():
-        map_ = maps[index].cpu().numpy()
-        flat = bool(result.flat[row][index])
+    for row, map_ in picture.items():
+        flat = flags[row]
         peak = None if flat else find_peak(map_, seed=(settings.seed, decoded.index))
         panels.append(
             MapPanel(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.annotations import parse_annotation
-from cxrlens.data.decoding import Batch, BatchReader, Decoded
+from cxrlens.data.decoding import Batch, BatchReader
+from cxrlens.data.geometry import Geometry
 from cxrlens.data.ground_truth import object_mask, object_masks
 from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
@@ -27,7 +28,7 @@ from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects
 from cxrlens.files import write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title, smoothing_of
-from cxrlens.quality_model import QualityModel
+from cxrlens.quality_model import QualityModel, picture_maps
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
@@ -65,6 +66,7 @@ _ROW_COLUMNS = (
     "tolerance",
     "tolerance_share",
     "image_size",
+    "resize",
     "combination",
     "smoothing",
     "target",
@@ -208,12 +210,14 @@ def play_image(
     per_image = _judged(batch, result, model, settings, None, image.parent)
     if not per_image:
         raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
+    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+    maps, flat = picture_maps(result, 0, geometry)
     panels = [
         MapPanel(
             row_title(row),
-            result.maps[row][0].cpu().numpy(),
-            None if result.flat[row][0] else (played["peak_row"], played["peak_column"]),
-            "miss, flat map" if result.flat[row][0] else f"{played['outcome']}, {played['distance']:.1f} px",
+            maps[row],
+            None if flat[row] else (played["peak_row"], played["peak_column"]),
+            "miss, flat map" if flat[row] else f"{played['outcome']}, {played['distance']:.1f} px",
             played["outcome"] == "hit",
         )
         for row, played in zip(rows, per_image, strict=False)
@@ -225,7 +229,7 @@ def play_image(
         panels,
         shapes=shapes,
         title=f"{image.name}: probability of affected {probability:.3f}",
-        extent=model.preprocessing.geometry(decoded.height, decoded.width).extent(),
+        extent=geometry.without_padding().extent(),
     )
     return SingleResult(per_image, save_figure(figure, out / image.name)[0])
 
@@ -282,7 +286,6 @@ def _judged(
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the picture."""
     probabilities = model.probability_of(result.logits).tolist()
-    maps = {row: map_.cpu().numpy() for row, map_ in result.maps.items()}
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
@@ -290,16 +293,18 @@ def _judged(
         mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
         if not mask.any():
             continue
+        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+        maps, _ = picture_maps(result, index, geometry)
         distances = distance_to_objects(mask)
         common = {"image": name, "probability": probabilities[index]}
         common["decision"] = model.decision(probabilities[index])
-        shown = [(row.method, row.layers, map_[index]) for row, map_ in maps.items()]
-        shown += _baseline_maps(batch.grey[index, 0].numpy(), training_map)
+        shown = [(row.method, row.layers, map_) for row, map_ in maps.items()]
+        shown += _baseline_maps(geometry.cut(batch.grey[index, 0]).numpy(), training_map)
         for method, layers, map_ in shown:
             row_key = zlib.crc32(f"{method} {layers}".encode())  # a tie falls the same whatever else is asked for
             peak = find_peak(map_, seed=(settings.seed, decoded.index, row_key))
             record = judge(peak, distances, tolerance)
-            records.append({**common, **_record_fields(record, decoded, model.preprocessing),
+            records.append({**common, **_record_fields(record, geometry.without_padding()),
                             "method": method, "layers": layers})  # fmt: skip
         chance = baselines.random_hit_probability(distances, tolerance)
         records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance})
@@ -309,17 +314,16 @@ def _judged(
 def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[str, str, FloatMap]]:
     maps = {"centre": baselines.centre_map(*grey.shape), "brightest": baselines.brightest_map(grey)}
     if training_map is not None:
-        maps["mean_annotation"] = training_map
+        maps["mean_annotation"] = baselines.fitted(training_map, *grey.shape)
     return [(name, "", map_) for name, map_ in maps.items()]
 
 
-def _record_fields(record: PointingRecord, decoded: Decoded, preprocessing: Preprocessing) -> dict[str, Any]:
+def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]:
+    """Peaks in pixels of the map, which is the output of ``geometry``, and of the stored image."""
     outcome = {"outcome": record.outcome, "hit": float(record.outcome == "hit"), "tied": record.peak.tied}
-    if record.peak.tied == preprocessing.height * preprocessing.width:  # a flat map points nowhere
+    if record.peak.tied == geometry.out_height * geometry.out_width:  # a flat map points nowhere
         return outcome
-    x, y = preprocessing.geometry(decoded.height, decoded.width).backward_point(
-        float(record.peak.column), float(record.peak.row)
-    )
+    x, y = geometry.backward_point(float(record.peak.column), float(record.peak.row))
     return {
         **outcome,
         "distance": record.distance,
@@ -362,6 +366,7 @@ def _table(
                 "tolerance": settings.tolerance(preprocessing),
                 "tolerance_share": settings.tolerance_share,
                 "image_size": f"{preprocessing.width}x{preprocessing.height}",
+                "resize": preprocessing.resize,
                 "combination": combination_of(line, settings.fusion),
                 "smoothing": smoothing_of(settings.fusion),
                 "target": "" if is_baseline else settings.target,

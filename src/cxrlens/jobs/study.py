@@ -21,6 +21,7 @@ from cxrlens.jobs.inputs import log, report_remarks, report_unreadable, scored_s
 from cxrlens.jobs.rows import row_title
 from cxrlens.jobs.train import train_model
 from cxrlens.models.model_file import load_model
+from cxrlens.quality_model import picture_maps
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.study_page import Foot, Gallery, GalleryEntry, PageFigure, Section, save_gallery_picture, study_page
@@ -236,12 +237,13 @@ def _report(out: Path, results: Results, device: str, unreadable: list[str]) -> 
 
 def _summary(results: Results) -> list[str]:
     plan, count = results.plan, len(results.all_indices)
-    side = max(results.subjects[0].preprocessing.height, results.subjects[0].preprocessing.width)
+    preprocessing = results.subjects[0].preprocessing
+    side = max(preprocessing.height, preprocessing.width)
     return [
         f"{results.n} images with foreign objects and {count - results.n} without, of the split "
-        f"'{results.data.split}', seen at {side} px by {len(results.subjects)} networks. A map is right when its "
-        f"highest point lies within {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px) of an "
-        f"object. The explained class is '{plan.target}'; maps of several layers are combined by "
+        f"'{results.data.split}', seen at {preprocessing.size} by {len(results.subjects)} networks. A map is right "
+        f"when its highest point lies within {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px) "
+        f"of an object. The explained class is '{plan.target}'; maps of several layers are combined by "
         f"{plan.combination}.",
         "Scores in brackets are 95 % intervals over images, and over seeds where there are several; with two or three "
         "seeds the intervals speak of these trainings more than of the recipe."
@@ -334,9 +336,11 @@ def _overlays(
             seed=results.plan.seed,
         )
         distances = distance_to_objects(object_mask(item, image.height, image.width, subject.preprocessing))
+        geometry = subject.preprocessing.geometry(image.height, image.width)
+        drawn, flags = picture_maps(maps, 0, geometry)
         panels = []
         for row in rows:
-            map_, flat = maps.maps[row][0].cpu().numpy(), bool(maps.flat[row][0])
+            map_, flat = drawn[row], flags[row]
             peak = find_peak(map_, seed=results.plan.seed)
             distance = float(distances[peak.row, peak.column])
             hit = distance < limit and not flat
@@ -348,7 +352,7 @@ def _overlays(
             panels,
             shapes=item.shapes or (),
             title=item.name,
-            extent=subject.preprocessing.geometry(image.height, image.width).extent(),
+            extent=geometry.without_padding().extent(),
         )
         path = save_gallery_picture(figure, folder / f"{number:02d}")
         probability = float(maps.logits.softmax(1)[0, 1])

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
+from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.layouts import load_split
 from cxrlens.errors import UsageError
 from cxrlens.jobs.inputs import report_remarks, report_unreadable
@@ -36,6 +37,7 @@ def train_model(
     recipe: str | None,
     overrides: Mapping[str, Any],
     hardware: Hardware,
+    store: ArrayStore | None = None,
     force: bool = False,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
@@ -50,6 +52,7 @@ def train_model(
         recipe: a preset or a YAML file; None = ``paper``, or that of the resumed run.
         overrides: recipe values by name.
         hardware: device and processes.
+        store: where decoded images are kept; None = this user's cache.
         force: replace a run that is there.
         resume: go on with a run that is there; its recipe cannot be changed.
         callbacks: Lightning's.
@@ -78,10 +81,10 @@ def train_model(
             build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
             start_run(run_dir, architecture, chosen, {"folder": str(data.resolve()), "digest": digest}, force=force)
         log.info(
-            "training %s with recipe '%s' at %d px, %d epochs, %s precision, weights: %s",
+            "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
             architecture,
             chosen.name,
-            chosen.image_size,
+            chosen.preprocessing().size,
             chosen.epochs,
             resolve_precision(chosen, architecture, hardware.device),
             chosen.weights,
@@ -95,6 +98,7 @@ def train_model(
         architecture,
         chosen,
         hardware,
+        store=store or ArrayStore.default(),
         resume=resume,
         callbacks=callbacks,
         progress=progress,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,10 +17,11 @@ from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.evaluation.subgroups import object_area, shape_type
-from cxrlens.quality_model import affected_probability
+from cxrlens.quality_model import affected_probability, cut_to_picture
 from cxrlens.saliency.explain import Fusion, Row, RowMaps
 from cxrlens.saliency.fusion import scale, smooth
 from cxrlens.study.data import StudyData
+from cxrlens.study.pictures import Pictures, in_block_order, pictures_of
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Arrays, Records, key
 from cxrlens.study.scoring import Truth, peak_scores, point_scores, whole_map_scores
@@ -55,7 +56,7 @@ class BlockRun:
     models: Models
     unit: Unit
     batch: Batch
-    training_maps: dict[Preprocessing, Tensor | None]
+    training_maps: dict[Preprocessing, baselines.FloatMap | None]
 
     def run(self) -> None:
         subjects = subjects_of(self.subjects, self.unit.preprocessing)
@@ -64,11 +65,12 @@ class BlockRun:
         if not self.batch.items:
             self._nothing(missing, subjects)
             return
-        truth = Truth.of(self.batch, self.unit.preprocessing, device)
+        groups = pictures_of(self.batch.images, self.unit.preprocessing)
+        truths = [Truth.of(group, self.batch, self.unit.preprocessing, device) for group in groups]
         if missing.baselines:
-            self._baselines(truth)
+            self._baselines(truths)
         pairs = missing.pairs
-        kept: dict[str, dict[Row, Tensor]] = {}
+        kept: dict[str, dict[Row, list[Tensor]]] = {}
         for subject in subjects:
             compared = {row for pair, rows in pairs.items() if subject in pair for row in rows}
             rows = missing.rows(subject)
@@ -76,14 +78,15 @@ class BlockRun:
             if not wanted:
                 continue
             result = self._explained(subject, list(wanted))
-            self._scores(subject, rows, result, truth, missing.is_annotated)
-            kept[subject.id] = {row: result.maps[row] for row in compared}
-        chosen = set(missing.chosen)
-        places = [place for place, image in enumerate(self.batch.images) if image.index in chosen]
+            self._scores(subject, rows, result, truths, missing.is_annotated)
+            kept[subject.id] = {
+                row: [group.maps(result.maps[row], result.flat[row])[0] for group in groups] for row in compared
+            }
+        chosen = np.isin([image.index for image in self.batch.images], missing.chosen)
         for pair, shared in pairs.items():
             first, second = (kept.get(subject.id, {}) for subject in pair)
             arrays = {
-                key(row.method, row.layers, "ssim"): ssim(first[row][places], second[row][places]).cpu().numpy()
+                key(row.method, row.layers, "ssim"): self._similarity(groups, first[row], second[row], chosen)
                 for row in shared
             }
             if arrays:
@@ -106,17 +109,41 @@ class BlockRun:
             self.batch.grey, rows, target=target, fusion=Fusion(self.plan.combination), seed=self.plan.seed
         )
 
+    def _similarity(
+        self,
+        groups: Sequence[Pictures],
+        first: Sequence[Tensor],
+        second: Sequence[Tensor],
+        chosen: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float64]:
+        """Of two networks' maps, which are given by group, for the chosen images of the block."""
+
+        def of_group(place: int) -> Arrays:
+            values = np.full(len(groups[place].places), np.nan)
+            wanted = chosen[groups[place].places]
+            values[wanted] = ssim(first[place][wanted], second[place][wanted]).cpu().numpy()
+            return {"ssim": values}
+
+        return in_block_order(groups, [of_group(place) for place in range(len(groups))])["ssim"][chosen]
+
     def _scores(
-        self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truth: Truth, annotated: bool
+        self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truths: Sequence[Truth], annotated: bool
     ) -> None:
         arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
-        for found in in_threads(partial(self._of_row, result, truth, annotated), rows, truth.masks.device):
+        groups = [truth.pictures for truth in truths]
+
+        def of_row(planned: PlannedRow) -> Arrays:
+            return in_block_order(groups, [self._of_row(planned, result, truth, annotated) for truth in truths])
+
+        for found in in_threads(of_row, rows, result.logits.device):
             arrays |= found
         self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _of_row(self, result: RowMaps, truth: Truth, annotated: bool, planned: PlannedRow) -> Arrays:
-        """All scores of a row, by their key in the records."""
-        maps, flat, seeds = result.maps[planned.row], result.flat[planned.row], self._seeds(planned.key)
+    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, annotated: bool) -> Arrays:
+        """All scores of a row on a group of pictures, by their key in the records."""
+        whole, whole_flat = result.maps[planned.row], result.flat[planned.row]
+        seeds = self._seeds(planned.key, truth.pictures)
+        maps, flat = truth.pictures.maps(whole, whole_flat)
         plain = peak_scores(maps, flat, truth, seeds)
         soft: Arrays = {}
         if not planned.each:
@@ -124,26 +151,30 @@ class BlockRun:
             if annotated:
                 plain |= whole_map_scores(maps, truth)
                 if self.plan.smoothing is not None:
-                    smoothed, smoothed_flat = scale(smooth(maps, self.plan.smoothing))
-                    soft = peak_scores(smoothed, flat | smoothed_flat, truth, seeds)
+                    smoothed, smoothed_flat = scale(smooth(truth.pictures.of(whole), self.plan.smoothing))
+                    flat = truth.pictures.of(whole_flat) | smoothed_flat
+                    soft = peak_scores(*cut_to_picture(smoothed, flat, truth.pictures.geometries[0]), truth, seeds)
         of_variant = ((PLAIN, plain), (SMOOTHED, soft))
         return {key(planned.key, variant, name): found for variant, all_ in of_variant for name, found in all_.items()}
 
-    def _seeds(self, row: str) -> list[tuple[int, ...]]:
+    def _seeds(self, row: str, pictures: Pictures) -> list[tuple[int, ...]]:
         """A tie falls the same whatever else is asked for."""
         code = zlib.crc32(row.encode())
-        return [(self.plan.seed, image.index, code) for image in self.batch.images]
+        return [(self.plan.seed, self.batch.images[place].index, code) for place in pictures.places]
 
-    def _baselines(self, truth: Truth) -> None:
+    def _baselines(self, truths: Sequence[Truth]) -> None:
         """What can be said of the images without a network, and the scores of the points that know none."""
-        grey = self.batch.grey[:, 0]
+        arrays = in_block_order([truth.pictures for truth in truths], [self._baselines_of(truth) for truth in truths])
+        self.records.add(DATA, preprocessing_id(self.unit.preprocessing), self.unit.block, arrays)
+
+    def _baselines_of(self, truth: Truth) -> Arrays:
+        pictures = truth.pictures
+        grey = pictures.cut(self.batch.grey[:, 0])
         height, width = grey.shape[1:]
-        shapes = [item.shapes or () for item in self.batch.items]
-        areas = [object_area(mask) for mask in truth.masks.cpu().numpy()]
         arrays: Arrays = {
-            "index": np.array([image.index for image in self.batch.images]),
-            "area": np.array(areas),
-            "shape": np.array([shape_type(each) for each in shapes]),
+            "index": np.array([self.batch.images[place].index for place in pictures.places]),
+            "area": np.array([object_area(mask) for mask in truth.masks.cpu().numpy()]),
+            "shape": np.array([shape_type(self.batch.items[place].shapes or ()) for place in pictures.places]),
         }
         for name in tolerance_names(self.plan):
             tolerance = tolerance_pixels(float(name), self.unit.preprocessing)
@@ -155,16 +186,15 @@ class BlockRun:
         }
         mean = self._mean_annotation()
         if mean is not None:
-            maps["mean_annotation"] = mean.expand(len(grey), -1, -1)
+            maps["mean_annotation"] = torch.from_numpy(baselines.fitted(mean, height, width)).expand(len(grey), -1, -1)
         for name, values in maps.items():
             scaled, flat = scale(values.float().contiguous().to(truth.masks.device))
-            scores = peak_scores(scaled, flat, truth, self._seeds(name)) | whole_map_scores(scaled, truth)
+            scores = peak_scores(scaled, flat, truth, self._seeds(name, pictures)) | whole_map_scores(scaled, truth)
             arrays |= {key(name, "", PLAIN, score): found for score, found in scores.items()}
-        self.records.add(DATA, preprocessing_id(self.unit.preprocessing), self.unit.block, arrays)
+        return arrays
 
-    def _mean_annotation(self) -> Tensor | None:
+    def _mean_annotation(self) -> baselines.FloatMap | None:
         chosen = self.unit.preprocessing
         if chosen not in self.training_maps:
-            found = baselines.mean_annotation_map(object_masks(self.data.train, chosen))
-            self.training_maps[chosen] = None if found is None else torch.from_numpy(found)
+            self.training_maps[chosen] = baselines.mean_annotation_map(object_masks(self.data.train, chosen))
         return self.training_maps[chosen]

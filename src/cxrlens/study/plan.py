@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
+from cxrlens.data.preprocessing import Preprocessing, Resize
 from cxrlens.errors import UsageError
 
 PRESETS = ("paper", "quick")
@@ -35,6 +36,11 @@ class RandomWeights(_Part):
 
     seeds: tuple[int, ...] = ()
     image_size: int = Field(default=600, gt=0, description="where no trained model of the architecture says it")
+    resize: Resize = Field(default="stretch", description="stretch or letterbox, likewise")
+
+    def preprocessing(self) -> Preprocessing:
+        """Of these networks' images."""
+        return Preprocessing(height=self.image_size, width=self.image_size, resize=self.resize)
 
 
 class RandomHead(RandomWeights):

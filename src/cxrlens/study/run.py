@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
 from cxrlens.data.decoding import Batch, BatchReader, Decoded
 from cxrlens.data.layouts import Item
 from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.evaluation.baselines import FloatMap
 from cxrlens.study.blocks import BlockRun
 from cxrlens.study.checks import CHECKS
 from cxrlens.study.data import StudyData
@@ -53,7 +53,7 @@ def run_study(
         if number % processes == rank and is_missing(plan, data, subjects, records, unit)
     ]
     models = Models(device)
-    training_maps: dict[Preprocessing, Tensor | None] = {}
+    training_maps: dict[Preprocessing, FloatMap | None] = {}
     done, total = 0, sum(unit.cost for unit in work)
     for unit, batch in _read(work, data.items(plan), plan, workers):
         if progress:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from cxrlens.data.decoding import Batch
-from cxrlens.data.geometry import Geometry
 from cxrlens.data.ground_truth import object_mask
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.froc import map_peaks
 from cxrlens.evaluation.localisation import ObjectPixels, energy_inside, otsu_iou, pixel_average_precision
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peaks
+from cxrlens.study.pictures import Pictures
 from cxrlens.study.records import Arrays
 
 SCORING_VERSION = 1  # raised when a score is defined anew, so that older records are not used
@@ -26,33 +26,28 @@ _POINT_RADIUS = 0.025  # share of the longer side within which only the highest 
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the objects of a block of images lie, at the network's input size.
+    """Where the objects of pictures lie, at the network's scale and without padding.
 
     Attributes:
+        pictures: which of a block's.
         masks: bool [N, H, W], on the maps' device.
         objects: the same as pixel lists.
         distances: per image float64 [H, W], pixels to the nearest object; infinite without one.
-        geometries: per image, between the stored picture and the input.
     """
 
+    pictures: Pictures
     masks: Tensor
     objects: ObjectPixels
     distances: list[npt.NDArray[np.float64]]
-    geometries: list[Geometry]
 
     @classmethod
-    def of(cls, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Truth:
+    def of(cls, pictures: Pictures, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Truth:
         masks = [
-            object_mask(item, image.height, image.width, preprocessing)
-            for item, image in zip(batch.items, batch.images, strict=True)
+            object_mask(batch.items[place], batch.images[place].height, batch.images[place].width, preprocessing)
+            for place in pictures.places
         ]
         on_device = torch.from_numpy(np.stack(masks)).to(device)
-        return cls(
-            on_device,
-            ObjectPixels.of(on_device),
-            [distance_to_objects(mask) for mask in masks],
-            [preprocessing.geometry(image.height, image.width) for image in batch.images],
-        )
+        return cls(pictures, on_device, ObjectPixels.of(on_device), [distance_to_objects(mask) for mask in masks])
 
 
 def peak_scores(maps: Tensor, flat: Tensor, truth: Truth, seeds: Sequence[tuple[int, ...]]) -> Arrays:
@@ -91,9 +86,9 @@ def point_scores(maps: Tensor, truth: Truth) -> Arrays:
     """
     radius = max(1, round(_POINT_RADIUS * max(maps.shape[1:])))
     points = np.full((len(maps), MOST_POINTS, 3), np.nan, dtype=np.float32)
-    for row, peaks, geometry in zip(
-        points, map_peaks(maps, radius=radius, most=MOST_POINTS, floor=0.0), truth.geometries, strict=True
-    ):
+    found = map_peaks(maps, radius=radius, most=MOST_POINTS, floor=0.0)
+    for row, peaks, padded in zip(points, found, truth.pictures.geometries, strict=True):
+        geometry = padded.without_padding()
         for place, (peak_row, peak_column, value) in enumerate(peaks):
             row[place] = (*geometry.backward_point(float(peak_column), float(peak_row)), value)
     return {"points": points}

@@ -87,16 +87,15 @@ def find_subjects(plan: StudyPlan, models: Mapping[str, Sequence[Path]]) -> list
         trained = [_trained(architecture, seed, path) for seed, path in enumerate(models.get(architecture, ()))]
         found += trained
         given = trained[0].preprocessing if trained else None
-        size = plan.random.image_size
         for seed in plan.random.seeds:
-            chosen = given or Preprocessing(height=size, width=size)
+            chosen = given or plan.random.preprocessing()
             id_ = digest("random", architecture, seed, chosen.model_dump_json())
             found.append(Subject(architecture, "random", seed, "none", chosen, id_))
-        size, weights = plan.random_head.image_size, plan.random_head.weights
+        weights = plan.random_head.weights
         if plan.random_head.seeds:
             build_network(architecture, weights=weights)  # a download that fails does so before the work
         for seed in plan.random_head.seeds:
-            chosen = given or Preprocessing(height=size, width=size)
+            chosen = given or plan.random_head.preprocessing()
             id_ = digest("head", architecture, seed, weights, chosen.model_dump_json())
             found.append(Subject(architecture, "random_head", seed, weights, chosen, id_))
     if not found:

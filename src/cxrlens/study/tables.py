@@ -656,8 +656,11 @@ def _difference(comparison: Comparison, n: int) -> Score:
 
 def _conditions(results: Results) -> str:
     plan = results.plan
-    side = max(results.subjects[0].preprocessing.height, results.subjects[0].preprocessing.width)
+    preprocessing = results.subjects[0].preprocessing
+    side = max(preprocessing.height, preprocessing.width)
+    letterboxed = ", pictures letterboxed" if preprocessing.resize == "letterbox" else ""
     return (
-        f"Tolerance {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px of {side} px), target "
+        f"Tolerance {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px of {side} px"
+        f"{letterboxed}), target "
         f"{plan.target}, combination {plan.combination}."
     )

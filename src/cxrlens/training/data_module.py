@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
-from torchvision.transforms import v2
 
+from cxrlens.data.cache.images import CachedImages, cache_images
+from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.layouts import CLASS_NAMES, Split
-from cxrlens.data.pixel_cache import PixelCache
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
-from cxrlens.training.recipe import Augmentation, Recipe, derived_seed
+from cxrlens.training.augmentation import build_transform
+from cxrlens.training.recipe import Recipe, derived_seed
 
 Sample = tuple[Tensor, int, int]  # image [1, h, w] in [0, 1], label, index
-
-
-def build_transform(augmentation: Augmentation) -> nn.Module:
-    """The random transform of a grey image [1, h, w] in [0, 1]."""
-    steps: list[nn.Module] = [v2.RandomHorizontalFlip(augmentation.flip)]
-    if augmentation.brightness or augmentation.contrast:
-        steps.append(v2.ColorJitter(brightness=augmentation.brightness, contrast=augmentation.contrast))
-    if augmentation.degrees or augmentation.translate or augmentation.shear or augmentation.scale != (1.0, 1.0):
-        steps.append(
-            v2.RandomAffine(
-                degrees=augmentation.degrees,
-                translate=(augmentation.translate, augmentation.translate),
-                scale=augmentation.scale,
-                shear=augmentation.shear,
-                interpolation=v2.InterpolationMode.BILINEAR,
-            )
-        )
-    return v2.Compose(steps)
 
 
 class TrainingImages(Dataset[Sample]):
     """Cached images with labels. The key (epoch, index) seeds the augmentation, so a resumed run repeats nothing."""
 
-    def __init__(self, cache: PixelCache, rows: list[int], labels: list[int], transform: nn.Module | None, seed: int):
-        self.cache = cache
+    def __init__(
+        self, cached: CachedImages, rows: list[int], labels: list[int], transform: nn.Module | None, seed: int
+    ) -> None:
+        self.cached = cached
         self.rows = rows
         self.labels = labels
         self.transform = transform
@@ -53,10 +38,10 @@ class TrainingImages(Dataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        image = self.cache.image(self.rows[index])
+        image = self.cached.image(self.rows[index])
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(self.seed, epoch, index))
+                torch.default_generator.manual_seed(derived_seed(self.seed, epoch, index))
                 image = self.transform(image)
         return image, self.labels[index], index
 
@@ -77,7 +62,7 @@ class QualityData(lightning.LightningDataModule):
         dev: images to choose the best epoch on, never augmented.
         recipe: gives batch size, augmentation and seed.
         preprocessing: gives the size.
-        cache_folder: where decoded images are kept while training runs.
+        store: where decoded images are kept; all of this runs within its `ArrayStore.in_use`.
         workers: loader processes.
         progress: called as progress(split name, done, total) while images are decoded.
     """
@@ -88,7 +73,7 @@ class QualityData(lightning.LightningDataModule):
         dev: Split,
         recipe: Recipe,
         preprocessing: Preprocessing,
-        cache_folder: Path,
+        store: ArrayStore,
         *,
         workers: int,
         progress: Callable[[str, int, int], None] | None = None,
@@ -97,17 +82,20 @@ class QualityData(lightning.LightningDataModule):
         self.splits = {"train": train, "dev": dev}
         self.recipe = recipe
         self.preprocessing = preprocessing
-        self.cache_folder = cache_folder
+        self.store = store
         self.workers = workers
         self.progress = progress
         self.unreadable: list[str] = []
+        self._cached: dict[str, CachedImages] = {}
         self._images: dict[str, TrainingImages] = {}
 
     def prepare_data(self) -> None:
-        """Decode every image once; Lightning calls this on one process of a machine."""
+        """Decode what is not yet decoded; Lightning calls this on one process of a machine."""
+        if self._cached:
+            return
         for name, split in self.splits.items():
-            PixelCache.build(
-                self.cache_folder,
+            self._cached[name] = cache_images(
+                self.store,
                 [item.path for item in split.items],
                 self.preprocessing,
                 workers=self.workers,
@@ -117,27 +105,29 @@ class QualityData(lightning.LightningDataModule):
             )
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the decoded images.
+        """Take the decoded images, in every process those that the first one found.
 
         Raises:
             UsageError: when a split has no readable image of a class.
         """
+        if self.trainer:
+            first = self.trainer.strategy.broadcast(self._cached)
+            self._cached = {name: replace(cached, store=self.store) for name, cached in first.items()}
         self.unreadable = []
         for name, split in self.splits.items():
-            cache = PixelCache.open(self.cache_folder, [item.path for item in split.items], self.preprocessing)
-            assert cache is not None, "prepare_data runs before setup"
-            self.unreadable += cache.unreadable.values()
-            rows = [i for i, item in enumerate(split.items) if i not in cache.unreadable and item.label is not None]
+            cached = self._cached[name]
+            self.unreadable += cached.unreadable.values()
+            rows = [i for i, item in enumerate(split.items) if i not in cached.unreadable and item.label is not None]
             labels = [int(split.items[i].label or 0) for i in rows]
             for label, class_name in enumerate(CLASS_NAMES):
                 if label not in labels:
-                    lost = next(iter(cache.unreadable.values()), "none is unreadable")
+                    lost = next(iter(cached.unreadable.values()), "none is unreadable")
                     raise UsageError(
                         f"{name}: no readable image is {class_name}, training needs both classes "
-                        f"({len(cache.unreadable)} of {len(split.items)} cannot be read: {lost})"
+                        f"({len(cached.unreadable)} of {len(split.items)} cannot be read: {lost})"
                     )
             transform = build_transform(self.recipe.augmentation) if name == "train" else None
-            self._images[name] = TrainingImages(cache, rows, labels, transform, self.recipe.seed)
+            self._images[name] = TrainingImages(cached, rows, labels, transform, self.recipe.seed)
 
     def counts(self, name: str) -> dict[str, int]:
         """Number of readable images per class name."""

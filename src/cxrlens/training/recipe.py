@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
+from cxrlens.data.preprocessing import Preprocessing, Resize
 from cxrlens.errors import UsageError
 
 
@@ -46,6 +47,9 @@ class Recipe(BaseModel):
 
     name: str
     image_size: int = Field(gt=0, description="side of the square input in pixels")
+    resize: Resize = Field(
+        default="stretch", description="'stretch' fills the input; 'letterbox' keeps the aspect, black around it"
+    )
     weights: str = Field(description="'imagenet', 'none', or a file")
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
@@ -63,6 +67,10 @@ class Recipe(BaseModel):
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
+
+    def preprocessing(self) -> Preprocessing:
+        """What is done to the images before the network sees them."""
+        return Preprocessing(height=self.image_size, width=self.image_size, resize=self.resize)
 
 
 PRESETS: Mapping[str, Recipe] = {

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 import cxrlens
+from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.layouts import CLASS_NAMES, Split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.devices import cpu_has_bfloat16
@@ -131,6 +132,7 @@ def train(
     recipe: Recipe,
     hardware: Hardware,
     *,
+    store: ArrayStore,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -141,6 +143,7 @@ def train(
     first get None.
 
     Args:
+        store: where decoded images are kept.
         resume: go on from the last finished epoch.
         callbacks: Lightning's, in addition to the ones of the run (a progress bar, for example).
         progress: called as progress(split, done, total) while images are decoded.
@@ -159,23 +162,23 @@ def train(
     resumes = resume and last.is_file()
     weights = "none" if resumes else recipe.weights
     network = build_network(architecture, weights=weights)
-    preprocessing = Preprocessing(height=recipe.image_size, width=recipe.image_size)
+    preprocessing = recipe.preprocessing()
     data = QualityData(
         train_split,
         dev_split,
         recipe,
         preprocessing,
-        run_dir / "cache",
+        store,
         workers=hardware.workers,
         progress=progress,
     )
-    if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
-        data.prepare_data()
-        data.setup()
     module = QualityClassifier(network, recipe, preprocessing)
     best = _Checkpoints(run_dir / "checkpoints")
-    trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
-    with warnings.catch_warnings():
+    with store.in_use(), warnings.catch_warnings():
+        if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
+            data.prepare_data()
+            data.setup()
+        trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
         warnings.filterwarnings("ignore", module="lightning")
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
@@ -193,7 +196,6 @@ def train(
     counts = {name: data.counts(name) for name in data.splits}
     dev_scores = {name: value for name, value in scores.items() if name.startswith("dev_")}
     model = _save(run_dir, network, architecture, recipe, preprocessing, counts, stored["epoch"], dev_scores)
-    shutil.rmtree(run_dir / "cache", ignore_errors=True)
     return TrainingResult(
         run_dir=run_dir,
         model=model,

@@ -1,0 +1,89 @@
+"""What is known of source files: their content's digest, by place and state, so that unchanged files are not read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from cxrlens.data.readers.content import read_content
+from cxrlens.files import write_text
+
+# A file changed twice within one tick of its file system's clock (2 s on FAT) keeps its times.
+_SETTLED_NS = 2_000_000_000
+
+State = tuple[int, int, int, int]
+
+
+def state_of(path: Path) -> State | None:
+    """Inode, size, and the times (ns) of the last change of content and of inode; None where there is nothing."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes.
+
+    Raises:
+        UnreadableImageError: when it cannot be read.
+    """
+    return hashlib.sha256(read_content(path, str(path))).hexdigest()
+
+
+class SourceIndex:
+    """Digests by place and state.
+
+    It trusts that a change leaves a trace: a file whose inode, size and times are those noted has the content noted.
+    Files that changed in the last two seconds before they were read are not noted. There is a file for each source
+    folder, replaced as a whole: of two processes that note something at once one may be lost, and costs a reading.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[str, dict[str, list[int | str]]] = {}
+        self._changed: set[str] = set()
+
+    def digest(self, path: Path, state: State) -> str | None:
+        """The digest that was noted for the file in this state."""
+        shelf, name = _place(path)
+        noted = self._shelf(shelf).get(name)
+        return str(noted[-1]) if noted and noted[:-1] == list(state) else None
+
+    def note(self, path: Path, state: State, digest: str) -> None:
+        """Keep the digest of a file that had this state before and after it was read."""
+        if time.time_ns() - max(state[2:]) < _SETTLED_NS:
+            return
+        shelf, name = _place(path)
+        self._shelf(shelf)[name] = [*state, digest]
+        self._changed.add(shelf)
+
+    def save(self) -> None:
+        """Write what was noted."""
+        for shelf in self._changed:
+            merged = self._read(shelf) | self._known[shelf]
+            write_text(self.folder / f"{shelf}.json", json.dumps(merged, separators=(",", ":")))
+        self._changed.clear()
+
+    def _shelf(self, shelf: str) -> dict[str, list[int | str]]:
+        if shelf not in self._known:
+            self._known[shelf] = self._read(shelf)
+        return self._known[shelf]
+
+    def _read(self, shelf: str) -> dict[str, list[int | str]]:
+        try:
+            loaded = json.loads((self.folder / f"{shelf}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none yet, or damaged by a power failure: files are read again
+            return {}
+        return loaded if isinstance(loaded, dict) else {}
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """Names for the file's folder and for the file that do not show patients' names."""
+    whole = path.absolute()
+    folder, name = (hashlib.sha256(os.fsencode(part)).hexdigest()[:20] for part in (whole.parent, whole.name))
+    return folder, name

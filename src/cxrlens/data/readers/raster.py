@@ -1,0 +1,142 @@
+"""JPEG, PNG, TIFF, BMP and WebP files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from cxrlens.data.readers.quiet import without_warnings
+from cxrlens.data.readers.radiograph import MAX_PIXELS, Pixels, Radiograph, check_size
+from cxrlens.errors import UnreadableImageError
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_NAMES = {"MPO": "JPEG", "WEBP": "WebP"}
+
+
+class UnknownFormatError(UnreadableImageError):
+    """The content is none of `FORMATS`."""
+
+
+def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = None) -> Radiograph:
+    """Decode a picture, see `cxrlens.data.readers.read`.
+
+    Raises:
+        UnknownFormatError: when it is none of `FORMATS`.
+        UnreadableImageError: when it is damaged, too large, or no single picture.
+    """
+    with _opened(stream, name) as image:
+        height, width = _upright_size(image)
+        orientation = _orientation(image)
+        _draft(image, at_least, turned=(height, width) != (image.height, image.width))
+        bits = _bits(image)
+        inverted = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = _grey(image, name)
+        if inverted and image.mode != "L" and image.mode != "1":  # of 8 bits and less, Pillow has turned it round
+            pixels = 1 - pixels
+        kind = str(image.format)
+    return Radiograph(
+        pixels,
+        name,
+        height,
+        width,
+        origin=_NAMES.get(kind, kind),
+        bit_depth=bits,
+        orientation=None if orientation is None else f"EXIF {orientation}",
+    )
+
+
+def raster_size(stream: BinaryIO, name: str) -> tuple[int, int]:
+    """(height, width) as `read_raster` gives them, from the header alone.
+
+    Raises:
+        UnknownFormatError: when it is none of `FORMATS`.
+        UnreadableImageError: as `read_raster` does, but for damage that only decoding would show.
+    """
+    with _opened(stream, name) as image:
+        return _upright_size(image)
+
+
+@contextmanager
+def _opened(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
+    """The picture, its header read and found fit; whatever goes wrong with it in the block is unreadable."""
+    try:
+        with without_warnings(), Image.open(stream, formats=FORMATS) as image:
+            check_size(image.height, image.width, name)
+            count = getattr(image, "n_frames", 1)
+            if count > 1 and image.format != "MPO":  # of several JPEGs in one file, the first is the photograph
+                raise UnreadableImageError(
+                    f"{name}: the file holds {count} pictures; save the radiograph as a file of its own"
+                )
+            yield image
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnknownFormatError(
+            f"{name}: the file is no image that can be read (JPEG, PNG, TIFF, BMP, WebP, DICOM)"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"{name}: the picture has more than {MAX_PIXELS // 10**6} million pixels; save it at a smaller size"
+        ) from error
+    except Exception as error:  # Pillow names no set of errors; a damaged file raises nearly anything
+        raise UnreadableImageError(f"{name}: {reason_of(error)}") from error
+
+
+def _orientation(image: Image.Image) -> int | None:
+    found = image.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) and 1 <= found <= 8 else None
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    turned = (_orientation(image) or 1) >= 5  # orientations 5 to 8 swap the sides
+    if turned and not isinstance(image, TiffImagePlugin.TiffImageFile):  # whose size Pillow gives as seen upright
+        return image.width, image.height
+    return image.height, image.width
+
+
+def _draft(image: Image.Image, at_least: tuple[int, int] | None, *, turned: bool) -> None:
+    """Make the JPEG decoder give grey, at the smallest of its sizes that is large enough."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    size = None
+    if at_least is not None:
+        rows, columns = at_least[::-1] if turned else at_least
+        size = columns, rows
+    image.draft("L", size)
+
+
+def _bits(image: Image.Image) -> int:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(image.tag_v2.get(258, (1,))[0])
+    if image.mode.startswith("I"):
+        return 16
+    return 1 if image.mode == "1" else 8
+
+
+def _grey(image: Image.Image, name: str) -> Pixels:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        top = 2 ** (16 if image.format == "PNG" else _bits(image)) - 1
+        return np.asarray(image, dtype=np.float32) / np.float32(top)
+    if image.mode == "I":
+        raise UnreadableImageError(f"{name}: its whole numbers have a sign or 32 bits; save it with 8 or 16 bits")
+    if image.mode == "F":
+        values = np.array(image, dtype=np.float32)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise UnreadableImageError(f"{name}: its fractional values do not lie in [0, 1]; scale them and save again")
+        return values
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layered.size, (0, 0, 0, 255)), layered)
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a library says."""
+    return str(error).splitlines()[0].strip().rstrip(".") if str(error) else type(error).__name__
