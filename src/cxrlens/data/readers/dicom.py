@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -21,12 +20,13 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGExtended12Bit,
 )
 
+from cxrlens.data.readers.codecs import decompressed
 from cxrlens.data.readers.dicom_grey import grey_of_colour, grey_of_stored
 from cxrlens.data.readers.quiet import without_warnings
 from cxrlens.data.readers.radiograph import BRIGHT_IS_DENSE, Radiograph, check_size
+from cxrlens.data.readers.reasons import one_line, reason_of
 from cxrlens.errors import UnreadableImageError
 
 START = 132
@@ -36,6 +36,12 @@ MAX_INFLATED = 1 << 30
 """Largest data set, in bytes, that a compressed ("deflated") file may unfold to."""
 
 _GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # the first element's group, in both byte orders
+_UNCOMPRESSED = (  # as to its pixels
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
 _NO_PICTURE = {"SEG": "a segmentation", "RTDOSE": "a dose distribution"}
 _NOT_FRONTAL = {"LL", "RL", "LLO", "RLO", "LAT"}  # DICOM's left and right lateral and oblique, and a common other word
 _LATERAL_CODES = {"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"}  # SNOMED CT and its SRT forms
@@ -94,9 +100,8 @@ def _reasons(name: str) -> Iterator[None]:
     except UnreadableImageError:
         raise
     except Exception as error:  # pydicom names no set of errors; a damaged element raises nearly anything
-        lines = [line.strip().rstrip(".:") for line in str(error).splitlines()] or [type(error).__name__]
-        lines = lines[1:] or lines  # where several codecs fail, the first line only says so
-        raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {'; '.join(lines)}") from error
+        reason = reason_of(error).removeprefix("Unable to decode as exceptions were raised by all available plugins: ")
+        raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {reason}") from error
 
 
 def _parsed(stream: BinaryIO, name: str, **options: Any) -> Dataset:
@@ -132,7 +137,7 @@ def _check_inflated_size(content: bytes, name: str) -> None:
 
 def _checked_size(dataset: Dataset, name: str) -> tuple[int, int]:
     """(height, width) of a data set that is an image of a frontal view."""
-    kind = UID(dataset.get("SOPClassUID") or "").name
+    kind = one_line(UID(dataset.get("SOPClassUID") or "").name)
     if "PixelData" not in dataset or dataset.get("Modality") in _NO_PICTURE:
         what = _NO_PICTURE.get(str(dataset.get("Modality")), kind)
         raise UnreadableImageError(f"{name}: this DICOM file holds no image{f' ({what})' if what else ''}")
@@ -141,7 +146,7 @@ def _checked_size(dataset: Dataset, name: str) -> tuple[int, int]:
         raise UnreadableImageError(f"{name}: a multi-frame DICOM file ({count} frames) is no single radiograph")
     view = _lateral_view(dataset)
     if view:
-        raise UnreadableImageError(f"{name}: the view is '{view}'; the networks know frontal views only")
+        raise UnreadableImageError(f"{name}: the view is '{one_line(view)}'; the networks know frontal views only")
     for keyword in ("Rows", "Columns", "BitsStored", "PhotometricInterpretation"):
         if dataset.get(keyword) in (None, ""):
             raise UnreadableImageError(f"{name}: the element {keyword} is missing, so its pixels cannot be decoded")
@@ -180,27 +185,21 @@ def _spacing(dataset: Dataset) -> tuple[float, float] | None:
 def _stored(dataset: Dataset, name: str) -> npt.NDArray[Any]:
     """The decoded values: whole numbers [rows, columns] as stored, or [rows, columns, 3] in RGB."""
     syntax = _transfer_syntax(dataset, name)
-    _check_codec(syntax, name)
     if not dataset.PixelData:
         raise UnreadableImageError(f"{name}: its pixel data are empty")
-    bits, surplus = int(dataset.BitsStored), 0
-    if not syntax.is_compressed and int(dataset.get("SamplesPerPixel") or 1) == 1:
-        # The values may lie in the upper bits of their words; pydicom looks for them in the lower ones.
-        surplus = max(int(dataset.get("HighBit") or bits - 1) + 1 - bits, 0)
-    try:
-        decoded: npt.NDArray[Any] = pixel_array(dataset, bits_stored=bits + surplus)
-    except Exception as error:
-        if syntax == JPEGExtended12Bit and "12-bit" in str(error):
-            raise UnreadableImageError(
-                f"{name}: its pixels are compressed as 12-bit JPEG, which only a package under the GPL can decode; "
-                "if its terms suit you: pip install pylibjpeg pylibjpeg-libjpeg"
-            ) from error
-        raise
-    if surplus:
-        decoded = decoded >> surplus
+    decoded = _uncompressed(dataset) if syntax in _UNCOMPRESSED else decompressed(dataset, syntax, name)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         decoded = apply_color_lut(decoded, dataset)[..., :3]
     return decoded
+
+
+def _uncompressed(dataset: Dataset) -> npt.NDArray[Any]:
+    bits, surplus = int(dataset.BitsStored), 0
+    if int(dataset.get("SamplesPerPixel") or 1) == 1:
+        # The values may lie in the upper bits of their words; pydicom looks for them in the lower ones.
+        surplus = max(int(dataset.get("HighBit") or bits - 1) + 1 - bits, 0)
+    found: npt.NDArray[Any] = pixel_array(dataset, bits_stored=bits + surplus)
+    return found >> surplus if surplus else found
 
 
 def _transfer_syntax(dataset: Dataset, name: str) -> UID:
@@ -214,19 +213,3 @@ def _transfer_syntax(dataset: Dataset, name: str) -> UID:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset.file_meta.TransferSyntaxUID
-
-
-def _check_codec(syntax: UID, name: str) -> None:
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise UnreadableImageError(
-            f"{name}: its pixels are stored as {syntax.name}, which cannot be read; export it uncompressed"
-        ) from error
-    if not decoder.is_available:
-        missing = " ".join(decoder.missing_dependencies)
-        package = "python-gdcm" if "gdcm" in missing else "pylibjpeg pylibjpeg-openjpeg"
-        raise UnreadableImageError(
-            f"{name}: its pixels are compressed as {syntax.name}, for which no codec is installed: "
-            f"pip install {package} (part of cxrlens[dicom])"
-        )

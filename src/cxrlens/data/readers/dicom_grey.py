@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from cxrlens.data.readers.radiograph import LUMA, Pixels
+from cxrlens.data.readers.reasons import one_line
 from cxrlens.errors import UnreadableImageError
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _windowed(
     if function == "LINEAR":
         centre, width = centre - 0.5, width - 1
     elif function != "LINEAR_EXACT":
-        raise UnreadableImageError(f"{name}: its window function '{function}' is unknown; correct the file")
+        raise UnreadableImageError(f"{name}: its window function '{one_line(function)}' is unknown; correct the file")
     if not width:
         return (values > centre).astype(np.float64)
     return np.clip((values - centre) / width + 0.5, 0, 1)
@@ -154,7 +155,7 @@ def _first(dataset: Dataset, keyword: str) -> float | None:
 
 def _explanations(dataset: Dataset) -> str:
     found = dataset.get("WindowCenterWidthExplanation")
-    return f" ({', '.join(map(str, found))})" if found and not isinstance(found, str) else ""
+    return f" ({one_line(', '.join(map(str, found)))})" if found and not isinstance(found, str) else ""
 
 
 @functools.cache
