@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from cxrlens.data.decoding import DecodedImages
 from cxrlens.data.preprocessing import Preprocessing
@@ -73,12 +72,11 @@ class PixelCache:
         stem = folder / _key(paths, preprocessing)
         shape = (len(paths), preprocessing.height, preprocessing.width)
         unreadable: dict[int, str] = {}
-        loader = DataLoader(DecodedImages(paths, preprocessing), batch_size=None, num_workers=workers)
         with replacing(stem.with_suffix(".uint16")) as partial:
             pixels = np.memmap(partial, dtype=np.uint16, mode="w+", shape=shape)
-            for count, image in enumerate(loader, 1):
+            for count, image in enumerate(DecodedImages(paths, preprocessing).each(workers), 1):
                 if image.grey is None:
-                    unreadable[image.index] = image.reason
+                    unreadable[image.index] = image.reason or ""
                 else:
                     pixels[image.index] = (image.grey[0] * _LEVELS).round().numpy().astype(np.uint16)
                 if progress:

@@ -47,9 +47,14 @@ _NOT_FRONTAL = {"LL", "RL", "LLO", "RLO", "LAT"}  # DICOM's left and right later
 _LATERAL_CODES = {"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"}  # SNOMED CT and its SRT forms
 
 
+def has_preamble(start: bytes) -> bool:
+    """Whether a file that begins with these `START` bytes bears DICOM's mark."""
+    return start[128:132] == b"DICM"
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file that begins with these `START` bytes is DICOM, or may be DICOM without its preamble."""
-    return _has_preamble(start) or start[:2] in _GROUPS
+    return has_preamble(start) or start[:2] in _GROUPS
 
 
 def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
@@ -107,17 +112,13 @@ def _reasons(name: str) -> Iterator[None]:
 def _parsed(stream: BinaryIO, name: str, **options: Any) -> Dataset:
     start = stream.read(1024)
     stream.seek(0)
-    if _has_preamble(start) and DeflatedExplicitVRLittleEndian.encode() in start:
+    if has_preamble(start) and DeflatedExplicitVRLittleEndian.encode() in start:
         _check_inflated_size(stream.read(), name)
         stream.seek(0)
     dataset: Dataset = dcmread(stream, force=True, **options)
-    if not _has_preamble(start) and "SOPClassUID" not in dataset:
+    if not has_preamble(start) and "SOPClassUID" not in dataset:
         raise UnreadableImageError(f"{name}: the file is no image that can be read; DICOM files name their class")
     return dataset
-
-
-def _has_preamble(start: bytes) -> bool:
-    return start[128:132] == b"DICM"
 
 
 def _check_inflated_size(content: bytes, name: str) -> None:
