@@ -96,5 +96,5 @@ def _key(paths: Sequence[Path], preprocessing: Preprocessing) -> str:
             state = f"{stat.st_size} {stat.st_mtime_ns}"
         except OSError:
             state = "missing"
-        digest.update(f"{path.resolve()} {state}\n".encode(errors="surrogateescape"))
+        digest.update(f"{path.absolute()} {state}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:20]

@@ -25,6 +25,7 @@ __all__ = [
     "from_array",
     "has_dicom_mark",
     "image_size",
+    "open_regular",
     "read",
     "read_content",
     "require_file",
