@@ -56,6 +56,8 @@ def decompressed(dataset: Dataset, syntax: UID, name: str) -> Stored:
             if plugin == _GDCM and not _this_process_may_end:
                 return _decoded_elsewhere(dataset, name)
             return pixel_array(dataset, decoding_plugin=plugin)
+        except UnreadableImageError:
+            raise
         except Exception as error:
             failures.append(error)
     if syntax == JPEGExtended12Bit and "12-bit" in str(failures[0]):
@@ -63,6 +65,8 @@ def decompressed(dataset: Dataset, syntax: UID, name: str) -> Stored:
             f"{name}: its pixels are compressed as 12-bit JPEG, which only a package under the GPL can decode; "
             "if its terms suit you: pip install pylibjpeg pylibjpeg-libjpeg"
         ) from failures[0]
+    if plugins == [_GDCM]:  # whose own words are those of its Python binding
+        raise UnreadableImageError(f"{name}: its pixels are damaged: gdcm cannot decode them") from failures[0]
     raise failures[0]
 
 

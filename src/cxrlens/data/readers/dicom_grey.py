@@ -112,6 +112,7 @@ def _windowed(
     values: npt.NDArray[np.float64], centre: float, width: float, function: str, name: str
 ) -> npt.NDArray[np.float64]:
     """PS3.3 C.11.2.1.2 and C.11.2.1.3, the output range being [0, 1]."""
+    _finite(np.array([centre, width]), name)
     if not width >= (1 if function == "LINEAR" else np.finfo(float).tiny):
         raise UnreadableImageError(f"{name}: its window has the width {width:g}, which shows nothing; correct the file")
     if function == "SIGMOID":
