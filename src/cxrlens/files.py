@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -25,6 +26,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def short_name(name: str, longest: int = 150) -> str:
+    """The name of a file to be derived from one of this name; a long one is cut and gets a digest of itself.
+
+    File systems take 255 bytes, and the endings of results and of temporary names have to fit too.
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) <= longest:
+        return name
+    return f"{encoded[:longest].decode(errors='ignore')}~{hashlib.sha256(encoded).hexdigest()[:12]}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from cxrlens.data.cache import images, sources
 from cxrlens.data.cache.images import CachedImages, cache_images, group_name
 from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import Radiograph, read
+from cxrlens.data.readers import Radiograph, decode, read
 from cxrlens.errors import UsageError
 
 PREPROCESSING = Preprocessing(height=24, width=40)
@@ -89,7 +89,7 @@ def test_the_same_content_is_not_decoded_again(
     first = build(store, files)
     good = [files[index] for index in (5, 1, 4)]
     moved = [shutil.copy(path, tmp_path / f"copy-{path.name}") for path in good]
-    monkeypatch.setattr(images, "read", None)  # decoding would fail
+    monkeypatch.setattr(images, "decode", None)  # decoding would fail
     for paths in (good, moved, [*moved, *moved]):
         again = build(store, paths)
         for place in range(len(paths)):
@@ -105,7 +105,7 @@ def test_unchanged_files_are_not_even_read(
     good = [files[index] for index in (1, 2, 4, 5)]
     monkeypatch.setattr(sources, "_SETTLED_NS", 0)
     build(store, good)
-    monkeypatch.setattr(images, "content_digest", None)  # reading would fail
+    monkeypatch.setattr(images, "read_content", None)  # reading would fail
     check(build(store, good), good, ())
 
 
@@ -148,13 +148,13 @@ def test_a_file_that_becomes_readable_is_taken(files: list[Path], store: ArraySt
 def test_a_file_that_changes_while_it_is_read_is_left_out(
     files: list[Path], store: ArrayStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def growing(path: Path, **options: tuple[int, int]) -> Radiograph:
-        radiograph = read(path, **options)
-        with path.open("ab") as stream:
+    def growing(content: bytes, name: str, **options: tuple[int, int]) -> Radiograph:
+        radiograph = decode(content, name, **options)
+        with Path(name).open("ab") as stream:
             stream.write(b"more")
         return radiograph
 
-    monkeypatch.setattr(images, "read", growing)
+    monkeypatch.setattr(images, "decode", growing)
     cached = build(store, files[1:2])
     assert "changed while it was read" in cached.unreadable[0]
     assert store.contents().entries == 0
@@ -225,11 +225,11 @@ def test_a_killed_build_leaves_whole_images_and_goes_on(
         assert np.load(path).shape == (24, 40)
     decoded: list[Path] = []
 
-    def counted(path: Path, **options: tuple[int, int]) -> Radiograph:
-        decoded.append(path)
-        return read(path, **options)
+    def counted(content: bytes, name: str, **options: tuple[int, int]) -> Radiograph:
+        decoded.append(Path(name))
+        return decode(content, name, **options)
 
-    monkeypatch.setattr(images, "read", counted)
+    monkeypatch.setattr(images, "decode", counted)
     check(build(store, files), files)
     assert len(set(decoded) & {files[i] for i in (1, 2, 4, 5)}) == 4 - len(arrays)
     assert list(store.folder.glob("images/*/*/.*")) == []

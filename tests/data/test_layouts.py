@@ -139,7 +139,7 @@ def test_duplicate_rows_reach_the_remarks(official_data: Path) -> None:
 def test_endings_in_any_case_and_kind_beside_each_other(tmp_path: Path) -> None:
     names = ["a.JPG", "b.Jpeg", "c.PNG", "d.png", "e.DCM", "f.tif", "Größe 胸部.jpg", "with space.jpg"]
     touch(tmp_path / "dev", *names, ".hidden.jpg", "notes.txt", "Thumbs.db", "noending")
-    (tmp_path / "dev" / "folder.jpg").mkdir()
+    (tmp_path / "dev" / "folder").mkdir()
     rows = [f"{Path(name).stem}.jpg,0 1 2 3 4" for name in names]  # every row says .jpg
     csv(tmp_path / "dev.csv", rows)
     assert {path.name for path in list_images(tmp_path / "dev")} == set(names)

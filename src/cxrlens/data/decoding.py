@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from cxrlens.data.layouts import Item
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
+from cxrlens.data.readers import decode, read_content
+from cxrlens.data.workers import in_order
 from cxrlens.errors import UnreadableImageError
 
 
@@ -37,7 +37,7 @@ class Decoded:
     reason: str | None = None
 
 
-class DecodedImages(Dataset[Decoded]):
+class DecodedImages:
     """Reads and resizes the image of an index."""
 
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, *, keep_pixels: bool = False) -> None:
@@ -49,20 +49,27 @@ class DecodedImages(Dataset[Decoded]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Decoded:
+        name = str(self.paths[index])
         try:
-            image = read(self.paths[index], at_least=self.preprocessing.decoded_at_least)
+            content = read_content(self.paths[index], name)
+            image = decode(content, name, at_least=self.preprocessing.decoded_at_least)
             whole = image.pixels
             if self.keep_pixels and whole.shape != (image.height, image.width):
-                whole = read(self.paths[index]).pixels
+                whole = decode(content, name).pixels
+            grey = self.preprocessing.resized(image.pixels, (image.height, image.width))
         except UnreadableImageError as error:
             return Decoded(index, reason=str(error))
-        return Decoded(
-            index,
-            self.preprocessing.resized(image.pixels, (image.height, image.width)),
-            image.height,
-            image.width,
-            torch.from_numpy(whole) if self.keep_pixels else None,
-        )
+        except MemoryError:
+            return self.lost(index, "there is not enough memory to read it")
+        return Decoded(index, grey, image.height, image.width, torch.from_numpy(whole) if self.keep_pixels else None)
+
+    def lost(self, index: int, reason: str) -> Decoded:
+        """What stands for an image that was not read."""
+        return Decoded(index, reason=f"{self.paths[index]}: {reason}")
+
+    def each(self, workers: int) -> Iterator[Decoded]:
+        """All images in order, read by so many processes; 0 reads in this one."""
+        return in_order(self.__getitem__, range(len(self)), workers=workers, lost=self.lost)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class BatchReader:
         items: what to read.
         preprocessing: gives the input size.
         batch_size: images per batch; unreadable files make some batches smaller, and none is empty.
-        workers: loader processes; 0 reads in this one.
+        workers: processes that read; 0 reads in this one. A small list is read in this one anyway.
         keep_pixels: also keep the stored image (for overlays).
     """
 
@@ -97,16 +104,13 @@ class BatchReader:
         self.items = list(items)
         self.unreadable: list[str] = []
         self._batch_size = batch_size
-        self._loader = DataLoader(
-            DecodedImages([item.path for item in items], preprocessing, keep_pixels=keep_pixels),
-            batch_size=None,
-            num_workers=workers if len(self.items) > batch_size else 0,
-        )
+        self._images = DecodedImages([item.path for item in items], preprocessing, keep_pixels=keep_pixels)
+        self._workers = workers if len(self.items) > batch_size else 0
 
     def __iter__(self) -> Iterator[Batch]:
         self.unreadable.clear()
         waiting: list[Decoded] = []
-        for image in self._loader:
+        for image in self._images.each(self._workers):
             if image.reason is not None:
                 self.unreadable.append(image.reason)
                 continue

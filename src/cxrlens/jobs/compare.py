@@ -14,7 +14,7 @@ from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.bootstrap import Floats, Interval, bootstrap_means
 from cxrlens.evaluation.classification import auc_difference_interval
 from cxrlens.files import write_csv
-from cxrlens.jobs.inputs import log, scored_split
+from cxrlens.jobs.inputs import list_unreadable, log, scored_split
 from cxrlens.jobs.pointing_game import Settings, play_folder
 from cxrlens.jobs.score import ScoreResult, score_model
 from cxrlens.quality_model import QualityModel
@@ -252,4 +252,5 @@ def _flips(
 def _written(result: CompareResult, out: Path) -> CompareResult:
     write_csv(out / "comparison.csv", _SCORE_COLUMNS, [asdict(score) for score in result.scores])
     write_csv(out / "flips.csv", _FLIP_COLUMNS, result.flips)
+    list_unreadable(result.unreadable, out)
     return result

@@ -14,7 +14,7 @@ from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.layouts import Item
 from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.pointing_game import find_peak
-from cxrlens.files import replacing, write_csv
+from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title
 from cxrlens.quality_model import QualityModel, picture_maps
@@ -145,7 +145,8 @@ def _write(
     shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
     for remark in remarks:
         log.warning("%s", remark)
-    overlay = out / "overlays" / name
+    place = item.path.parent.relative_to(root) / short_name(item.path.name)
+    overlay = out / "overlays" / place
     table = []
     panels = []
     for row, map_ in picture.items():
@@ -159,7 +160,7 @@ def _write(
                 "flat map" if flat else None,
             )
         )
-        file = out / "maps" / f"{name}.{row.method.replace(':', '-')}.{row.layers}.npy"
+        file = out / "maps" / f"{place}.{row.method.replace(':', '-')}.{row.layers}.npy"
         with replacing(file) as partial, partial.open("wb") as stream:
             np.save(stream, map_)
         x, y = (None, None) if peak is None else geometry.backward_point(float(peak.column), float(peak.row))
@@ -178,7 +179,7 @@ def _write(
                 "peak_y": y,
                 "flat": int(flat),
                 "map": file.relative_to(out).as_posix(),
-                "overlay": f"overlays/{name}.png",
+                "overlay": f"overlays/{place.as_posix()}.png",
             }
         )
     title = (

@@ -67,13 +67,21 @@ def report_remarks(split: Split) -> Split:
     return split
 
 
-def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> None:
-    """Log the first unreadable files and write all of them to a file of that name in ``out``."""
+def list_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> Path:
+    """Write the sentences to a file of that name in ``out``, a file a line; where there are none, an old list goes."""
     path = out / name
-    path.unlink(missing_ok=True)
+    if reasons:
+        write_text(path, "".join(reason.replace("\n", "\\n") + "\n" for reason in reasons))
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> None:
+    """Write the list, see `list_unreadable`, and log the first of its lines."""
+    path = list_unreadable(reasons, out, name)
     if not reasons:
         return
-    write_text(path, "\n".join(reasons) + "\n")
     log.warning("%d images could not be read and were left out; they are listed in %s", len(reasons), path)
     for reason in reasons[:5]:
         log.warning("  %s", reason)

@@ -25,7 +25,7 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
-from cxrlens.files import write_csv
+from cxrlens.files import short_name, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title, smoothing_of
 from cxrlens.quality_model import QualityModel, picture_maps
@@ -231,7 +231,7 @@ def play_image(
         title=f"{image.name}: probability of affected {probability:.3f}",
         extent=geometry.without_padding().extent(),
     )
-    return SingleResult(per_image, save_figure(figure, out / image.name)[0])
+    return SingleResult(per_image, save_figure(figure, out / short_name(image.name))[0])
 
 
 def _annotated(image: Path, annotation: str | Path) -> Item:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import yaml
 
-from cxrlens.data.decoding import BatchReader
+from cxrlens.data.decoding import BatchReader, DecodedImages
 from cxrlens.data.layouts import Item, find_splits, load_split
 from cxrlens.data.submission_csv import write_classification, write_localization
 from cxrlens.environment import describe_environment
@@ -114,7 +114,7 @@ def run(
     results = Results(plan, study_data, subjects, records)
     if not results.indices:
         raise NothingToDoError(f"{data}: none of the {len(study_data.annotated)} annotated images can be read")
-    unreadable = _unreadable(results)
+    unreadable = _unreadable(results, workers)
     report_unreadable(unreadable, out)
     log.info("tables, figures and report")
     return _report(out, results, devices[0], unreadable)
@@ -198,10 +198,16 @@ def _train_split(data: Path) -> Any:
         return None
 
 
-def _unreadable(results: Results) -> list[str]:
+def _unreadable(results: Results, workers: int) -> list[str]:
+    """Why images have no records; they are read once more, as the records do not say."""
     items = results.data.items(results.plan)
     read = set(results.all_indices)
-    return [f"{item.path}: could not be read" for index, item in enumerate(items) if index not in read]
+    paths = [item.path for index, item in enumerate(items) if index not in read]
+    images = DecodedImages(paths, results.subjects[0].preprocessing)
+    return [
+        image.reason or f"{path}: could not be read when it was its turn"
+        for path, image in zip(paths, images.each(workers), strict=True)
+    ]
 
 
 def _report(out: Path, results: Results, device: str, unreadable: list[str]) -> StudyResult:

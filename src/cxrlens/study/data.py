@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.data.layouts import AFFECTED, Item, Split
+from cxrlens.data.readers import open_regular
+from cxrlens.errors import UnreadableImageError
 from cxrlens.study.plan import StudyPlan, digest
 
 
@@ -50,10 +52,10 @@ class StudyData:
 
 def _content(item: Item) -> str:
     try:
-        with item.path.open("rb") as stream:
+        with open_regular(item.path, item.name) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        found = str(error.errno)
+    except UnreadableImageError as error:
+        found = str(error)
     return f"{_annotation(item)} {found}"
 
 

@@ -69,8 +69,12 @@ class Records:
 
 
 def joined(blocks: Iterable[Arrays]) -> Arrays:
-    """The arrays of several blocks, one after another; those that some block lacks are left out."""
-    present = [block for block in blocks if block]
+    """The arrays of several blocks, one after another; those that some block lacks are left out.
+
+    A block whose images all are unreadable holds no more than empty arrays, and does not count.
+    """
+    there = [block for block in blocks if block]
+    present = [block for block in there if any(map(len, block.values()))] or there[:1]
     if not present:
         return {}
     names = [name for name in present[0] if all(name in block for block in present)]

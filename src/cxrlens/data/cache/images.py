@@ -14,12 +14,12 @@ import PIL
 import pydicom
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from cxrlens.data.cache.sources import SourceIndex, State, content_digest, state_of
+from cxrlens.data.cache.sources import SourceIndex, State, state_of
 from cxrlens.data.cache.store import ArrayStore
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
+from cxrlens.data.readers import decode, read_content
+from cxrlens.data.workers import in_order
 from cxrlens.errors import UnreadableImageError, UsageError
 
 # Raise it when the same file and preprocessing give other pixels than before.
@@ -94,9 +94,9 @@ def cache_images(
     unreadable: dict[int, str] = {}
     store.make_room(len(waiting) * min(sizes))
     since, each = 0, min(sizes)
-    loader = DataLoader(_Decoding(store, paths, waiting, preprocessing), batch_size=None, num_workers=workers)
+    decoding = _Decoding(store, paths, preprocessing)
     try:
-        for done, image in enumerate(loader, 1):
+        for done, image in enumerate(in_order(decoding, waiting, workers=workers, lost=decoding.lost), 1):
             if image.failure:
                 raise UsageError(image.failure)
             digests[image.index] = image.digest
@@ -133,33 +133,34 @@ class _Kept:
     failure: str = ""
 
 
-class _Decoding(Dataset[_Kept]):
-    """Decodes a file into the store."""
+class _Decoding:
+    """Decodes the file of a row into the store."""
 
-    def __init__(
-        self, store: ArrayStore, paths: Sequence[Path], rows: Sequence[int], preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, store: ArrayStore, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
         self.store = store
-        self.paths = [paths[row] for row in rows]
-        self.rows = list(rows)
+        self.paths = list(paths)
         self.preprocessing = preprocessing
         self.group = group_name(preprocessing)
         self.sizes = _file_sizes(preprocessing)
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def lost(self, row: int, reason: str) -> _Kept:
+        """What stands for a file whose reading failed together with its process."""
+        return _Kept(row, reason=f"{self.paths[row]}: {reason}")
 
-    def __getitem__(self, place: int) -> _Kept:
-        path, row = self.paths[place], self.rows[place]
+    def __call__(self, row: int) -> _Kept:
+        path = self.paths[row]
         before = state_of(path)
         try:
-            digest = content_digest(path)
+            content = read_content(path, str(path))
+            digest = hashlib.sha256(content).hexdigest()
             target = self.store.path(self.group, digest)
             if target.exists() and self.store.claim([target], self.sizes):
                 return _Kept(row, digest, before)
-            image = read(path, at_least=self.preprocessing.decoded_at_least)
+            image = decode(content, str(path), at_least=self.preprocessing.decoded_at_least)
         except UnreadableImageError as error:
             return _Kept(row, reason=str(error))
+        except MemoryError:
+            return self.lost(row, "there is not enough memory to read it")
         if state_of(path) != before:
             return _Kept(row, reason=f"{path}: the file changed while it was read; try again when it is complete")
         grey = self.preprocessing.resized(image.pixels, (image.height, image.width))[0].numpy()

@@ -8,7 +8,6 @@ import os
 import time
 from pathlib import Path
 
-from cxrlens.data.readers.content import read_content
 from cxrlens.files import write_text
 
 # A file changed twice within one tick of its file system's clock (2 s on FAT) keeps its times.
@@ -24,15 +23,6 @@ def state_of(path: Path) -> State | None:
     except (OSError, ValueError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def content_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes.
-
-    Raises:
-        UnreadableImageError: when it cannot be read.
-    """
-    return hashlib.sha256(read_content(path, str(path))).hexdigest()
 
 
 class SourceIndex:

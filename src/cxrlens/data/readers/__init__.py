@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from cxrlens.data.readers.content import MAX_BYTES, open_regular, read_content, require_file
-from cxrlens.data.readers.dicom import dicom_size, is_dicom, read_dicom
+from cxrlens.data.readers.dicom import START, dicom_size, has_preamble, is_dicom, read_dicom
 from cxrlens.data.readers.radiograph import MAX_PIXELS, Pixels, Radiograph, from_array
 from cxrlens.data.readers.raster import raster_size, read_raster
 from cxrlens.errors import UnreadableImageError
@@ -21,9 +21,13 @@ __all__ = [
     "RASTER_SUFFIXES",
     "Pixels",
     "Radiograph",
+    "decode",
     "from_array",
+    "has_dicom_mark",
     "image_size",
+    "open_regular",
     "read",
+    "read_content",
     "require_file",
 ]
 
@@ -47,15 +51,26 @@ def read(source: str | Path | bytes | Dataset, *, at_least: tuple[int, int] | No
     if isinstance(source, Dataset):
         return read_dicom(source, str(source.get("SOPInstanceUID", "DICOM dataset")))
     if isinstance(source, bytes):
-        name, content = f"{len(source)} bytes", source
-        if not content:
-            raise UnreadableImageError(f"{name}: the file is empty")
-    else:
-        name = str(source)
-        content = read_content(Path(source), name)
-    if is_dicom(content[:132]):
+        return decode(source, f"{len(source)} bytes", at_least=at_least)
+    return decode(read_content(Path(source), str(source)), str(source), at_least=at_least)
+
+
+def decode(content: bytes, name: str, *, at_least: tuple[int, int] | None = None) -> Radiograph:
+    """What `read` makes of a file's content; ``name`` stands for it in messages."""
+    if not content:
+        raise UnreadableImageError(f"{name}: the file is empty")
+    if is_dicom(content[:START]):
         return read_dicom(content, name)
     return read_raster(io.BytesIO(content), name, at_least)
+
+
+def has_dicom_mark(path: Path) -> bool:
+    """Whether a regular file begins as DICOM files do, with a preamble; False also for what cannot be opened."""
+    try:
+        with open_regular(path, str(path)) as stream:
+            return has_preamble(stream.read(START))
+    except UnreadableImageError:
+        return False
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -66,6 +81,6 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     name = str(path)
     with open_regular(path, name) as stream:
-        start = stream.read(132)
+        start = stream.read(START)
         stream.seek(0)
         return dicom_size(stream, name) if is_dicom(start) else raster_size(stream, name)

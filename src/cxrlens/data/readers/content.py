@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from cxrlens.errors import UnreadableImageError, UsageError
 
@@ -29,7 +29,7 @@ def require_file(path: Path) -> Path:
 
 
 @contextmanager
-def open_regular(path: Path, name: str) -> Iterator[BinaryIO]:
+def open_regular(path: Path, name: str) -> Iterator[BufferedReader]:
     """The file opened for reading; a pipe, socket or device is refused without waiting for it.
 
     Raises:

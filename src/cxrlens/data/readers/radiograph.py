@@ -16,6 +16,7 @@ MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in pixels; detectors give 4 to 20 million, and each takes 4 bytes or more here."""
 
 BRIGHT_IS_DENSE = "bright = dense"
+WHITE_IS_ZERO = "white is zero"
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the grey of a colour picture (ITU-R BT.601)."""
@@ -32,8 +33,8 @@ class Radiograph:
         height: of the stored image as seen upright, in pixels; likewise ``width``.
         origin: the kind of file: "JPEG", "PNG", "DICOM DX", "array" ...
         bit_depth: bits per stored sample that carry the picture.
-        polarity: how bright and dense were related in the file: "MONOCHROME1" (inverted here), "MONOCHROME2", or
-            "bright = dense" where nothing says and that is taken.
+        polarity: what the file says of bright and dense: "MONOCHROME1" and TIFF's "white is zero" (both inverted
+            here), "MONOCHROME2", or "bright = dense" where it says nothing and that is taken.
         orientation: the tag that says how the picture lies: "EXIF 6" (turned upright here), or DICOM's patient
             orientation of rows and columns ("L\\\\F", left as it is); None where there is none.
         spacing: distance of neighbouring (rows, columns) in mm, in the patient where the file is calibrated, else at

@@ -10,7 +10,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from cxrlens.data.readers.quiet import without_warnings
-from cxrlens.data.readers.radiograph import MAX_PIXELS, Pixels, Radiograph, check_size
+from cxrlens.data.readers.radiograph import (
+    BRIGHT_IS_DENSE,
+    MAX_PIXELS,
+    WHITE_IS_ZERO,
+    Pixels,
+    Radiograph,
+    check_size,
+)
+from cxrlens.data.readers.reasons import reason_of
 from cxrlens.errors import UnreadableImageError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
@@ -33,10 +41,10 @@ def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = 
         orientation = _orientation(image)
         _draft(image, at_least, turned=(height, width) != (image.height, image.width))
         bits = _bits(image)
-        inverted = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
+        white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
         ImageOps.exif_transpose(image, in_place=True)
         pixels = _grey(image, name)
-        if inverted and image.mode != "L" and image.mode != "1":  # of 8 bits and less, Pillow has turned it round
+        if white_is_zero and image.mode not in ("1", "L"):  # pictures of up to 8 bits were inverted by Pillow
             pixels = 1 - pixels
         kind = str(image.format)
     return Radiograph(
@@ -46,6 +54,7 @@ def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = 
         width,
         origin=_NAMES.get(kind, kind),
         bit_depth=bits,
+        polarity=WHITE_IS_ZERO if white_is_zero else BRIGHT_IS_DENSE,
         orientation=None if orientation is None else f"EXIF {orientation}",
     )
 
@@ -135,8 +144,3 @@ def _grey(image: Image.Image, name: str) -> Pixels:
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
-
-
-def reason_of(error: BaseException) -> str:
-    """The first line of what a library says."""
-    return str(error).splitlines()[0].strip().rstrip(".") if str(error) else type(error).__name__

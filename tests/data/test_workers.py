@@ -1,0 +1,116 @@
+"""Work shared out among processes: all results in order, whatever happens to a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cxrlens.data import workers
+from cxrlens.data.workers import in_order
+
+TASKS = list(range(23))
+ENDLESS = 10**6  # seconds
+
+
+def lost(task: int, reason: str) -> str:
+    return f"{task}: {reason}"
+
+
+def named(task: int) -> str:
+    return f"{task} done"
+
+
+def died(task: int) -> str:
+    """Some tasks take their process with them: two of them neighbours, so that both may be under way at once."""
+    if task in (0, 9, 10, 22):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return named(task)
+
+
+def hung(task: int) -> str:
+    if task == 5:
+        time.sleep(ENDLESS)
+    return named(task)
+
+
+def failed(task: int) -> str:
+    if task == 7:
+        raise KeyError("seven")
+    return named(task)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_results_come_in_order(count: int) -> None:
+    assert list(in_order(named, TASKS, workers=count, lost=lost)) == [named(task) for task in TASKS]
+    assert list(in_order(named, [], workers=count, lost=lost)) == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_process_that_dies_costs_one_result(count: int) -> None:
+    found = list(in_order(died, TASKS, workers=count, lost=lost))
+    for task, result in zip(TASKS, found, strict=True):
+        if task in (0, 9, 10, 22):
+            assert result.startswith(f"{task}: reading it ended the process")
+        else:
+            assert result == named(task)
+
+
+def test_a_process_that_hangs_costs_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SECONDS", 1.0)
+    found = list(in_order(hung, TASKS, workers=2, lost=lost))
+    assert found.pop(5) == "5: reading it took longer than 1 s"
+    assert found == [named(task) for task in TASKS if task != 5]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_errors_reach_the_caller(count: int) -> None:
+    results = in_order(failed, TASKS, workers=count, lost=lost)
+    assert [next(results) for _ in range(7)] == [named(task) for task in range(7)]
+    with pytest.raises(KeyError, match="seven"):
+        next(results)
+
+
+def test_leaving_early_is_no_error() -> None:
+    results: Iterator[str] = in_order(named, TASKS, workers=2, lost=lost)
+    assert next(results) == named(0)
+    results.close()
+
+
+def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "import os, time\nfrom pathlib import Path\nfrom cxrlens.data.workers import in_order\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "def stay(task):\n    (folder / str(os.getpid())).touch()\n    time.sleep(10**6)\n"
+        "list(in_order(stay, range(9), workers=2, lost=None))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(alive(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def wait_until(state: object) -> None:
+    assert callable(state)
+    for _ in range(600):
+        if state():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come about within 30 s")
+
+
+def alive(process: int) -> bool:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return text.rsplit(")", 1)[1].split()[0] != "Z"  # an ended process may wait for somebody to ask after it
