@@ -20,7 +20,7 @@ from cxrlens.data.ground_truth import object_mask, object_masks
 from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import require_file
-from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
@@ -140,25 +140,27 @@ def play_folder(
         NothingToDoError: when no readable image has an object.
     """
     chosen = folder_or_split(folder, annotations, split)
-    items = [item for item in chosen.items if item.shapes]
+    items = [item for item in chosen.items if item.has_object]
     if not items:
         raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
     train = _training_split(folder, train_annotations)
     training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
+    bad_masks: list[str] = []
     done = 0
     for batch in reader:
         result = _explained(batch, model, rows, settings)
-        per_image += _judged(batch, result, model, settings, training_map, folder)
+        per_image += _judged(batch, result, model, settings, training_map, folder, bad_masks)
         done += len(batch.items)
         if progress:
             progress(done + len(reader.unreadable), len(items))
-    report_unreadable(reader.unreadable, out)
+    unreadable = [*reader.unreadable, *bad_masks]
+    report_unreadable(unreadable, out)
     if not per_image:
         raise NothingToDoError(
             f"{folder}: none of its {len(items)} annotated images can be scored: "
-            f"{len(reader.unreadable)} cannot be read, the annotations of {done} lie outside their picture"
+            f"{len(unreadable)} cannot be read, the annotations of {done} lie outside their picture"
         )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
@@ -176,7 +178,7 @@ def play_folder(
     )
     files = [out / "pointing_game.csv", out / "per_image.csv"]
     files += save_figure(figure, out / "pointing_game", formats=("png", "svg"))
-    return PointingGameResult(table, per_image, reader.unreadable, files)
+    return PointingGameResult(table, per_image, unreadable, files)
 
 
 def play_image(
@@ -205,7 +207,7 @@ def play_image(
     decoded = batch.images[0]
     assert decoded.pixels is not None
     result = _explained(batch, model, rows, settings)
-    per_image = _judged(batch, result, model, settings, None, image.parent)
+    per_image = _judged(batch, result, model, settings, None, image.parent, [])
     if not per_image:
         raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
     panels = [
@@ -252,10 +254,11 @@ def _training_split(folder: Path, train_annotations: Path | None) -> Split | Non
     if train_annotations is not None:
         require_file(train_annotations)
         return report_remarks(load_split(train_annotations.parent, train_annotations.stem))
-    if not ((folder / "train.csv").is_file() and "train" in find_splits(folder)):
+    if "train" not in find_splits(folder):
         return None
     try:
-        return load_split(folder, "train")
+        split = load_split(folder, "train")
+        return split if any(item.has_object for item in split.items) else None
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)
         return None
@@ -279,15 +282,23 @@ def _judged(
     settings: Settings,
     training_map: FloatMap | None,
     root: Path,
+    bad_masks: list[str],
 ) -> list[dict[str, Any]]:
-    """Records of all rows and baselines for each image whose annotation lies in the picture."""
+    """Records of all rows and baselines for each image whose annotation lies in the picture.
+
+    Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
+    """
     probabilities = affected_probability(result.logits).tolist()
     maps = {row: map_.cpu().numpy() for row, map_ in result.maps.items()}
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
-        name = item.path.relative_to(root).as_posix()
-        mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
+        name = item.name_in(root)
+        try:
+            mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
+        except UnreadableImageError as error:
+            bad_masks.append(str(error))
+            continue
         if not mask.any():
             continue
         distances = distance_to_objects(mask)

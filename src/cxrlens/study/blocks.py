@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cxrlens.data.decoding import Batch
-from cxrlens.data.ground_truth import object_masks
+from cxrlens.data.ground_truth import annotated_objects, object_masks
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.similarity import ssim
@@ -136,12 +136,11 @@ class BlockRun:
         """What can be said of the images without a network, and the scores of the points that know none."""
         grey = self.batch.grey[:, 0]
         height, width = grey.shape[1:]
-        shapes = [item.shapes or () for item in self.batch.items]
         areas = [object_area(mask) for mask in truth.masks.cpu().numpy()]
         arrays: Arrays = {
             "index": np.array([image.index for image in self.batch.images]),
             "area": np.array(areas),
-            "shape": np.array([shape_type(each) for each in shapes]),
+            "shape": np.array([shape_type(annotated_objects(item)) for item in self.batch.items]),
         }
         for name in tolerance_names(self.plan):
             tolerance = tolerance_pixels(float(name), self.unit.preprocessing)
