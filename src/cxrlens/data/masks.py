@@ -35,10 +35,10 @@ class MaskPart:
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
         """Whether each point (x, y) of the image lies in a pixel of the part; x and y broadcast."""
-        columns, rows = np.broadcast_arrays(_pixel(x) - self.left, _pixel(y) - self.top)
+        columns, rows = _pixel(x) - self.left, _pixel(y) - self.top
         height, width = self.pixels.shape
-        inside: BoolMask = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        inside[inside] = self.pixels[rows[inside], columns[inside]]
+        within = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        inside: BoolMask = within & self.pixels[rows.clip(0, height - 1), columns.clip(0, width - 1)]
         return inside
 
 

@@ -23,7 +23,7 @@ from cxrlens.data.prepare.record import ClassNames, Found, Record, distinct
 from cxrlens.data.prepare.sources import KINDS, Kind, detect_kind
 from cxrlens.data.prepare.split import How, SplitRule, choose_rule, split_rows
 from cxrlens.data.prepare.tree import read_tree
-from cxrlens.data.prepare.write import IMAGES, MASKS, Form, Making, Outcome, geometry_of, key
+from cxrlens.data.prepare.write import IMAGES, MASKS, Form, Making, Outcome, geometry_of, is_written, key
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_json
 from cxrlens.jobs.inputs import log, report_unreadable
@@ -120,7 +120,7 @@ def prepare(
     rule = choose_rule(records, options.how, options.dev_share, options.test_share, options.seed)
     if options.dev_as_test:
         _check_dev_as_test(records, rule)
-    log.info("%s: %d images, %s; splits: %s", source, len(records), KINDS[kind.id].title, _rule_text(rule))
+    log.info("%s (%s): %d images; splits: %s", source, kind.id, len(records), _rule_text(rule))
     claim = _claim_of(source, kind, options)
     _claim(out, claim, force=force)
     journal = Journal(out / _JOURNAL)
@@ -131,7 +131,7 @@ def prepare(
     made = [(records[outcome.index], outcome.made) for outcome in outcomes if outcome.made is not None]
     if not made:
         raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
-    remarks = [*found.remarks, *_contradictions(made)]
+    remarks = [*found.remarks, *_other_sizes(made)]
     for remark in remarks[len(found.remarks) :]:
         log.warning("%s", remark)
     rows = split_rows([_row(record, each, source, out, options) for record, each in made], rule)
@@ -219,8 +219,9 @@ def _make_all(
     progress: Callable[[int, int], None] | None,
 ) -> list[Outcome]:
     earlier = [journal.find(each) for each in keys]
-    if form.copy:  # else only archive members are, or what is smaller than its source
-        needed = sum(record.origin.size() for record, made in zip(records, earlier, strict=True) if made is None)
+    if form.size is None:
+        copied = [record.origin for record, made in zip(records, earlier, strict=True) if made is None]
+        needed = sum(origin.size() for origin in copied if is_written(origin, form))
         free = shutil.disk_usage(out).free
         if needed > free:
             raise UsageError(
@@ -240,17 +241,15 @@ def _make_all(
     return outcomes
 
 
-def _contradictions(made: Sequence[tuple[Record, Made]]) -> list[str]:
-    remarks = []
-    for record, each in made:
-        size = (each.source_height, each.source_width)
-        if record.stated not in (None, size):
-            assert record.stated is not None
-            remarks.append(
-                f"{record.origin}: has {size[1]} x {size[0]} pixels, but its source says {record.stated[1]} x "
-                f"{record.stated[0]}: its objects may lie elsewhere"
-            )
-    return remarks
+def _other_sizes(made: Sequence[tuple[Record, Made]]) -> list[str]:
+    """A remark where images have another size than their source says."""
+    odd = [record for record, each in made if record.stated not in (None, (each.source_height, each.source_width))]
+    if not odd:
+        return []
+    return [
+        f"{len(odd)} images have another size than the source says, so that their objects may lie elsewhere, such as "
+        f"{odd[0].origin}"
+    ]
 
 
 def _row(record: Record, made: Made, source: Path, out: Path, options: Options) -> ManifestRow:

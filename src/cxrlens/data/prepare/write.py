@@ -119,13 +119,13 @@ def _make(record: Record, form: Form, out: Path) -> Made:
         if has_mask and scale < 1:
             mask_content = _png(Image.fromarray(geometry.forward_mask(mask)))
             mask_path = _placed(MASKS, record.name, ".png")
-        elif has_mask and _is_written(record.mask, form):
+        elif has_mask and is_written(record.mask, form):
             mask_path = _placed(MASKS, record.name, PurePosixPath(str(record.mask)).suffix)
     path, written = "", content
     if scale < 1:
         written, suffix = _encoded(_resized(pixels, geometry), deep=_is_deep(pixels))
         path = _placed(IMAGES, record.name, suffix)
-    elif _is_written(record.origin, form):
+    elif is_written(record.origin, form):
         path = _placed(IMAGES, record.name, PurePosixPath(record.name).suffix)
     for target, data in ((path, written), (mask_path, mask_content)):
         if target:
@@ -153,7 +153,8 @@ def _decoded(content: bytes, origin: Origin) -> Pixels:
         raise UnreadableImageError(f"{origin}: {reason}") from error
 
 
-def _is_written(origin: Origin, form: Form) -> bool:
+def is_written(origin: Origin, form: Form) -> bool:
+    """Whether a file gets a copy in the data set."""
     return form.copy or form.size is not None or isinstance(origin, ZipMember)
 
 

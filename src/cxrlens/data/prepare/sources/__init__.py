@@ -55,5 +55,5 @@ def detect_kind(source: Path, tree: Tree) -> Kind:
             return kind
     if source.suffix.lower() == ".zip":
         raise UsageError(f"{source}: is one archive; give the folder in which it lies with its CSV")
-    known = "; ".join(f"{kind.id}: {kind.title}" for kind in KINDS.values())
-    raise UsageError(f"{source}: is no source that is known ({known}); name its kind with --kind, see docs/data.md")
+    known = "; ".join(kind.title for kind in KINDS.values())
+    raise UsageError(f"{source}: is none of the sources that are known ({known}); see docs/data.md")

@@ -42,7 +42,9 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     lookup = Lookup(tree)
     shorter = _without_shared_folders([row[path_column] for _, row in rows])
     records: dict[str, Record] = {}
-    refused, remarks, left_out = list(tree.refused), list(tree.remarks), 0
+    refused, remarks = list(tree.refused), list(tree.remarks)
+    repeated: list[str] = []
+    left_out = 0
     for line, row in rows:
         where, text = f"{path}, line {line}", row[path_column]
         shapes = _shapes(row["annotation"], where)
@@ -53,13 +55,15 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
         if label is None:
             left_out += 1
         elif text in records:
-            remarks.append(f"{where}: a second row for {text} is left out")
+            repeated.append(f"line {line}: {text}")
         elif isinstance(origin := lookup.find(text, anywhere=True), str):
             refused.append(f"{text}: {origin} ({where})")
         else:
             mask = FileOrigin(path.parent / row["mask"]) if row["mask"] else None
             name = safe_name(row["name"]) or shorter[text]
             records[text] = Record(name, origin, split, label, shapes, mask, row["patient_id"])
+    if repeated:
+        remarks.append(f"{path}: {len(repeated)} rows name an image again and are left out, such as {repeated[0]}")
     if left_out:
         remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
     return Found(tuple(records.values()), tuple(refused), tuple(remarks))
