@@ -186,7 +186,7 @@ def coco(images: Mapping[str, list[dict[str, Any]]]) -> str:
     return json.dumps({
         "info": {"year": 2020},
         "images": [
-            {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH, "license": 1} for i, name in enumerate(images)
+            {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH} for i, name in enumerate(images)
         ],
         "annotations": [
             {"id": 100 * i + k, "image_id": i, "category_id": 7, "iscrowd": 0, **each}
