@@ -16,7 +16,7 @@ from torch import Tensor
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.annotations import parse_annotation
 from cxrlens.data.decoding import Batch, BatchReader, Decoded
-from cxrlens.data.ground_truth import object_mask, object_masks
+from cxrlens.data.ground_truth import masked_objects, object_mask, object_masks
 from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import require_file
@@ -181,25 +181,14 @@ def play_folder(
     return PointingGameResult(table, per_image, unreadable, files)
 
 
-def play_image(
-    image: Path,
-    annotation: str | Path,
-    model: QualityModel,
-    out: Path,
-    rows: Sequence[Row],
-    settings: Settings,
-) -> SingleResult:
-    """Play the Pointing Game on one image; writes an overlay into ``out``.
-
-    Args:
-        annotation: the text of an annotation ("0 10 20 30 40"), or a CSV with a row for the image.
+def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+    """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
 
     Raises:
-        UsageError: when the annotation cannot be used.
-        UnreadableImageError: when the image cannot be read.
-        NothingToDoError: when the annotation holds no object.
+        UnreadableImageError: when the image or its mask cannot be read.
+        NothingToDoError: when the annotation marks nothing in the picture.
     """
-    item = _annotated(image, annotation)
+    image = item.path
     reader = BatchReader([item], model.preprocessing, keep_pixels=True)
     batch = next(iter(reader), None)
     if batch is None:
@@ -207,9 +196,13 @@ def play_image(
     decoded = batch.images[0]
     assert decoded.pixels is not None
     result = _explained(batch, model, rows, settings)
-    per_image = _judged(batch, result, model, settings, None, image.parent, [])
+    bad_masks: list[str] = []
+    per_image = _judged(batch, result, model, settings, None, image.parent, bad_masks)
+    if bad_masks:
+        raise UnreadableImageError(f"{bad_masks[0]}; give the mask of this image")
     if not per_image:
-        raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
+        empty = "marks no pixel" if item.mask else "lies wholly outside the picture"
+        raise NothingToDoError(f"{image}: its {'mask' if item.mask else 'annotation'} {empty}")
     panels = [
         MapPanel(
             row_title(row),
@@ -225,23 +218,38 @@ def play_image(
     figure = overlay_figure(
         decoded.pixels.numpy(),
         panels,
-        shapes=shapes,
+        shapes=(*shapes, *masked_objects(item, decoded.height, decoded.width)),
         title=f"{image.name}: probability of affected {probability:.3f}",
         extent=model.preprocessing.geometry(decoded.height, decoded.width).extent(),
     )
     return SingleResult(per_image, save_figure(figure, out / image.name)[0])
 
 
-def _annotated(image: Path, annotation: str | Path) -> Item:
-    if isinstance(annotation, Path):
-        table = read_annotations(annotation)
-        name = table.find(image)
+def annotated_item(
+    image: Path, *, text: str | None = None, table: Path | None = None, mask: Path | None = None
+) -> Item:
+    """One image with the objects that one of the others gives.
+
+    Args:
+        text: of an annotation ("0 10 20 30 40").
+        table: a CSV with a row for the image.
+        mask: an image of the same size in which the objects are not black.
+
+    Raises:
+        UsageError: when the annotation cannot be used.
+        NothingToDoError: when it holds no object.
+    """
+    if mask is not None:
+        return Item(image, AFFECTED, mask=require_file(mask))
+    if table is not None:
+        rows = read_annotations(table)
+        name = rows.find(image)
         if name is None:
-            raise UsageError(f"{annotation}: has no row for {image.name}; add one, or give --annotation TEXT")
-        shapes = table.shapes[name]
+            raise UsageError(f"{table}: has no row for {image.name}; add one, or give --annotation TEXT")
+        shapes = rows.shapes[name]
     else:
         try:
-            shapes = parse_annotation(annotation)
+            shapes = parse_annotation(text or "")
         except ValueError as error:
             raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:

@@ -120,6 +120,7 @@ def prepare(
     rule = choose_rule(records, options.how, options.dev_share, options.test_share, options.seed)
     if options.dev_as_test:
         _check_dev_as_test(records, rule)
+    _try_draw(records, rule)
     log.info("%s (%s): %d images; splits: %s", source, kind.id, len(records), _rule_text(rule))
     claim = _claim_of(source, kind, options)
     _claim(out, claim, force=force)
@@ -170,6 +171,17 @@ def _check_dev_as_test(records: Sequence[Record], rule: SplitRule) -> None:
         raise UsageError("--dev-as-test: there is a split 'test' already; leave the option out")
     if not rule.dev_share and "dev" not in given:
         raise UsageError("--dev-as-test: there is no split 'dev'; draw one with --dev-share")
+
+
+def _try_draw(records: Sequence[Record], rule: SplitRule) -> None:
+    """Finds what cannot be drawn before the images are read, which takes long; labels of masks show only then."""
+    rows = [
+        ManifestRow(record.name, "", record.split, CLASS_NAMES[record.label], patient_id=record.patient_id)
+        for record in records
+        if record.label is not None
+    ]
+    if len(rows) == len(records):
+        split_rows(rows, rule)
 
 
 def _rule_text(rule: SplitRule) -> str:
