@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli import cache
+from cxrlens.cli import cache, data_prepare
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
@@ -17,6 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="Make and prepare data sets.")
 @app.callback()
 def _group() -> None:
     pass
+
+
+app.command("prepare")(data_prepare.command)
 
 
 @app.command("phantom")

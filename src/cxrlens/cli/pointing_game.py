@@ -38,6 +38,9 @@ def command(
     annotation: Annotated[
         str | None, typer.Option(help='The objects of a single image as text, e.g. "0 10 20 30 40".')
     ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Mask of a single image: what is not black in it is an object.")
+    ] = None,
     train_annotations: Annotated[
         Path | None, typer.Option(help="train.csv beside its images, for the mean-annotation baseline.")
     ] = None,
@@ -64,7 +67,7 @@ def command(
     """Measure whether the highest point of each map lies on an annotated object."""
     from cxrlens.data.readers import require_file
     from cxrlens.files import new_folder
-    from cxrlens.jobs.pointing_game import Settings, play_folder, play_image
+    from cxrlens.jobs.pointing_game import Settings, annotated_item, play_folder, play_image
     from cxrlens.quality_model import load
 
     set_up_logging()
@@ -74,15 +77,21 @@ def command(
     is_folder = source.is_dir()
     if not is_folder:
         require_file(source)
-        if (annotations is None) == (annotation is None):
-            raise UsageError("a single image needs either --annotation TEXT or --annotations CSV")
-    elif annotation is not None:
-        raise UsageError("--annotation is for a single image; give the CSV of a folder with --annotations")
+        if [annotations, annotation, mask].count(None) != 2:
+            raise UsageError("a single image needs one of --annotation TEXT, --annotations CSV and --mask IMAGE")
+    elif annotation is not None or mask is not None:
+        given = "--annotation" if mask is None else "--mask"
+        raise UsageError(
+            f"{given} is for a single image; give the CSV of a folder with --annotations, "
+            "or prepare a data set of images and masks (cxrlens data prepare)"
+        )
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
     new_folder(out, force=force)
     if not is_folder:
-        single = play_image(source, annotations or annotation or "", loaded, out, rows, settings)
+        single = play_image(
+            annotated_item(source, text=annotation, table=annotations, mask=mask), loaded, out, rows, settings
+        )
         if json:
             show_json({"per_image": single.per_image, "overlay": single.overlay})
         else:

@@ -1,6 +1,7 @@
-"""Find the images, labels and annotated shapes of a data set in the folder layouts people have.
+"""Find the images, labels and annotated objects of a data set in the layouts people have.
 
-Two layouts are known, and every split may use either::
+A folder with a manifest (`cxrlens.data.manifest`) is a prepared data set, and the manifest says it all. Else two
+layouts are known, and every split may use either::
 
     ROOT/train/affected/*.jpg  ROOT/train/normal/*.jpg  [ROOT/train.csv]     labels are the folders
     ROOT/train/*.jpg                                     ROOT/train.csv      labels follow from the annotation
@@ -9,12 +10,13 @@ Two layouts are known, and every split may use either::
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.data.annotation_csv import AnnotationTable, read_annotations
 from cxrlens.data.annotations import Shape
+from cxrlens.data.manifest import ManifestRow, find_manifest, read_manifest
 from cxrlens.data.readers import IMAGE_SUFFIXES, has_dicom_mark
 from cxrlens.errors import NothingToDoError, UsageError
 
@@ -32,15 +34,28 @@ class Item:
         label: `AFFECTED`, `NORMAL`, or None where nothing says.
         shapes: the annotated objects in pixels of the stored image; empty = annotated as free of objects;
             None = not annotated.
+        mask: an image of the same size in which the objects are not black; beside the shapes or in their place.
+        listed: the name that a manifest gives the image.
     """
 
     path: Path
     label: int | None = None
     shapes: tuple[Shape, ...] | None = None
+    mask: Path | None = None
+    listed: str | None = None
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def has_object(self) -> bool:
+        """Whether an object is annotated, by a shape or a mask."""
+        return bool(self.shapes) or self.mask is not None
+
+    def name_in(self, root: Path) -> str:
+        """The image's name in tables and result files: the manifest's, or its path below the data set's folder."""
+        return self.listed or self.path.relative_to(root).as_posix()
 
 
 @dataclass(frozen=True)
@@ -131,12 +146,15 @@ def find_splits(root: Path) -> list[str]:
     Raises:
         UsageError: when the folder does not exist.
     """
-    require_folder(root)
+    manifest = find_manifest(require_folder(root))
+    if manifest is not None:
+        there = {row.split for row in _rows(manifest)}
+        return [name for name in SPLIT_NAMES if name in there]
     return [name for name in SPLIT_NAMES if _is_split(root, name)]
 
 
 def load_split(root: Path, name: str) -> Split:
-    """The images of one split with label and shapes; see the top of this file for the layouts.
+    """The images of one split with label and objects; see the top of this file for the layouts.
 
     Images without a row, rows without an image, and rows that contradict the folder are reported in the split's
     remarks. Where the folder and the row disagree, the folder is the label.
@@ -146,21 +164,24 @@ def load_split(root: Path, name: str) -> Split:
             row cannot be parsed.
     """
     folder = require_folder(root) / name
-    if not folder.is_dir():
+    manifest = find_manifest(root)
+    if name not in find_splits(root) and (manifest is not None or not folder.is_dir()):
         known = find_splits(root)
         there = f"it holds {', '.join(known)}" if known else "it holds none of train, dev and test"
         raise UsageError(f"{root}: there is no split '{name}' ({there}); see the README for the folder layout")
+    if manifest is not None:
+        return _listed_split(name, manifest)
     table_path = root / f"{name}.csv"
     table = read_annotations(table_path) if table_path.is_file() else None
     class_folders = [folder / class_name for class_name in CLASS_NAMES]
     if any(path.is_dir() for path in class_folders):
-        return _load_sorted(name, class_folders, table)
+        return sorted_split(name, {path: list_images(path) if path.is_dir() else [] for path in class_folders}, table)
     if table is None:
         raise UsageError(
             f"{folder}: neither the folders 'affected' and 'normal' nor {table_path.name} beside it were found; "
             "one of them must say which image is affected"
         )
-    return _load_unsorted(name, folder, table)
+    return unsorted_split(name, folder, list_images(folder), table)
 
 
 def _is_split(root: Path, name: str) -> bool:
@@ -193,11 +214,19 @@ def load_folder(folder: Path, annotations: Path | None = None) -> Split:
     return Split(folder.name, tuple(items), _remarks(folder.name, paths, table, rows))
 
 
-def _load_sorted(name: str, class_folders: list[Path], table: AnnotationTable | None) -> Split:
+def sorted_split(name: str, per_class: Mapping[Path, Sequence[Path]], table: AnnotationTable | None) -> Split:
+    """A split whose images are sorted by class.
+
+    Args:
+        per_class: the images of each class by their folder, in the order of `CLASS_NAMES`.
+        table: their objects.
+
+    Raises:
+        UsageError: when a class has no image.
+    """
     items: list[Item] = []
     remarks: list[str] = []
     all_paths: list[Path] = []
-    per_class = {folder: list_images(folder) if folder.is_dir() else [] for folder in class_folders}
     for folder, paths in per_class.items():
         if not paths:
             raise UsageError(f"{folder}: holds no images; put the {folder.name} images of '{name}' there")
@@ -213,8 +242,12 @@ def _load_sorted(name: str, class_folders: list[Path], table: AnnotationTable | 
     return Split(name, tuple(items), (*_remarks(name, all_paths, table, rows), *remarks))
 
 
-def _load_unsorted(name: str, folder: Path, table: AnnotationTable) -> Split:
-    paths = list_images(folder)
+def unsorted_split(name: str, folder: Path, paths: Sequence[Path], table: AnnotationTable) -> Split:
+    """A split whose labels follow from the annotation.
+
+    Raises:
+        UsageError: when it has no image, or no image has a row.
+    """
     if not paths:
         raise UsageError(f"{folder}: holds no images; put the images of '{name}' there")
     rows = _matched_rows(paths, table)
@@ -226,6 +259,34 @@ def _load_unsorted(name: str, folder: Path, table: AnnotationTable) -> Split:
     if not items:
         raise UsageError(f"{table.path}: no row names an image in {folder}; is this the CSV of these images?")
     return Split(name, tuple(items), _remarks(name, paths, table, rows))
+
+
+def _rows(manifest: Path) -> list[ManifestRow]:
+    return read_manifest(manifest, splits=SPLIT_NAMES, labels=CLASS_NAMES)
+
+
+def _listed_split(name: str, manifest: Path) -> Split:
+    rows = _rows(manifest)
+    own = [row for row in rows if row.split == name]
+    items: list[Item] = []
+    remarks: list[str] = []
+    for row in own:
+        label = CLASS_NAMES.index(row.label) if row.label else None
+        mask = manifest.parent / row.mask if row.mask else None
+        if mask is not None and not mask.is_file():
+            remarks.append(f"{row.name}: its mask {mask} is missing; it counts as not annotated")
+            mask = None
+        if label == NORMAL and (row.annotation or mask):
+            remarks.append(f"{row.name}: is labelled 'normal' but has objects; the label counts")
+        known_free = label == NORMAL and not row.mask
+        shapes = row.annotation if row.annotation or known_free else None
+        items.append(Item(manifest.parent / row.path, label, shapes, mask, row.name))
+    for other in SPLIT_NAMES:
+        there = {row.path for row in rows if row.split == other}
+        shared = [row.name for row in own if row.path in there]
+        if shared and other != name:
+            remarks.append(f"{name}: {len(shared)} of its {len(items)} images are in '{other}' too: {_some(shared)}")
+    return Split(name, tuple(items), tuple(remarks))
 
 
 def _matched_rows(paths: Iterable[Path], table: AnnotationTable | None) -> dict[Path, str]:
@@ -255,6 +316,6 @@ def _folder_label(path: Path) -> int | None:
     return CLASS_NAMES.index(name) if name in CLASS_NAMES else None
 
 
-def _some(names: list[str], most: int = 5) -> str:
+def _some(names: Sequence[str], most: int = 5) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

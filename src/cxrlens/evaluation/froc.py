@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cxrlens.data.annotations import Shape
+from cxrlens.data.masks import AnnotatedObject
 from cxrlens.evaluation.bootstrap import Indices, Interval, bootstrap_interval
 
 CHALLENGE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -67,7 +67,7 @@ class _Points:
 
 def froc(
     predictions: Sequence[Sequence[Prediction]],
-    annotations: Sequence[Sequence[Shape]],
+    annotations: Sequence[Sequence[AnnotatedObject]],
     *,
     rates: Sequence[float] = CHALLENGE_RATES,
 ) -> Froc:
@@ -88,7 +88,7 @@ def froc(
 
 def froc_interval(
     detectors: Sequence[Sequence[Sequence[Prediction]]],
-    annotations: Sequence[Sequence[Shape]],
+    annotations: Sequence[Sequence[AnnotatedObject]],
     *,
     rates: Sequence[float] = CHALLENGE_RATES,
     repeats: int = 2000,
@@ -117,7 +117,7 @@ def froc_interval(
     )
 
 
-def _judged(predictions: Sequence[Sequence[Prediction]], annotations: Sequence[Sequence[Shape]]) -> _Points:
+def _judged(predictions: Sequence[Sequence[Prediction]], annotations: Sequence[Sequence[AnnotatedObject]]) -> _Points:
     columns: list[npt.NDArray[np.float64]] = []  # [4, points] of each image
     for image, (points, shapes) in enumerate(zip(predictions, annotations, strict=True)):
         if not points:

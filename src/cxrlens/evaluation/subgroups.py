@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrlens.data.annotations import BoolMask, Ellipse, Polygon, Rectangle, Shape
+from cxrlens.data.annotations import BoolMask, Ellipse, Polygon, Rectangle
+from cxrlens.data.masks import AnnotatedObject, MaskPart
 
 SIZES = ("small", "medium", "large")
-SHAPE_TYPES = {Rectangle: "rectangle", Ellipse: "ellipse", Polygon: "polygon"}
+SHAPE_TYPES = {Rectangle: "rectangle", Ellipse: "ellipse", Polygon: "polygon", MaskPart: "mask"}
 MIXED = "mixed"
 NONE = ""  # of an image without an object
 
@@ -45,8 +46,8 @@ def size_terciles(areas: npt.ArrayLike) -> npt.NDArray[np.str_]:
     return labels
 
 
-def shape_type(shapes: Sequence[Shape]) -> str:
-    """ "rectangle", "ellipse" or "polygon" when all shapes of an image are; "mixed" otherwise; "" without a shape."""
+def shape_type(shapes: Sequence[AnnotatedObject]) -> str:
+    """ "rectangle", "ellipse", "polygon" or "mask" when all objects of an image are; else "mixed"; "" without any."""
     kinds = {SHAPE_TYPES[type(shape)] for shape in shapes}
     if len(kinds) > 1:
         return MIXED

@@ -11,8 +11,9 @@ import numpy as np
 
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.decoding import Batch, BatchReader
+from cxrlens.data.ground_truth import masked_objects
 from cxrlens.data.layouts import Item
-from cxrlens.errors import NothingToDoError
+from cxrlens.errors import NothingToDoError, UnreadableImageError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
@@ -137,15 +138,19 @@ def _write(
 ) -> list[dict[str, Any]]:
     decoded = batch.images[index]
     assert decoded.pixels is not None
-    name = item.path.relative_to(root).as_posix()
+    name = item.name_in(root)
     geometry = model.preprocessing.geometry(decoded.height, decoded.width)
     picture, flags = picture_maps(result, index, geometry)
     geometry = geometry.without_padding()
     probability = float(model.probability_of(result.logits[index : index + 1])[0])
     shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
+    try:
+        objects = (*shapes, *masked_objects(item, decoded.height, decoded.width))
+    except UnreadableImageError as error:
+        objects, remarks = (*shapes,), [*remarks, f"{error}; the overlay lacks its objects"]
     for remark in remarks:
         log.warning("%s", remark)
-    place = item.path.parent.relative_to(root) / short_name(item.path.name)
+    place = Path(name).with_name(short_name(Path(name).name))
     overlay = out / "overlays" / place
     table = []
     panels = []
@@ -185,6 +190,6 @@ def _write(
     title = (
         f"{name}: {model.triage(probability) or model.decision(probability)}, probability of affected {probability:.3f}"
     )
-    figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=shapes, title=title, extent=geometry.extent())
+    figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=objects, title=title, extent=geometry.extent())
     save_figure(figure, overlay)
     return table

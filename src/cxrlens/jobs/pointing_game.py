@@ -17,11 +17,11 @@ from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.annotations import parse_annotation
 from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.geometry import Geometry
-from cxrlens.data.ground_truth import object_mask, object_masks
+from cxrlens.data.ground_truth import masked_objects, object_mask, object_masks
 from cxrlens.data.layouts import AFFECTED, Item, Split, find_splits, load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import require_file
-from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
@@ -142,25 +142,27 @@ def play_folder(
         NothingToDoError: when no readable image has an object.
     """
     chosen = folder_or_split(folder, annotations, split)
-    items = [item for item in chosen.items if item.shapes]
+    items = [item for item in chosen.items if item.has_object]
     if not items:
         raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
     train = _training_split(folder, train_annotations)
     training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
+    bad_masks: list[str] = []
     done = 0
     for batch in reader:
         result = _explained(batch, model, rows, settings)
-        per_image += _judged(batch, result, model, settings, training_map, folder)
+        per_image += _judged(batch, result, model, settings, training_map, folder, bad_masks)
         done += len(batch.items)
         if progress:
             progress(done + len(reader.unreadable), len(items))
-    report_unreadable(reader.unreadable, out)
+    unreadable = [*reader.unreadable, *bad_masks]
+    report_unreadable(unreadable, out)
     if not per_image:
         raise NothingToDoError(
             f"{folder}: none of its {len(items)} annotated images can be scored: "
-            f"{len(reader.unreadable)} cannot be read, the annotations of {done} lie outside their picture"
+            f"{len(unreadable)} cannot be read, the annotations of {done} lie outside their picture"
         )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
@@ -178,28 +180,17 @@ def play_folder(
     )
     files = [out / "pointing_game.csv", out / "per_image.csv"]
     files += save_figure(figure, out / "pointing_game", formats=("png", "svg"))
-    return PointingGameResult(table, per_image, reader.unreadable, files)
+    return PointingGameResult(table, per_image, unreadable, files)
 
 
-def play_image(
-    image: Path,
-    annotation: str | Path,
-    model: QualityModel,
-    out: Path,
-    rows: Sequence[Row],
-    settings: Settings,
-) -> SingleResult:
-    """Play the Pointing Game on one image; writes an overlay into ``out``.
-
-    Args:
-        annotation: the text of an annotation ("0 10 20 30 40"), or a CSV with a row for the image.
+def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+    """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
 
     Raises:
-        UsageError: when the annotation cannot be used.
-        UnreadableImageError: when the image cannot be read.
-        NothingToDoError: when the annotation holds no object.
+        UnreadableImageError: when the image or its mask cannot be read.
+        NothingToDoError: when the annotation marks nothing in the picture.
     """
-    item = _annotated(image, annotation)
+    image = item.path
     reader = BatchReader([item], model.preprocessing, keep_pixels=True)
     batch = next(iter(reader), None)
     if batch is None:
@@ -207,9 +198,13 @@ def play_image(
     decoded = batch.images[0]
     assert decoded.pixels is not None
     result = _explained(batch, model, rows, settings)
-    per_image = _judged(batch, result, model, settings, None, image.parent)
+    bad_masks: list[str] = []
+    per_image = _judged(batch, result, model, settings, None, image.parent, bad_masks)
+    if bad_masks:
+        raise UnreadableImageError(f"{bad_masks[0]}; give the mask of this image")
     if not per_image:
-        raise NothingToDoError(f"{image}: its annotation lies wholly outside the picture")
+        empty = "marks no pixel" if item.mask else "lies wholly outside the picture"
+        raise NothingToDoError(f"{image}: its {'mask' if item.mask else 'annotation'} {empty}")
     geometry = model.preprocessing.geometry(decoded.height, decoded.width)
     maps, flat = picture_maps(result, 0, geometry)
     panels = [
@@ -227,23 +222,38 @@ def play_image(
     figure = overlay_figure(
         decoded.pixels.numpy(),
         panels,
-        shapes=shapes,
+        shapes=(*shapes, *masked_objects(item, decoded.height, decoded.width)),
         title=f"{image.name}: probability of affected {probability:.3f}",
         extent=geometry.without_padding().extent(),
     )
     return SingleResult(per_image, save_figure(figure, out / short_name(image.name))[0])
 
 
-def _annotated(image: Path, annotation: str | Path) -> Item:
-    if isinstance(annotation, Path):
-        table = read_annotations(annotation)
-        name = table.find(image)
+def annotated_item(
+    image: Path, *, text: str | None = None, table: Path | None = None, mask: Path | None = None
+) -> Item:
+    """One image with the objects that one of the others gives.
+
+    Args:
+        text: of an annotation ("0 10 20 30 40").
+        table: a CSV with a row for the image.
+        mask: an image of the same size in which the objects are not black.
+
+    Raises:
+        UsageError: when the annotation cannot be used.
+        NothingToDoError: when it holds no object.
+    """
+    if mask is not None:
+        return Item(image, AFFECTED, mask=require_file(mask))
+    if table is not None:
+        rows = read_annotations(table)
+        name = rows.find(image)
         if name is None:
-            raise UsageError(f"{annotation}: has no row for {image.name}; add one, or give --annotation TEXT")
-        shapes = table.shapes[name]
+            raise UsageError(f"{table}: has no row for {image.name}; add one, or give --annotation TEXT")
+        shapes = rows.shapes[name]
     else:
         try:
-            shapes = parse_annotation(annotation)
+            shapes = parse_annotation(text or "")
         except ValueError as error:
             raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:
@@ -256,10 +266,11 @@ def _training_split(folder: Path, train_annotations: Path | None) -> Split | Non
     if train_annotations is not None:
         require_file(train_annotations)
         return report_remarks(load_split(train_annotations.parent, train_annotations.stem))
-    if not ((folder / "train.csv").is_file() and "train" in find_splits(folder)):
+    if "train" not in find_splits(folder):
         return None
     try:
-        return load_split(folder, "train")
+        split = load_split(folder, "train")
+        return split if any(item.has_object for item in split.items) else None
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)
         return None
@@ -283,14 +294,22 @@ def _judged(
     settings: Settings,
     training_map: FloatMap | None,
     root: Path,
+    bad_masks: list[str],
 ) -> list[dict[str, Any]]:
-    """Records of all rows and baselines for each image whose annotation lies in the picture."""
+    """Records of all rows and baselines for each image whose annotation lies in the picture.
+
+    Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
+    """
     probabilities = model.probability_of(result.logits).tolist()
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
-        name = item.path.relative_to(root).as_posix()
-        mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
+        name = item.name_in(root)
+        try:
+            mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
+        except UnreadableImageError as error:
+            bad_masks.append(str(error))
+            continue
         if not mask.any():
             continue
         geometry = model.preprocessing.geometry(decoded.height, decoded.width)

@@ -61,7 +61,7 @@ def score_model(
     write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": found.unreadable})
     per_image = [
         {
-            "image": item.path.relative_to(data).as_posix(),
+            "image": item.name_in(data),
             "label": CLASS_NAMES[label],
             "probability": probability,
             "decision": model.decision(probability),

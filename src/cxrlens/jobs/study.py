@@ -326,7 +326,7 @@ def _gallery_rows(results: Results) -> list[Row]:
 def _overlays(
     folder: Path, results: Results, subject: Subject, rows: list[Row], items: list[Item], device: str
 ) -> dict[Path, GalleryEntry]:
-    from cxrlens.data.ground_truth import object_mask
+    from cxrlens.data.ground_truth import annotated_objects, object_mask
     from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak
 
     model = subject.load(device)
@@ -356,7 +356,7 @@ def _overlays(
         figure = overlay_figure(
             image.pixels.numpy(),
             panels,
-            shapes=item.shapes or (),
+            shapes=annotated_objects(item),
             title=item.name,
             extent=geometry.without_padding().extent(),
         )

@@ -24,6 +24,7 @@ from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from PIL import Image
 
 from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape
+from cxrlens.data.masks import AnnotatedObject, MaskPart
 from cxrlens.report.figures import GREEN, GREY, RED, bottom_legend, new_figure, shorten, text_style
 
 Extent: TypeAlias = tuple[float, float, float, float]  # left, right, bottom, top edge in picture pixels
@@ -69,7 +70,7 @@ class SheetRow:
     name: str
     image: FloatArray
     panels: Sequence[MapPanel]
-    shapes: Sequence[Shape] = ()
+    shapes: Sequence[AnnotatedObject] = ()
     probability: float | None = None
     extent: Extent | None = None
 
@@ -78,7 +79,7 @@ def overlay_figure(
     image: FloatArray,
     panels: Sequence[MapPanel],
     *,
-    shapes: Sequence[Shape] = (),
+    shapes: Sequence[AnnotatedObject] = (),
     title: str,
     extent: Extent | None = None,
 ) -> Figure:
@@ -145,7 +146,9 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Figure:
 class _View:
     """One picture as it is drawn in each of its panels: reduced to at most `size` pixels a side."""
 
-    def __init__(self, image: FloatArray, shapes: Sequence[Shape], extent: Extent | None, *, size: int) -> None:
+    def __init__(
+        self, image: FloatArray, shapes: Sequence[AnnotatedObject], extent: Extent | None, *, size: int
+    ) -> None:
         self.picture = _reduced(image, size)
         self.size = size
         self.shapes = shapes
@@ -158,7 +161,10 @@ class _View:
         """The picture in grey and the outlines of its shapes."""
         axes.imshow(self.picture, cmap="gray", vmin=0, vmax=1, extent=self.frame)
         for shape in self.shapes:
-            axes.add_patch(_outline(shape))
+            if isinstance(shape, MaskPart):
+                _draw_rim(axes, shape)
+            else:
+                axes.add_patch(_outline(shape))
         axes.set(xticks=[], yticks=[], xlim=self.frame[:2], ylim=self.frame[2:])
         axes.spines[:].set_visible(False)
 
@@ -219,11 +225,19 @@ def _outline(shape: Shape) -> patches.Patch:
     return patches.Rectangle((x1, y1), x2 - x1, y2 - y1, **style)
 
 
+def _draw_rim(axes: Axes, part: MaskPart) -> None:
+    """Lines between the part's pixels and others, round its holes too."""
+    pixels = np.pad(part.pixels, 1).astype(np.float64)
+    x, y = np.arange(pixels.shape[1]) + part.left - 1, np.arange(pixels.shape[0]) + part.top - 1
+    lines = axes.contour(x, y, pixels, levels=[0.5], colors=_SHAPE_COLOR, linewidths=1.3)
+    lines.set_path_effects(_OUTLINED)
+
+
 def _caption(axes: Axes, text: str, size: float) -> None:
     axes.set_title(shorten(text, 34), **text_style(size))
 
 
-def _explain(figure: Figure, axes: list[Axes], panels: Sequence[MapPanel], shapes: Sequence[Shape]) -> None:
+def _explain(figure: Figure, axes: list[Axes], panels: Sequence[MapPanel], shapes: Sequence[AnnotatedObject]) -> None:
     """One colour bar for all maps, and a legend of the marks that the figure holds."""
     if panels:
         mappable = ScalarMappable(Normalize(0, 1), _MAP_COLORS)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cxrlens.data.decoding import Batch
-from cxrlens.data.ground_truth import object_masks
+from cxrlens.data.ground_truth import annotated_objects, object_masks
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.similarity import ssim
@@ -174,7 +174,7 @@ class BlockRun:
         arrays: Arrays = {
             "index": np.array([self.batch.images[place].index for place in pictures.places]),
             "area": np.array([object_area(mask) for mask in truth.masks.cpu().numpy()]),
-            "shape": np.array([shape_type(self.batch.items[place].shapes or ()) for place in pictures.places]),
+            "shape": np.array([shape_type(annotated_objects(self.batch.items[place])) for place in pictures.places]),
         }
         for name in tolerance_names(self.plan):
             tolerance = tolerance_pixels(float(name), self.unit.preprocessing)

@@ -35,9 +35,9 @@ class StudyData:
     @classmethod
     def of(cls, root: Path, split: Split, train: Split | None) -> StudyData:
         """Affected images without an annotation are left out: where their objects lie is not known."""
-        annotated = tuple(item for item in split.items if item.shapes)
-        normal = tuple(item for item in split.items if not item.shapes and item.label != AFFECTED)
-        objects = () if train is None else tuple(item for item in train.items if item.shapes)
+        annotated = tuple(item for item in split.items if item.has_object)
+        normal = tuple(item for item in split.items if not item.has_object and item.label != AFFECTED)
+        objects = () if train is None else tuple(item for item in train.items if item.has_object)
         contents = (_content(item) for item in (*annotated, *normal))
         return cls(root, split.name, annotated, normal, objects, digest(*contents, *map(_annotation, objects)))
 
@@ -47,17 +47,21 @@ class StudyData:
 
     def name(self, item: Item) -> str:
         """An image's name in tables."""
-        return item.path.relative_to(self.root).as_posix()
+        return item.name_in(self.root)
 
 
 def _content(item: Item) -> str:
-    try:
-        with open_regular(item.path, item.name) as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except UnreadableImageError as error:
-        found = str(error)
-    return f"{_annotation(item)} {found}"
+    return f"{_annotation(item)} {_sha256(item.path)}"
 
 
 def _annotation(item: Item) -> str:
-    return f"{item.name} {item.label} {item.shapes}"
+    text = f"{item.name} {item.label} {item.shapes}"
+    return text if item.mask is None else f"{text} {_sha256(item.mask)}"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open_regular(path, path.name) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except UnreadableImageError as error:
+        return str(error)

@@ -157,11 +157,9 @@ def _ranks(results: Results, group: Group) -> Drawn:
 
 
 def _froc(results: Results, group: Group) -> Drawn:
-    items = results.data.items(results.plan)
-    annotations = [items[index].shapes or () for index in results.all_indices]
     curves = []
     for row in results.rows(group):
-        found = froc(results.predictions(group.subjects[0], row), annotations)
+        found = froc(results.predictions(group.subjects[0], row), results.annotations)
         curves.append(FrocCurve(_title(row), found.false_positives.tolist(), found.sensitivity.tolist(), found.mean))
     title = f"FROC of map peaks, {group.architecture}, seed {group.subjects[0].seed}"
     section = f"froc-{group.architecture}"

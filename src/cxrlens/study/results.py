@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from cxrlens.data.ground_truth import annotated_objects
+from cxrlens.data.masks import AnnotatedObject
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.froc import Prediction
@@ -109,6 +111,12 @@ class Results:
     def all_indices(self) -> list[int]:
         """Of all images that could be read."""
         return [int(index) for index in self._data["index"]]
+
+    @cached_property
+    def annotations(self) -> list[tuple[AnnotatedObject, ...]]:
+        """The objects of all images that could be read, in their stored pixels."""
+        items = self.data.items(self.plan)
+        return [annotated_objects(items[index]) for index in self.all_indices]
 
     def predictions(self, subject: Subject, row: Row) -> list[list[Prediction]]:
         """The points of all images, each with the confidence probability x value of the map."""

@@ -557,8 +557,7 @@ def faithfulness_table(results: Results, group: Group) -> Table:
 
 def _froc_cells(results: Results, group: Group, row: Row, places: Sequence[int]) -> tuple[Score, list[float]]:
     """The mean sensitivity of a row over the images at the places, and its sensitivities at the challenge's rates."""
-    items = results.data.items(results.plan)
-    annotations = [items[results.all_indices[place]].shapes or () for place in places]
+    annotations = [results.annotations[place] for place in places]
     detectors = []
     for subject in group.subjects:
         predictions = results.predictions(subject, row)
