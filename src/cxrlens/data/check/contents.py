@@ -122,9 +122,9 @@ def _read_split(root: Path, name: str) -> tuple[Split, list[Finding]]:
             findings.insert(0, Finding(UNUSABLE_SPLIT, str(error)))
         return split, findings
     if table_path.is_file():
-        return split, list(
-            _compare(root, split, list_images(root / name, recursive=True), read_annotations(table_path))
-        )
+        sorted_by_class = any((root / name / class_name).is_dir() for class_name in CLASS_NAMES)
+        paths = [item.path for item in split.items] if sorted_by_class else list_images(root / name)
+        return split, list(_compare(root, split, paths, read_annotations(table_path)))
     return split, [Finding(REMARK, remark) for remark in split.remarks]
 
 
@@ -148,7 +148,7 @@ def _read_folder(root: Path, folder: Path, annotations: Path | None) -> tuple[Sp
 
 
 def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable) -> Iterator[Finding]:
-    """Hold the images at hand, used or not, against the rows of the CSV."""
+    """Hold the images, those that were taken and those that would be with a row, against the rows of the CSV."""
     name = table.path.name
     labels = {item.path: item.label for item in split.items}
     rows = {path: table.find(path) for path in paths}

@@ -95,6 +95,8 @@ def near_links(thumbnails: npt.NDArray[np.uint8]) -> Links:
         thumbnails: uint8 [n, 64, 64].
     """
     n = len(thumbnails)
+    if n < 2:
+        return np.zeros(0, LINK)
     small = describe(_halved(thumbnails))
     mirror = small.reshape(n, _SMALL, _SMALL)[:, :, ::-1].reshape(n, -1)
     links = np.zeros(0, LINK)
