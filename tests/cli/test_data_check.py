@@ -353,6 +353,12 @@ def test_every_kind_occurs_in_a_test_or_is_tested_elsewhere() -> None:
     assert {kind.severity for kind in KINDS.values()} == set(Severity)
 
 
+def test_the_documentation_lists_every_kind_with_its_rule() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "data-check.md").read_text("utf-8")
+    rows = [f"| `{kind.id}` | {kind.severity} | {kind.title} | {kind.rule} |" for kind in KINDS.values()]
+    assert [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5] == rows
+
+
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 

@@ -50,7 +50,7 @@ CONTRADICTION = new_kind(
     "contradiction",
     Severity.problem,
     "Label and annotation contradict each other",
-    "An image in `normal` has annotated objects, or one in `affected` has a row without any.",
+    "A normal image has annotated objects, or an affected one has an annotation without any.",
 )
 UNUSED_IMAGE = new_kind(
     "unused-image", Severity.note, "Image that belongs to no split", "A file below the folder that no split takes."
@@ -104,6 +104,8 @@ def load_contents(root: Path, annotations: Path | None = None) -> Contents:
         findings += found
     if not any(split.items for split in splits):
         raise NothingToDoError(f"{root}: holds no images; check the path")
+    for split in splits:
+        findings += _contradictions(root, split)
     return Contents(root, tuple(splits), (*findings, *_unused(root, splits, findings)))
 
 
@@ -160,11 +162,14 @@ def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable
             without = NORMAL_WITHOUT_ROW if labels.get(path) == NORMAL else IMAGE_WITHOUT_ROW
             image = relative(path, root)
             yield Finding(without, f"{image}: has no row in {name}", (image,))
+
+
+def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
     for item in split.items:
         if item.shapes is not None and item.label is not None and bool(item.shapes) != (item.label == AFFECTED):
             image = relative(item.path, root)
-            says = f"{len(item.shapes)} objects" if item.shapes else "no object"
-            message = f"{image}: lies in '{CLASS_NAMES[item.label]}', but its row in {name} has {says}"
+            says = "objects" if item.shapes else "no object"
+            message = f"{image}: is labelled '{CLASS_NAMES[item.label]}', but its annotation has {says}"
             yield Finding(CONTRADICTION, message, (image,), item.shapes)
 
 

@@ -33,7 +33,7 @@ SAME = 0.75
 _SMALL = 32
 _SIGMA = 1.5  # pixels of the local mean and deviation
 _FLOOR = 1e-4  # variance below which structure counts as noise; values run from 0 to 1
-_BLOCK = 1 << 24  # correlations held at once
+_BLOCK = 1 << 23  # correlations held at once
 _VERIFIED = 2048  # pairs compared at full size at once
 
 _ALIKE = f"the same SHA-256, or correlation of the locally normalised thumbnails at least {SAME:g}, as it is, mirrored \

@@ -4,9 +4,8 @@ Outliers are found with quartiles, so that a data set of two sizes has none: a v
 quartile divided by a factor, or above the third multiplied by it.
 
 Polarity: air is dark and dense is bright in a chest radiograph. The mean of the heart, the spine and the part below the
-diaphragm, less the mean of the two lungs, in standard deviations of the picture, was above 0.2 in all of 1,060
-radiographs and phantoms (above 0.5 in 99 %). It changes its sign with the polarity; a border, a mean or a skewness does
-not tell: a tenth of the same pictures have a bright border.
+diaphragm, less the mean of the two lungs, in standard deviations of the picture, changes its sign with the polarity.
+docs/data-check.md has the measurements behind the threshold.
 """
 
 from __future__ import annotations
