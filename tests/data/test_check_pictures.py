@@ -63,6 +63,16 @@ def test_statistics_against_numpy() -> None:
     assert [found[f"share of values in bin {number} of 16"] for number in range(1, 17)] == pytest.approx(shares)
 
 
+def test_edges_and_noise_by_hand() -> None:
+    rows, columns = np.mgrid[:20, :30]
+    board = (0.4 + 0.2 * ((rows + columns) % 2)).astype(np.float32)  # every neighbour differs by 0.2
+    ramp = (0.001 * columns + 0.003 * rows).astype(np.float32)  # a pixel is the mean of its neighbours
+    for pixels, noise, edges in ((board, 0.2, 0.2), (ramp, 0.0, 0.001)):
+        found = dict(zip(GLOBAL_STATISTICS, global_statistics(pixels), strict=True))
+        assert found["noise"] == pytest.approx(noise, abs=1e-6)
+        assert found["edges"] == pytest.approx(edges, abs=1e-6)  # 570 steps down, 580 to the right
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 5), (1, 300), (3, 3), (600, 2)])
 def test_statistics_of_tiny_pictures_are_finite(shape: tuple[int, int]) -> None:
     values = global_statistics(np.full(shape, 0.5, dtype=np.float32))

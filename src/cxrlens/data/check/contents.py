@@ -114,6 +114,8 @@ def _read_split(root: Path, name: str) -> tuple[Split, list[Finding]]:
     try:
         split = load_split(root, name)
     except UsageError as error:
+        if not (root / name).is_dir():  # listed elsewhere: there is nothing to go on with
+            raise
         try:
             split, findings = _read_folder(root, root / name, table_path if table_path.is_file() else None)
         except NothingToDoError:
