@@ -29,7 +29,7 @@ def describe_environment(*, device: str, seed: int) -> dict[str, Any]:
     """Versions, commit of the working copy (if it is one), device, threads, seed and command line."""
     return {
         "time": timestamp(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -39,6 +39,11 @@ def describe_environment(*, device: str, seed: int) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "seed": seed,
     }
+
+
+def command_line() -> str:
+    """What the running command was called with."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def timestamp() -> str:

@@ -5,36 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
+from browsing import Page
 
 from cxrlens.report.html import data_uri, numeric_columns, render_page
 
 EVIL = "<script>alert(1)</script>.jpg"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
-
-
-class Page(HTMLParser):
-    """Collects the tags with their attributes, and the visible text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def context(tmp_path: Path, text: str = EVIL) -> dict[str, Any]:

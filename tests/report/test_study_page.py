@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import Opened, Page
 from PIL import Image
 
 from cxrlens.report.overlays import MapPanel, overlay_figure
@@ -73,25 +72,6 @@ def write_page(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tmp_path_factory.mktemp("page"))
-
-
-class Page(HTMLParser):
-    """The tags with their attributes, and the visible text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def test_every_text_is_escaped_and_every_picture_embedded_with_words(page_file: Path) -> None:
@@ -166,30 +146,8 @@ def test_thirty_gallery_pictures_stay_small(tmp_path: Path) -> None:
 # In a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no chromium")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=program, headless=True, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-class Opened:
-    """A page in the browser, with what it asked for and complained of."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        self.page.goto(path.as_uri())
+class StudyOpened(Opened):
+    """A study's page in the browser."""
 
     def column(self, number: int) -> list[str]:
         """The first table's cells in one column, counted from 1."""
@@ -201,13 +159,13 @@ class Opened:
 
 
 @pytest.fixture
-def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
-    shown = Opened(browser, page_file)
+def opened(browser: Any, page_file: Path) -> Iterator[StudyOpened]:
+    shown = StudyOpened(browser, page_file)
     yield shown
     shown.page.close()
 
 
-def test_the_browser_finds_no_fault_and_asks_for_nothing_else(opened: Opened, page_file: Path) -> None:
+def test_the_browser_finds_no_fault_and_asks_for_nothing_else(opened: StudyOpened, page_file: Path) -> None:
     opened.page.get_by_role("button", name="Tied").first.click()
     assert opened.complaints == []
     other = [url for url in opened.requests if not url.startswith("data:image/")]
@@ -216,7 +174,7 @@ def test_the_browser_finds_no_fault_and_asks_for_nothing_else(opened: Opened, pa
     assert sizes == [2000] * 4
 
 
-def test_a_click_sorts_numbers_and_a_second_one_reverses(opened: Opened) -> None:
+def test_a_click_sorts_numbers_and_a_second_one_reverses(opened: StudyOpened) -> None:
     assert opened.column(3) == ["10", "9", "n/a", "100", "9", "-1", "8"]
     heading = opened.heading("Tied")
     assert heading.get_attribute("aria-sort") is None
@@ -230,7 +188,7 @@ def test_a_click_sorts_numbers_and_a_second_one_reverses(opened: Opened) -> None
     assert opened.column(1)[2:4] == [EVIL, "c10"]
 
 
-def test_scores_sort_by_value_and_words_among_numbers_go_last(opened: Opened) -> None:
+def test_scores_sort_by_value_and_words_among_numbers_go_last(opened: StudyOpened) -> None:
     opened.heading("Pointing Game").get_by_role("button").click()
     assert [text[:5] for text in opened.column(2)] == ["0.000", "0.100", "0.250", "0.500", "0.900", "1.000", "n/a"]
     opened.heading("Published").get_by_role("button").click()
@@ -238,7 +196,7 @@ def test_scores_sort_by_value_and_words_among_numbers_go_last(opened: Opened) ->
     assert opened.heading("Pointing Game").get_attribute("aria-sort") is None
 
 
-def test_the_keyboard_sorts_text_as_people_do(opened: Opened) -> None:
+def test_the_keyboard_sorts_text_as_people_do(opened: StudyOpened) -> None:
     button = opened.heading("Method").get_by_role("button")
     button.focus()
     opened.page.keyboard.press("Enter")
@@ -249,7 +207,7 @@ def test_the_keyboard_sorts_text_as_people_do(opened: Opened) -> None:
     assert opened.heading("Method").get_attribute("aria-sort") == "descending"
 
 
-def test_tables_sort_one_by_one(opened: Opened) -> None:
+def test_tables_sort_one_by_one(opened: StudyOpened) -> None:
     opened.heading("Tied").get_by_role("button").click()
     second = opened.page.locator("#section-2 tbody tr > :nth-child(3)").all_text_contents()
     assert second == ["10", "9", "n/a", "100", "9", "-1", "8"]

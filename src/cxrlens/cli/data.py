@@ -1,4 +1,4 @@
-"""``cxrlens data``: make and prepare data sets."""
+"""``cxrlens data``: make and check data sets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli import cache, data_prepare
+from cxrlens.cli import cache, data_check, data_prepare
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
-app = typer.Typer(no_args_is_help=True, help="Make and prepare data sets.")
+app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 
 
 @app.callback()
@@ -20,6 +20,7 @@ def _group() -> None:
 
 
 app.command("prepare")(data_prepare.command)
+app.command("check")(data_check.command)
 
 
 @app.command("phantom")

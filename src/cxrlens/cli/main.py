@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     help="Explainable quality control of chest radiographs. For research; not a medical device.",
     epilog="Exit codes: 0 ok, 1 unexpected, 2 usage, 3 finished but some inputs were unreadable, 4 nothing to do, "
-    "10 a condition that was asked for (--fail-if-worse) holds.",
+    "10 a condition that was asked for (--fail-if-worse, --fail-on) holds.",
 )
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cxrlens.data.annotations import AnnotationError, Shape, clip_shape, format_annotation, parse_annotation
 from cxrlens.errors import UsageError
@@ -36,10 +37,21 @@ class AnnotationTable:
         return None
 
 
-def read_annotations(path: Path) -> AnnotationTable:
+class RowFault(NamedTuple):
+    """A row that cannot be parsed: the file name in it, perhaps empty, and what is wrong, as one sentence."""
+
+    name: str
+    reason: str
+
+
+def read_annotations(path: Path, faults: list[RowFault] | None = None) -> AnnotationTable:
     """Read an annotation CSV with the columns ``image_name`` (or ``image_path``) and ``annotation``.
 
     DOS line ends, a byte-order mark and blank lines are accepted.
+
+    Args:
+        path: the CSV.
+        faults: takes the rows that cannot be parsed, which are then left out; without it the first one is an error.
 
     Raises:
         UsageError: when the file or a column is missing, or a row cannot be parsed (file, line and text are named).
@@ -60,19 +72,13 @@ def read_annotations(path: Path) -> AnnotationTable:
                 if not any(map(_has_text, row.values())):
                     continue
                 name = Path((row[name_column] or "").strip().replace("\\", "/")).name
-                text = (row["annotation"] or "").strip()
-                if not name or row["annotation"] is None or row.get(None):
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: cannot read the row {_row_text(row)!r}: "
-                        "a row is a file name, a comma, and the annotation; correct the row or delete it"
-                    )
                 try:
-                    parsed = parse_annotation(text)
-                except AnnotationError as error:
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: cannot read the annotation of {name}: {error}; "
-                        "correct the row or delete it"
-                    ) from error
+                    parsed = _parse_row(row, name, f"{path}, line {reader.line_num}")
+                except UsageError as error:
+                    if faults is None:
+                        raise
+                    faults.append(RowFault(name, str(error)))
+                    continue
                 if name in shapes:
                     remarks.append(f"{path.name}, line {reader.line_num}: a second row for {name} replaces the first")
                 shapes[name] = parsed
@@ -107,6 +113,21 @@ def clip_to_image(shapes: Iterable[Shape], *, height: int, width: int, name: str
             remarks.append(f"{name}: an annotation reaches outside the {width} x {height} picture and is cut")
         kept.append(inside)
     return kept, remarks
+
+
+def _parse_row(row: Mapping[str | None, Any], name: str, where: str) -> tuple[Shape, ...]:
+    """The shapes of a row."""
+    if not name or row["annotation"] is None or row.get(None):
+        raise UsageError(
+            f"{where}: cannot read the row {_row_text(row)!r}: "
+            "a row is a file name, a comma, and the annotation; correct the row or delete it"
+        )
+    try:
+        return parse_annotation(row["annotation"].strip())
+    except AnnotationError as error:
+        raise UsageError(
+            f"{where}: cannot read the annotation of {name}: {error}; correct the row or delete it"
+        ) from error
 
 
 def _folded(name: str) -> str:

@@ -285,7 +285,7 @@ def _listed_split(name: str, manifest: Path) -> Split:
         there = {row.path for row in rows if row.split == other}
         shared = [row.name for row in own if row.path in there]
         if shared and other != name:
-            remarks.append(f"{name}: {len(shared)} of its {len(items)} images are in '{other}' too: {_some(shared)}")
+            remarks.append(f"{name}: {len(shared)} of its {len(items)} images are in '{other}' too: {some(shared)}")
     return Split(name, tuple(items), tuple(remarks))
 
 
@@ -305,9 +305,9 @@ def _remarks(
     without_image = sorted(set(table.shapes) - set(rows.values()))
     remarks = list(table.remarks)
     if without_row:
-        remarks.append(f"{name}: {len(without_row)} images have no row in {table.path.name}: {_some(without_row)}")
+        remarks.append(f"{name}: {len(without_row)} images have no row in {table.path.name}: {some(without_row)}")
     if without_image:
-        remarks.append(f"{name}: {len(without_image)} rows of {table.path.name} have no image: {_some(without_image)}")
+        remarks.append(f"{name}: {len(without_image)} rows of {table.path.name} have no image: {some(without_image)}")
     return tuple(remarks)
 
 
@@ -316,6 +316,7 @@ def _folder_label(path: Path) -> int | None:
     return CLASS_NAMES.index(name) if name in CLASS_NAMES else None
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,79 @@
+"""``cxrlens data check``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.options import Force, Json, Seed, Workers, workers_of
+from cxrlens.errors import EXIT_GATE
+
+if TYPE_CHECKING:
+    from cxrlens.jobs.data_check import CheckResult
+
+_SHOWN = 5  # findings of a kind
+
+
+class FailOn(StrEnum):
+    problem = "problem"
+    note = "note"
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Data set folder, or a plain folder of images.")],
+    annotations: Annotated[Path | None, typer.Option(help="Annotation CSV of a plain folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for data-check.html (thumbnails) and findings.csv.")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None, typer.Option("--fail-on", help="Exit code 10 when there is a problem, or a note or problem.")
+    ] = None,
+    seed: Seed = 0,
+    force: Force = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Look for what would spoil training or scores: missing rows, wrong boxes, duplicates, leaks, shortcuts."""
+    from cxrlens.data.check.findings import Severity
+    from cxrlens.data.layouts import require_folder
+    from cxrlens.files import new_folder
+    from cxrlens.jobs.data_check import check_data
+
+    set_up_logging()
+    require_folder(data)
+    if out is not None:
+        new_folder(out, force=force)
+    with progress_bar("looking at images") as progress:
+        result = check_data(
+            data, annotations=annotations, out=out, workers=workers_of(workers), seed=seed, progress=progress
+        )
+    if json:
+        files = [] if out is None else [out / "data-check.html", out / "findings.csv"]
+        show_json({**result.to_dict(), "files": files})
+    else:
+        _show(result, out)
+    if fail_on is not None and (
+        result.severities[Severity.problem] or (fail_on is FailOn.note and result.severities[Severity.note])
+    ):
+        raise typer.Exit(EXIT_GATE)
+    finish(result.unreadable)
+
+
+def _show(result: CheckResult, out: Path | None) -> None:
+    from cxrlens.data.check.findings import by_kind
+
+    show_table(f"{result.images} images", *result.count_table())
+    if result.probes:
+        show_table("global statistics", *result.probe_table())
+    for kind, findings in by_kind(result.findings):
+        show_lines([f"{kind.severity}: {kind.title} ({len(findings)})"])
+        show_lines(f"  {finding.message}" for finding in findings[:_SHOWN])
+        if len(findings) > _SHOWN:
+            show_lines([f"  and {len(findings) - _SHOWN} more"])
+    problems, notes = result.severities.values()
+    found = f"{problems} problems, {notes} notes" if result.findings else "nothing was found"
+    show_lines([f"{found}; {'--out DIR shows the images' if out is None else f'page and table: {out}'}"])
