@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cxrlens.data import decoding
 from cxrlens.data.cache import images, sources
 from cxrlens.data.cache.images import CachedImages, cache_images, group_name
 from cxrlens.data.cache.store import ArrayStore
@@ -89,7 +90,7 @@ def test_the_same_content_is_not_decoded_again(
     first = build(store, files)
     good = [files[index] for index in (5, 1, 4)]
     moved = [shutil.copy(path, tmp_path / f"copy-{path.name}") for path in good]
-    monkeypatch.setattr(images, "read", None)  # decoding would fail
+    monkeypatch.setattr(decoding, "read", None)  # decoding would fail
     for paths in (good, moved, [*moved, *moved]):
         again = build(store, paths)
         for place in range(len(paths)):
@@ -154,7 +155,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
             stream.write(b"more")
         return radiograph
 
-    monkeypatch.setattr(images, "read", growing)
+    monkeypatch.setattr(decoding, "read", growing)
     cached = build(store, files[1:2])
     assert "changed while it was read" in cached.unreadable[0]
     assert store.contents().entries == 0
@@ -229,7 +230,7 @@ def test_a_killed_build_leaves_whole_images_and_goes_on(
         decoded.append(path)
         return read(path, **options)
 
-    monkeypatch.setattr(images, "read", counted)
+    monkeypatch.setattr(decoding, "read", counted)
     check(build(store, files), files)
     assert len(set(decoded) & {files[i] for i in (1, 2, 4, 5)}) == 4 - len(arrays)
     assert list(store.folder.glob("images/*/*/.*")) == []

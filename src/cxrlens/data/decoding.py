@@ -27,6 +27,7 @@ class Decoded:
         height: of the stored image; likewise ``width``.
         pixels: float32 [height, width], the stored image, where it was asked for.
         reason: one sentence naming the file, when it is unreadable.
+        bit_depth: bits per stored sample that carry the picture.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Decoded:
     width: int = 0
     pixels: Tensor | None = None
     reason: str | None = None
+    bit_depth: int = 0
 
 
 class DecodedImages(Dataset[Decoded]):
@@ -62,6 +64,7 @@ class DecodedImages(Dataset[Decoded]):
             image.height,
             image.width,
             torch.from_numpy(whole) if self.keep_pixels else None,
+            bit_depth=image.bit_depth,
         )
 
 

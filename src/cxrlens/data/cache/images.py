@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrlens.data.cache.sources import SourceIndex, State, content_digest, state_of
 from cxrlens.data.cache.store import ArrayStore
+from cxrlens.data.decoding import DecodedImages
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
 from cxrlens.errors import UnreadableImageError, UsageError
 
 # Raise it when the same file and preprocessing give other pixels than before.
@@ -117,7 +117,8 @@ def cache_images(
 
 def group_name(preprocessing: Preprocessing) -> str:
     """Names what a file's pixels depend on beside its bytes: preprocessing, our reading and the libraries' versions."""
-    what = json.dumps([_VERSION, PIL.__version__, pydicom.__version__, preprocessing.model_dump(mode="json")])
+    versions = [_VERSION, PIL.__version__, pydicom.__version__]
+    what = json.dumps([*versions, preprocessing.decoded_at_least, preprocessing.model_dump(mode="json")])
     return f"{preprocessing.width}x{preprocessing.height}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
@@ -142,7 +143,7 @@ class _Decoding(Dataset[_Kept]):
         self.store = store
         self.paths = [paths[row] for row in rows]
         self.rows = list(rows)
-        self.preprocessing = preprocessing
+        self.images = DecodedImages(self.paths, preprocessing)
         self.group = group_name(preprocessing)
         self.sizes = _file_sizes(preprocessing)
 
@@ -157,14 +158,15 @@ class _Decoding(Dataset[_Kept]):
             target = self.store.path(self.group, digest)
             if target.exists() and self.store.claim([target], self.sizes):
                 return _Kept(row, digest, before)
-            image = read(path, at_least=self.preprocessing.decoded_at_least)
         except UnreadableImageError as error:
             return _Kept(row, reason=str(error))
+        image = self.images[place]
+        if image.grey is None:
+            return _Kept(row, reason=image.reason or "")
         if state_of(path) != before:
             return _Kept(row, reason=f"{path}: the file changed while it was read; try again when it is complete")
-        grey = self.preprocessing.resized(image.pixels)[0].numpy()
         kind = np.uint8 if image.bit_depth <= 8 else np.uint16
-        levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
+        levels = np.rint(image.grey[0].numpy() * np.float32(np.iinfo(kind).max)).astype(kind)
         try:
             return _Kept(row, digest, before, self.store.write(target, levels))
         except OSError as error:
