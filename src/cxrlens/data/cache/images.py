@@ -117,7 +117,8 @@ def cache_images(
 
 def group_name(preprocessing: Preprocessing) -> str:
     """Names what a file's pixels depend on beside its bytes: preprocessing, our reading and the libraries' versions."""
-    what = json.dumps([_VERSION, PIL.__version__, pydicom.__version__, preprocessing.model_dump(mode="json")])
+    versions = [_VERSION, PIL.__version__, pydicom.__version__]
+    what = json.dumps([*versions, preprocessing.decoded_at_least, preprocessing.model_dump(mode="json")])
     return f"{preprocessing.width}x{preprocessing.height}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
