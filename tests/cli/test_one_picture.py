@@ -75,5 +75,6 @@ def test_a_reduced_picture_is_nearly_the_whole_one(large: Path) -> None:
     for path in sorted(large.rglob("*.jpg")):
         reduced = preprocessing.resized(read(path, at_least=preprocessing.decoded_at_least).pixels)
         whole = preprocessing.resized(read(path).pixels)
-        assert (reduced - whole).abs().mean() < 0.005
-        assert (reduced - whole).abs().max() < 0.1
+        for dimension in (1, 2):  # far nearer than to the same picture moved by one of the network's pixels
+            moved = (whole - whole.roll(1, dimension)).abs().mean()
+            assert (reduced - whole).abs().mean() < 0.15 * moved
