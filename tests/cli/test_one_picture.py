@@ -10,6 +10,7 @@ from command_line import cxrlens, table
 from PIL import Image, ImageDraw
 
 import cxrlens as package
+from cxrlens.data.decoding import DecodedImages
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import read
 
@@ -78,3 +79,17 @@ def test_a_reduced_picture_is_nearly_the_whole_one(large: Path) -> None:
         for dimension in (1, 2):  # far nearer than to the same picture moved by one of the network's pixels
             moved = (whole - whole.roll(1, dimension)).abs().mean()
             assert (reduced - whole).abs().mean() < 0.15 * moved
+
+
+def test_the_stored_picture_kept_for_overlays_changes_nothing_else(large: Path) -> None:
+    preprocessing = Preprocessing(height=40, width=30)
+    paths = sorted(large.rglob("*.jpg"))
+    plain, kept = (DecodedImages(paths, preprocessing, keep_pixels=keep) for keep in (False, True))
+    for path, one, other in zip(paths, plain.each(0), kept.each(2), strict=True):
+        assert one.grey is not None
+        assert other.grey is not None
+        assert other.pixels is not None
+        assert one.pixels is None
+        np.testing.assert_array_equal(one.grey, other.grey)
+        np.testing.assert_array_equal(other.pixels, read(path).pixels)
+        assert (one.height, one.width) == (other.height, other.width) == tuple(other.pixels.shape)

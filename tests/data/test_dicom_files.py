@@ -244,17 +244,19 @@ def test_modality_tables() -> None:
     )
 
 
-def test_which_of_several_windows_counts_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_unusual_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     several = dicom(
         levels(), WindowCenter=[9, 8], WindowWidth=[7, 6], WindowCenterWidthExplanation=["SOFT TISSUE", "BONE"]
     )
     one = dicom(levels(), WindowCenter=9, WindowWidth=7)
+    raw = dicom(levels(), PresentationIntentType="FOR PROCESSING")
     dicom_grey._say_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="cxrlens"):
-        for dataset in (one, several, several, one):
+        for dataset in (one, several, several, raw, one, raw):
             read(dataset)
     assert [record.message for record in caplog.records] == [
-        "DICOM files with several windows (SOFT TISSUE, BONE): the first one is taken"
+        "DICOM files with several windows (SOFT TISSUE, BONE): the first one is taken",
+        "DICOM files 'for processing', whose contrast is the detector's: use those 'for presentation'",
     ]
 
 
