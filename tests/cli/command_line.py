@@ -7,11 +7,14 @@ import io
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import pytest
 
 from cxrlens.cli.main import main
 
@@ -67,6 +70,17 @@ def refused(finished: Finished, code: int, *parts: object) -> None:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(encoding="utf-8", newline="") as stream:
+    """The rows of a CSV file, in which names may be no text."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def agree(some: Iterable[dict[str, str]], others: Iterable[dict[str, str]]) -> None:
+    """The rows are the same but for the last digits of numbers."""
+    for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys()
+        for key, text in one.items():
+            try:
+                assert float(text) == pytest.approx(float(other[key]), rel=1e-3, abs=1e-5)
+            except ValueError:
+                assert text == other[key]

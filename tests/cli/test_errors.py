@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 import torch
-from command_line import Finished, cxrlens, refused, table
+from command_line import Finished, agree, cxrlens, refused, table
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -31,17 +30,6 @@ def spoil(folder: Path, count: int = 1) -> list[Path]:
     for path in paths:
         path.write_bytes(path.read_bytes()[:400])
     return paths
-
-
-def agree(some: Iterable[dict[str, str]], others: Iterable[dict[str, str]]) -> None:
-    """The rows are the same but for the last digits of numbers."""
-    for one, other in zip(some, others, strict=True):
-        assert one.keys() == other.keys()
-        for key, text in one.items():
-            try:
-                assert float(text) == pytest.approx(float(other[key]), rel=1e-3, abs=1e-5)
-            except ValueError:
-                assert text == other[key]
 
 
 # -- paths ------------------------------------------------------------------------------------------------------------

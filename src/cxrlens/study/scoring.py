@@ -19,7 +19,7 @@ from cxrlens.evaluation.pointing_game import distance_to_objects, find_peaks
 from cxrlens.study.pictures import Pictures
 from cxrlens.study.records import Arrays
 
-SCORING_VERSION = 1  # raised when a score is defined anew, so that older records are not used
+SCORING_VERSION = 2  # raised when a score is defined anew, so that older records are not used
 MOST_POINTS = 20  # candidate points of a map for the FROC
 _POINT_RADIUS = 0.025  # share of the longer side within which only the highest point counts
 

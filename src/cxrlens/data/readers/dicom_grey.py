@@ -87,6 +87,8 @@ def _displayed(stored: npt.NDArray[Any], dataset: Dataset, name: str) -> npt.NDA
         low, high = float(ends.min()), float(ends.max())
         grey = (values - low) / (high - low) if high > low else np.zeros(values.shape)
     grey = np.clip(_finite(grey, name), 0, 1)
+    if dataset.get("PresentationIntentType") == "FOR PROCESSING":
+        _say_once("DICOM files 'for processing', whose contrast is the detector's: use those 'for presentation'")
     inverse = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
     return 1 - grey if inverse else grey
 

@@ -39,14 +39,13 @@ def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = 
     with _opened(stream, name) as image:
         height, width = _upright_size(image)
         orientation = _orientation(image)
-        _draft(image, at_least, turned=(height, width) != (image.height, image.width))
-        bits = _bits(image)
+        kind, bits = str(image.format), _bits(image)
         white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels = _grey(image, name)
-        if white_is_zero and image.mode not in ("1", "L"):  # pictures of up to 8 bits were inverted by Pillow
+        drafted = _drafted(image, at_least, turned=(height, width) != (image.height, image.width))
+        ImageOps.exif_transpose(drafted, in_place=True)
+        pixels = _grey(drafted, kind, bits, name)
+        if white_is_zero and drafted.mode not in ("1", "L"):  # pictures of up to 8 bits were inverted by Pillow
             pixels = 1 - pixels
-        kind = str(image.format)
     return Radiograph(
         pixels,
         name,
@@ -108,15 +107,25 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return image.height, image.width
 
 
-def _draft(image: Image.Image, at_least: tuple[int, int] | None, *, turned: bool) -> None:
-    """Make the JPEG decoder give grey, at the smallest of its sizes that is large enough."""
+def _drafted(image: Image.Image, at_least: tuple[int, int] | None, *, turned: bool) -> Image.Image:
+    """The picture; a JPEG in grey, and as small as its decoder makes it and ``at_least`` lets it be.
+
+    Where the size is no multiple of the reduction, the last row or column is of blocks that reach beyond the picture.
+    It goes where less than half of it lies within, so that what is left is at most half a reduced pixel too long or
+    too short.
+    """
     if image.format not in ("JPEG", "MPO"):
-        return
+        return image
     size = None
     if at_least is not None:
         rows, columns = at_least[::-1] if turned else at_least
         size = columns, rows
-    image.draft("L", size)
+    drafted = image.draft("L", size)
+    if drafted is None or size is None:
+        return image
+    _, (_, _, width, height) = drafted  # of the picture itself, in reduced pixels
+    kept = int(width + 0.5), int(height + 0.5)
+    return image if kept == image.size else image.crop((0, 0, *kept))
 
 
 def _bits(image: Image.Image) -> int:
@@ -127,10 +136,9 @@ def _bits(image: Image.Image) -> int:
     return 1 if image.mode == "1" else 8
 
 
-def _grey(image: Image.Image, name: str) -> Pixels:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        top = 2 ** (16 if image.format == "PNG" else _bits(image)) - 1
-        return np.asarray(image, dtype=np.float32) / np.float32(top)
+def _grey(image: Image.Image, kind: str, bits: int, name: str) -> Pixels:
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
+        return np.asarray(image, dtype=np.float32) / np.float32(2**bits - 1)
     if image.mode == "I":
         raise UnreadableImageError(f"{name}: its whole numbers have a sign or 32 bits; save it with 8 or 16 bits")
     if image.mode == "F":
