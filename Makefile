@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/cxrlens demo --out demo --force
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -42,7 +42,9 @@ def state_of(network: nn.Module) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("build", "size"), [(Tiny, (22, 34)), (resnet18, (32, 48)), (efficientnet_b0, (48, 32))], ids=lambda v: str(v)
+    ("build", "size"),
+    [(Tiny, (22, 34)), (resnet18, (32, 48)), (efficientnet_b0, (48, 32))],
+    ids=["tiny", "resnet18", "efficientnet_b0"],
 )
 def test_every_layer_equals_plain_autograd_on_the_cut_network(build, size: tuple[int, int]):
     network = build()
