@@ -1,0 +1,1 @@
+"""From a mixed folder of radiographs to a retake worklist."""
