@@ -348,6 +348,19 @@ def test_too_few_images_are_found_before_all_are_read(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_table_may_lie_beside_the_data_set_made_of_it(tmp_path: Path) -> None:
+    """As in a working folder; what was prepared there is never taken for a source."""
+    names = ["x/a.jpg", "x/b.jpg", "x/c.jpg", "x/d.jpg"]
+    write(tmp_path, {
+        **files(*names),
+        "t.csv": "path,label,split\n" + "".join(f"{name[2:]},{n % 2},train\n" for n, name in enumerate(names)),
+    })  # fmt: skip
+    for _ in range(2):  # the second time there are four images more
+        result = prepare(tmp_path / "t.csv", tmp_path / "out", Options(form=Form(copy=True)))
+        assert result.counts == {"train": {"normal": 2, "affected": 2}}
+        assert {row.source for row in rows_of(tmp_path / "out").values()} == set(names)
+
+
 def test_a_disk_that_cannot_be_written_stops_the_run_and_not_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

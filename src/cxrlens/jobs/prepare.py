@@ -20,7 +20,7 @@ from cxrlens.data.prepare.patients import with_patients
 from cxrlens.data.prepare.record import ClassNames, Found, Record, distinct
 from cxrlens.data.prepare.sources import KINDS, Kind, detect_kind
 from cxrlens.data.prepare.split import How, SplitRule, choose_rule, split_rows
-from cxrlens.data.prepare.tree import read_tree
+from cxrlens.data.prepare.tree import Tree
 from cxrlens.data.prepare.write import IMAGES, MASKS, Form, Making, Outcome, geometry_of, is_written, key
 from cxrlens.data.readers import decode
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
@@ -157,9 +157,10 @@ def _scan(source: Path, out: Path, options: Options) -> tuple[Kind, Found]:
     root = source if source.is_dir() else source.parent
     if options.images is not None:
         root = require_folder(options.images).resolve()
-    if out == root or root in out.parents:
+    within = out == root or root in out.parents
+    if within and (source.is_dir() or options.images is not None):  # else a table in a folder that may hold all kinds
         raise UsageError(f"{out}: lies within the images of the source; give a place beside {root}")
-    tree = read_tree(root)
+    tree = Tree(root, without=out)
     kind = detect_kind(source, tree) if options.kind is None else KINDS[options.kind]
     return kind, kind.scan(source, tree, options.names)
 

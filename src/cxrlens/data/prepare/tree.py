@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
@@ -14,21 +14,54 @@ from cxrlens.data.readers import IMAGE_SUFFIXES, starts_as_dicom
 from cxrlens.errors import UnreadableImageError
 
 
-@dataclass(frozen=True)
 class Tree:
-    """Image files by their name below ``root``, with ``/`` between folders, sorted.
+    """Image files by their name below ``root``, with ``/`` between folders, as `list_images` finds them.
 
-    Attributes:
+    The members of ``train.zip`` count as files of a folder ``train``, with or without such a folder in the archive,
+    unless the folder itself is there and holds images. The folder is searched when its files are asked for.
+
+    Args:
         root: the folder.
-        files: without hidden ones.
-        refused: a sentence for each archive member that cannot be used.
-        remarks: what else was odd.
+        without: a folder that is passed over.
     """
 
-    root: Path
-    files: dict[str, Origin]
-    refused: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    def __init__(self, root: Path, without: Path | None = None) -> None:
+        self.root = root
+        self._without = without
+        self._refused: list[str] = []
+        self._remarks: list[str] = []
+
+    @cached_property
+    def files(self) -> dict[str, Origin]:
+        """Sorted by name, without hidden ones.
+
+        Raises:
+            UsageError: when the folder cannot be searched, or an archive cannot be read.
+        """
+        found = [path for path in list_images(self.root, recursive=True) if self._without not in path.parents]
+        files: dict[str, Origin] = {path.relative_to(self.root).as_posix(): FileOrigin(path) for path in found}
+        for archive in sorted(path for path in self.root.iterdir() if path.suffix.lower() == ".zip" and path.is_file()):
+            if any(name.startswith(f"{archive.stem}/") for name in files):
+                self._remarks.append(f"{archive.name} is not read: the folder '{archive.stem}' beside it holds images")
+                continue
+            for member, name in _mounted(archive.stem, [each for each in list_members(archive) if _is_image(each)]):
+                if name is None:
+                    self._refused.append(f"{member}: its name leads out of the archive or cannot be a file's name")
+                elif name in files:
+                    self._refused.append(f"{member}: a second member of this name in the archive")
+                else:
+                    files[name] = member
+        return dict(sorted(files.items()))
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """A sentence for each archive member that cannot be used; none before the folder was searched."""
+        return tuple(self._refused)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else was odd; nothing before the folder was searched."""
+        return tuple(self._remarks)
 
     def in_folder(self, folder: str) -> list[str]:
         """The names below a folder."""
@@ -37,34 +70,6 @@ class Tree:
     def folders(self) -> list[str]:
         """The folders at the top that hold images."""
         return sorted({name.split("/")[0] for name in self.files if "/" in name})
-
-
-def read_tree(root: Path) -> Tree:
-    """List a folder as `list_images` does.
-
-    The members of ``train.zip`` count as files of a folder ``train``, with or without such a folder in the archive,
-    unless the folder itself is there and holds images.
-
-    Raises:
-        UsageError: when the folder cannot be searched, or an archive cannot be read.
-    """
-    found = list_images(root, recursive=True)
-    files: dict[str, Origin] = {path.relative_to(root).as_posix(): FileOrigin(path) for path in found}
-    refused: list[str] = []
-    remarks: list[str] = []
-    for archive in sorted(path for path in root.iterdir() if path.suffix.lower() == ".zip" and path.is_file()):
-        if any(name.startswith(f"{archive.stem}/") for name in files):
-            remarks.append(f"{archive.name} is not read: the folder '{archive.stem}' beside it holds images")
-            continue
-        members = [member for member in list_members(archive) if _is_image(member)]
-        for member, name in _mounted(archive.stem, members):
-            if name is None:
-                refused.append(f"{member}: its name leads out of the archive or cannot be a file's name")
-            elif name in files:
-                refused.append(f"{member}: a second member of this name in the archive")
-            else:
-                files[name] = member
-    return Tree(root, dict(sorted(files.items())), tuple(refused), tuple(remarks))
 
 
 def shared_parts(paths: Collection[Sequence[str]]) -> int:
