@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from command_line import cxrlens, refused, table
 from PIL import Image
+from typer.main import get_command
 
+from cxrlens.cli.main import app
 from cxrlens.data.annotations import parse_annotation, rasterize
+from cxrlens.data.manifest import COLUMNS
+from cxrlens.data.prepare.sources import KINDS
+from cxrlens.data.prepare.split import HOW
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +258,15 @@ def test_dev_offered_as_test_is_a_remark_of_the_check_and_no_leak(prepared: Path
     leaks = [finding for finding in cxrlens(*given, spoilt).json["findings"] if finding["kind"] == "leak"]
     assert [finding["images"] for finding in leaks] == [[rows[0]["path"]] * 2]
     assert leaks[0]["message"].endswith("are the same file, in train and test")
+
+
+def test_the_page_names_every_kind_column_and_option() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "data.md").read_text(encoding="utf-8")
+    command = get_command(app).commands["data"].commands["prepare"]  # type: ignore[attr-defined]
+    common = {"--force", "--workers", "--help"}
+    options = {option.opts[0] for option in command.params if option.opts[0].startswith("--")} - common
+    assert "--dev-as-test" in options
+    assert [option for option in options if option not in page] == []
+    assert [kind for kind in KINDS if f"| `{kind}` |" not in page] == []
+    assert [column for column in COLUMNS if f"`{column}`" not in page] == []
+    assert "\\|".join(HOW) in page
