@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxrlens.data.annotation_csv import AnnotationTable, read_annotations
 from cxrlens.data.annotations import Shape
@@ -122,9 +122,14 @@ def _has_image_name(path: Path) -> bool:
 
 
 def _is_unnamed_dicom(path: Path) -> bool:
-    """A DICOM file as archives name them: without an ending, or by a UID, whose last number looks like one."""
+    return is_unnamed(path) and has_dicom_mark(path)
+
+
+def is_unnamed(path: PurePath) -> bool:
+    """Whether it may be a DICOM file as archives name them: without an ending, or by a UID, whose last number looks
+    like one."""
     ending = path.suffix[1:]
-    return (not ending or ending.isdigit()) and path.name.upper() != "DICOMDIR" and has_dicom_mark(path)
+    return (not ending or ending.isdigit()) and path.name.upper() != "DICOMDIR"
 
 
 def require_folder(path: Path) -> Path:
