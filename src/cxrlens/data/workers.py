@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -12,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
-
-import torch
 
 from cxrlens.data.readers.codecs import let_codecs_end_this_process
 
@@ -90,7 +89,8 @@ def _begin(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # not imported for this alone
+        sys.modules["torch"].set_num_threads(1)
     let_codecs_end_this_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
