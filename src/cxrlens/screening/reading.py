@@ -87,7 +87,7 @@ class Reading:
             return Look(
                 task,
                 key,
-                grey=self.preprocessing.resized(image.pixels, (image.height, image.width)).numpy(),
+                grey=self.preprocessing.resized(image.pixels, (image.height, image.width)),
                 preview=preview(image.pixels),
                 height=image.height,
                 width=image.width,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlens.data.readers import Pixels
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 
 GreyBatch: TypeAlias = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cxrlens.evaluation.pointing_game import find_peak
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 from cxrlens.quality_model import QualityModel, picture_maps
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
 from cxrlens.screening.runtime import GreyBatch, Seen, is_flagged
@@ -52,7 +52,7 @@ class TorchRuntime:
 
     def prepare(self, pixels: npt.NDArray[Any], stored: tuple[int, int]) -> GreyBatch:
         """See `Runtime.prepare`."""
-        found: GreyBatch = self.model.preprocessing.resized(pixels, stored).numpy()
+        found: GreyBatch = self.model.preprocessing.resized(pixels, stored)
         return found
 
     def see(
