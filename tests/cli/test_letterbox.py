@@ -21,7 +21,7 @@ from cxrlens.data.annotation_csv import write_annotations
 from cxrlens.data.annotations import Rectangle
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.jobs import explain, pointing_game
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 from cxrlens.quality_model import QualityModel, load
 from cxrlens.saliency.explain import Row
 

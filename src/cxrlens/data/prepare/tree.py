@@ -7,7 +7,8 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from cxrlens.data.layouts import is_unnamed, list_images
+from cxrlens.data.finding import is_unnamed
+from cxrlens.data.layouts import list_images
 from cxrlens.data.manifest import safe_name
 from cxrlens.data.prepare.origin import FileOrigin, Origin, ZipMember, list_members
 from cxrlens.data.readers import IMAGE_SUFFIXES, starts_as_dicom
