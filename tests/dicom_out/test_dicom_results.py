@@ -34,11 +34,9 @@ def both(files: WrittenDicom) -> list[Dataset]:
 
 def texts(dataset: Dataset) -> str:
     """All texts of a report."""
-    found = []
-    for element in dataset.iterall():
-        if element.keyword in ("TextValue", "CodeMeaning"):
-            found.append(str(element.value))
-    return "\n".join(found)
+    return "\n".join(
+        str(element.value) for element in dataset.iterall() if element.keyword in ("TextValue", "CodeMeaning")
+    )
 
 
 # -- identity ---------------------------------------------------------------------------------------------------------
