@@ -57,7 +57,7 @@ def data_uri(path: Path | str) -> str:
 
 
 def content_hash(text: str) -> str:
-    """What a Content-Security-Policy calls an inline script or style, so that the page may use this one and no other."""
+    """A Content-Security-Policy's name of an inline script or style; the page may use this one and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
