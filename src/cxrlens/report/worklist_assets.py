@@ -8,8 +8,18 @@ from typing import Final, Literal
 from markupsafe import Markup
 
 # In the order in which they are read; each defines what the later ones use.
-_COMMON: Final = ("page.js",)
-SCRIPTS: Final = {"offline": _COMMON}
+_COMMON: Final = (
+    "elements.js",
+    "images.js",
+    "csv.js",
+    "verdicts.js",
+    "colour_map.js",
+    "viewer.js",
+    "details.js",
+    "worklist.js",
+    "review.js",
+)
+SCRIPTS: Final = {"offline": (*_COMMON, "offline.js")}
 STYLE: Final = "style.css"
 
 

@@ -35,6 +35,7 @@ def write_worklist_page(
     bundle, sheet = script("offline"), style()
     page = load_template("worklist/report.html.jinja").stream(
         title=title,
+        heading=heading(info, len(ordered), len(shown)),
         data=page_data(info, ordered, frozenset(shown)),
         files=_embedded(folder, shown),
         style=sheet,
@@ -45,6 +46,14 @@ def write_worklist_page(
     with replacing(folder.report_file) as partial:
         page.dump(str(partial), encoding="utf-8", errors="replace")
     return folder.report_file
+
+
+def heading(info: ScreeningInfo, images: int, shown: int) -> str:
+    """A line on what the page holds."""
+    parts = [f"{images:,} images", f"model {info.model}", info.created[:10]]
+    if shown < images:
+        parts.insert(1, f"pictures of {shown:,}")
+    return " · ".join(filter(None, parts))
 
 
 def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: frozenset[str]) -> dict[str, Any]:
