@@ -31,11 +31,12 @@ def write_worklist_page(
     """
     info = folder.info()
     ordered = worklist_order(images)
-    shown = list(dict.fromkeys(image.key for image in ordered if _has_picture(folder, image)))[: max(pictures, 0)]
+    with_picture = list(dict.fromkeys(image.key for image in ordered if _has_picture(folder, image)))
+    shown = with_picture[: max(pictures, 0)]
     bundle, sheet = script("offline"), style()
     page = load_template("worklist/report.html.jinja").stream(
         title=title,
-        heading=heading(info, len(ordered), len(shown)),
+        heading=_heading(info, len(ordered), len(shown), len(with_picture)),
         data=page_data(info, ordered, frozenset(shown)),
         files=_embedded(folder, shown),
         style=sheet,
@@ -48,12 +49,9 @@ def write_worklist_page(
     return folder.report_file
 
 
-def heading(info: ScreeningInfo, images: int, shown: int) -> str:
-    """A line on what the page holds."""
-    parts = [f"{images:,} images", f"model {info.model}", info.created[:10]]
-    if shown < images:
-        parts.insert(1, f"pictures of {shown:,}")
-    return " · ".join(filter(None, parts))
+def _heading(info: ScreeningInfo, images: int, shown: int, with_picture: int) -> str:
+    limit = f"pictures of the first {shown:,}" if shown < with_picture else ""
+    return " · ".join(filter(None, [f"{images:,} files", limit, f"model {info.model}", info.created[:10]]))
 
 
 def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: frozenset[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ function probabilityBar(probability, { threshold, review_threshold: review }) {
   for (const [from, to, state] of parts) {
     bar.append(draw("rect", { class: state, x: 100 * from, width: 100 * Math.max(to - from, 0), y: 3, height: 4 }));
   }
+  for (const [from] of parts.slice(1)) bar.append(draw("rect", { class: "threshold", x: 100 * from - 0.4, width: 0.8, y: 1, height: 8 }));
   if (probability !== null) bar.append(draw("rect", { class: "needle", x: 98.5 * probability, width: 1.5, y: 0, height: 10 }));
   return bar;
 }
@@ -24,14 +25,8 @@ function probabilityScale(probability, thresholds) {
   const words = marks.map(([word, value]) => `${word} ${probabilityText(value)}`).reverse().join(", ");
   const scale = make("div", { class: "scale", role: "img", "aria-label": `Probability ${probabilityText(probability)}; ${words}` });
   scale.append(probabilityBar(probability, thresholds));
-  const ends = make("div", { class: "ticks" });
-  for (const [value, text] of [[0, "0"], ...marks.map(([, value]) => [value, probabilityText(value)]), [1, "1"]]) {
-    const tick = make("span", {}, text);
-    tick.style.left = `${100 * value}%`;
-    if (value === 0 || value === 1) tick.className = value ? "last" : "first";
-    ends.append(tick);
-  }
-  scale.append(ends, make("p", { class: "quiet" }, words));
+  scale.append(make("div", { class: "ends" }, make("span", {}, "0"), make("span", {}, "1")));
+  scale.append(make("p", { class: "quiet" }, words));
   return scale;
 }
 

@@ -1,7 +1,7 @@
 "use strict";
 // The backend of the file: all data is in the page, and verdicts stay in this browser.
 
-class Storage {
+class VerdictStore {
   constructor(name) {
     this.name = name;
     this.memory = {};
@@ -34,7 +34,7 @@ class OfflineBackend {
     const data = JSON.parse(byId("data").textContent);
     this.info = data.info;
     this.images = data.images;
-    this.store = new Storage(`cxrlens-verdicts-${data.id}`);
+    this.store = new VerdictStore(`cxrlens-verdicts-${data.id}`);
     this.storage = this.store.kept
       ? "Verdicts are kept in this browser only; export them to pass them on."
       : "This browser keeps nothing for this page: export the verdicts before you close it.";
