@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Final, Literal
+from typing import Final
 
 from markupsafe import Markup
 
-# In the order in which they are read; each defines what the later ones use.
+from cxrlens.report.html import load_template
+
+STYLE: Final = "style.css"
 _COMMON: Final = (
     "elements.js",
     "images.js",
@@ -19,21 +21,24 @@ _COMMON: Final = (
     "worklist.js",
     "review.js",
 )
-SCRIPTS: Final = {"offline": (*_COMMON, "offline.js")}
-STYLE: Final = "style.css"
+OFFLINE_SCRIPTS: Final = (*_COMMON, "offline.js")
+"""In the order in which they run; each may use what the earlier ones define."""
+SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "online.js", "checking.js", "served.js")
 
 
-def read_asset(name: str) -> str:
-    """The text of one of the page's files, its lines ending as browsers read them before they compare a hash."""
+def read_asset(name: str) -> Markup:
+    """The text of a script or of the style sheet, its lines ending as browsers read them before they compare a hash."""
     text = (files("cxrlens.report") / "templates" / "worklist" / name).read_text("utf-8")
-    return text.replace("\r\n", "\n")
+    return Markup(text.replace("\r\n", "\n"))
 
 
-def script(kind: Literal["offline"]) -> Markup:
-    """All scripts of the page as one."""
-    return Markup("\n".join(map(read_asset, SCRIPTS[kind])))
+def offline_script() -> Markup:
+    """All scripts of the offline page as one."""
+    return Markup("\n").join(map(read_asset, OFFLINE_SCRIPTS))
 
 
-def style() -> Markup:
-    """The page's style sheet."""
-    return Markup(read_asset(STYLE))
+def served_page(folder: str) -> str:
+    """The page of the server; its scripts and its style sheet are under this address, such as ``static``."""
+    return load_template("worklist/served.html.jinja").render(
+        style=f"{folder}/{STYLE}", scripts=[f"{folder}/{name}" for name in SERVED_SCRIPTS]
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrlens.files import replacing
 from cxrlens.report.html import content_hash, load_template
-from cxrlens.report.worklist_assets import script, style
+from cxrlens.report.worklist_assets import STYLE, offline_script, read_asset
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage, worklist_order
 
@@ -33,16 +33,16 @@ def write_worklist_page(
     ordered = worklist_order(images)
     with_picture = list(dict.fromkeys(image.key for image in ordered if _has_picture(folder, image)))
     shown = with_picture[: max(pictures, 0)]
-    bundle, sheet = script("offline"), style()
+    script, style = offline_script(), read_asset(STYLE)
     page = load_template("worklist/report.html.jinja").stream(
         title=title,
         heading=_heading(info, len(ordered), len(shown), len(with_picture)),
         data=page_data(info, ordered, frozenset(shown)),
         files=_embedded(folder, shown),
-        style=sheet,
-        style_hash=content_hash(sheet),
-        script=bundle,
-        script_hash=content_hash(bundle),
+        style=style,
+        style_hash=content_hash(style),
+        script=script,
+        script_hash=content_hash(script),
     )
     with replacing(folder.report_file) as partial:
         page.dump(str(partial), encoding="utf-8", errors="replace")

@@ -19,9 +19,19 @@ function stateOf(image) {
   return image.status === "ok" ? (image.triage ?? image.decision ?? "unreadable") : "unreadable";
 }
 
-// A verdict is on what a file holds, so an image without a key can have none, nor can one that was never seen.
-function canBeJudged(image) {
+const NO_VERDICT_UNREAD = "A file that could not be read can have no verdict.";
+
+function isRead(image) {
   return image.status === "ok" && image.key !== "";
+}
+
+// The small line below a name: the folder, or what kind of file it is.
+function placeOf(image) {
+  return image.note ?? (folderOf(image) || image.origin);
+}
+
+function folderOf({ name }) {
+  return name.slice(0, name.lastIndexOf("/") + 1);
 }
 
 function probabilityText(probability) {

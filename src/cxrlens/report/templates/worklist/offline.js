@@ -33,7 +33,9 @@ class OfflineBackend {
   constructor() {
     const data = JSON.parse(byId("data").textContent);
     this.info = data.info;
+    this.thresholds = [data.info];
     this.images = data.images;
+    this.nothing = "No radiograph is selected.";
     this.store = new VerdictStore(`cxrlens-verdicts-${data.id}`);
     this.storage = this.store.kept
       ? "Verdicts are kept in this browser only; export them to pass them on."
@@ -53,6 +55,18 @@ class OfflineBackend {
     } catch {
       throw new Error("This browser has no room for the verdict: export the verdicts, and free its storage.");
     }
+  }
+
+  csv(verdicts) {
+    return verdicts.toCsv(this.images, this.info.root);
+  }
+
+  thresholdsOf() {
+    return this.info;
+  }
+
+  noVerdict(image) {
+    return isRead(image) ? "" : NO_VERDICT_UNREAD;
   }
 
   thumbnail(image) {

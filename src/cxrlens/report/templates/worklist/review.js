@@ -2,13 +2,15 @@
 // The page at work: list, radiograph and verdicts together, by mouse and by keys.
 //
 // A backend is what differs between the file and the server:
-//   heading, storage      words of the page
-//   info                  { root, threshold, review_threshold, model }
-//   images, found         the worklist; the verdicts that stand, [{ key, verdict, time }]
-//   keep(changes)         stores verdicts; fails with a sentence
-//   thumbnail(image)      an address, or null
-//   picture(image), map(image)   addresses, or null where there is none
-//   noPicture(image)      why there is none
+//   storage, nothing             what is said of where verdicts are kept; and where no image is selected
+//   images, found                the worklist; the verdicts that stand, see `Verdicts`
+//   thresholds                   those of which images have been decided with, { threshold, review_threshold } each
+//   thresholdsOf(image)          those of one image
+//   keep(changes)                stores verdicts; fails with a sentence
+//   csv(verdicts)                the CSV of all verdicts
+//   noVerdict(image)             why an image can have no verdict, "" where it can
+//   thumbnail(image), picture(image), map(image)   addresses, null where there is none
+//   noPicture(image)             why there is none
 
 class Review {
   constructor(backend) {
@@ -18,7 +20,7 @@ class Review {
     this.list = new Worklist(backend.images, {
       verdictOf: (image) => this.verdicts.of(image),
       thumbnail: (image) => backend.thumbnail(image),
-      thresholds: backend.info,
+      thresholdsOf: (image) => backend.thresholdsOf(image),
       onSelect: (image) => this.show(image),
     });
     this.#makeFilters();
@@ -33,7 +35,7 @@ class Review {
 
   clear() {
     this.current = null;
-    this.viewer.say("No radiograph is selected.");
+    this.viewer.say(this.backend.nothing);
     byId("result").replaceChildren();
     byId("facts").replaceChildren();
     this.refresh();
@@ -41,7 +43,7 @@ class Review {
 
   async show(image) {
     this.current = image;
-    showResult(image, this.backend.info);
+    showResult(image, this.backend.thresholdsOf(image));
     showFacts(image);
     this.refreshVerdict();
     try {
@@ -62,7 +64,7 @@ class Review {
   // Gives a verdict on the image shown, or withdraws it when it is the one that stands.
   async judge(verdict) {
     const image = this.current;
-    if (!image || !canBeJudged(image)) return;
+    if (!image || this.backend.noVerdict(image)) return;
     const given = this.verdicts.of(image) === verdict ? null : verdict;
     const next = given && byId("advance").checked ? this.list.beside(1) : null;
     const kept = this.#keep(() => this.verdicts.give([{ image, verdict: given, time: now() }]));
@@ -93,14 +95,25 @@ class Review {
     byId("notice-text").textContent = text;
   }
 
+  hush() {
+    byId("notice").hidden = true;
+  }
+
+  // Takes all filters away.
+  showAll() {
+    byId("search").value = "";
+    for (const [part, value] of [["text", ""], ["state", "all"], ["verdict", "all"]]) this.list.filter[part] = value;
+    for (const all of document.querySelectorAll('#filters input[value="all"]')) all.checked = true;
+  }
+
   // Everything that depends on verdicts.
   refresh() {
     this.list.update();
     this.#countFilters();
-    const { accept, retake } = this.verdicts.counts(this.backend.images);
-    const all = this.backend.images.filter(canBeJudged).length;
+    const all = this.#judgeable();
+    const { accept, retake } = this.verdicts.counts(all);
     byId("tally").replaceChildren(
-      make("strong", {}, `${(accept + retake).toLocaleString("en")} of ${all.toLocaleString("en")}`),
+      make("strong", {}, `${(accept + retake).toLocaleString("en")} of ${all.length.toLocaleString("en")}`),
       ` judged: ${accept} accepted, ${retake} to retake`,
     );
     byId("undo").disabled = this.verdicts.done.length === 0;
@@ -109,22 +122,30 @@ class Review {
 
   refreshVerdict() {
     const image = this.current;
-    const able = Boolean(image) && canBeJudged(image);
+    const refused = image ? this.backend.noVerdict(image) : "";
     const verdict = image ? this.verdicts.of(image) : null;
     for (const name of Object.keys(VERDICTS)) {
       byId(name).setAttribute("aria-pressed", verdict === name);
-      byId(name).disabled = !able;
+      byId(name).disabled = !image || refused !== "";
     }
-    byId("verdict-note").textContent = image && !able ? "A file that could not be read can have no verdict." : "";
+    byId("verdict-note").textContent = refused;
   }
 
-  exportVerdicts() {
-    offer("verdicts.csv", this.verdicts.toCsv(this.backend.images, this.backend.info.root), "text/csv");
+  #judgeable() {
+    return this.backend.images.filter((image) => this.backend.noVerdict(image) === "");
+  }
+
+  async exportVerdicts() {
+    try {
+      offer("verdicts.csv", await this.backend.csv(this.verdicts), "text/csv");
+    } catch (error) {
+      this.tell(error.message, "error");
+    }
   }
 
   async importVerdicts(file) {
     try {
-      const { changes, left } = this.verdicts.fromCsv(await file.text(), this.backend.images);
+      const { changes, left } = this.verdicts.fromCsv(await file.text(), this.#judgeable());
       if (changes.length) await this.verdicts.give(changes);
       const rest = [
         left.same && `${counted(left.same, "line says", "lines say")} what already stands`,
@@ -133,14 +154,15 @@ class Review {
       ].filter(Boolean);
       this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
     } catch (error) {
-      this.tell(`${file.name} was not imported: ${error.message}.`, "error");
+      this.tell(`${file.name} was not imported: ${error.message.replace(/\.$/, "")}.`, "error");
     }
     this.refresh();
   }
 
   #makeFilters() {
-    const calibrated = this.backend.info.review_threshold !== null;
-    const states = calibrated ? ["retake", "review", "pass"] : ["affected", "normal"];
+    const calibrated = this.backend.thresholds.some(({ review_threshold: review }) => review !== null);
+    const plain = this.backend.thresholds.some(({ review_threshold: review }) => review === null);
+    const states = [...(calibrated ? ["retake", "review", "pass"] : []), ...(plain ? ["affected", "normal"] : [])];
     this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state]), ["unreadable", "unreadable"]]);
     this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
     byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
@@ -198,7 +220,7 @@ class Review {
       target.value = "";
     });
     click("help", () => byId("help-dialog").showModal());
-    click("notice-close", () => (byId("notice").hidden = true));
+    click("notice-close", () => this.hush());
 
     const keys = {
       j: () => this.move(1), ArrowDown: () => this.move(1), k: () => this.move(-1), ArrowUp: () => this.move(-1),
@@ -247,7 +269,7 @@ async function loaded(address) {
   try {
     await picture.decode();
   } catch {
-    throw new Error("The picture cannot be shown: its file is damaged.");
+    throw new Error("The picture cannot be shown: it could not be loaded, or is damaged.");
   }
   return picture;
 }

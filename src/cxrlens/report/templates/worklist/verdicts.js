@@ -4,7 +4,8 @@
 const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability", "time"];
 
 class Verdicts {
-  // `keep(changes)` stores [{ image, verdict, time }] for good; a verdict of null withdraws. It may fail.
+  // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
+  // good; a verdict of null withdraws. It may fail; `kept` of its error then says how many were stored before.
   constructor(found, keep) {
     this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
     this.keep = keep;
@@ -18,16 +19,26 @@ class Verdicts {
   // Gives several verdicts as one step.
   async give(changes) {
     const step = changes.map(({ image }) => ({ image, ...(this.byKey.get(image.key) ?? { verdict: null, time: "" }) }));
-    await this.#apply(changes);
     this.done.push(step);
+    try {
+      await this.#apply(changes);
+    } catch (error) {
+      const kept = step.slice(0, error.kept ?? 0);
+      this.done = this.done.flatMap((other) => (other !== step ? [other] : kept.length ? [kept] : []));
+      throw error;
+    }
   }
 
   // Takes back the last step that stands, and returns its images.
   async undo() {
-    const step = this.done.at(-1);
+    const step = this.done.pop();
     if (!step) return [];
-    await this.#apply(step);
-    this.done.pop();
+    try {
+      await this.#apply(step);
+    } catch (error) {
+      this.done.push(step.slice(error.kept ?? 0));
+      throw error;
+    }
     return step.map(({ image }) => image);
   }
 
@@ -38,7 +49,7 @@ class Verdicts {
     try {
       await this.keep(changes);
     } catch (error) {
-      for (const [key, value] of before) this.#set(key, value);
+      for (const [key, value] of before.slice(error.kept ?? 0)) this.#set(key, value);
       throw error;
     }
   }
@@ -70,10 +81,10 @@ class Verdicts {
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }
 
-  // The changes that a CSV of verdicts asks for, and how many of its lines are not taken and why.
+  // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why.
   fromCsv(text, images) {
-    const byKey = new Map(images.filter(canBeJudged).map((image) => [image.key, image]));
-    const byName = new Map(images.filter(canBeJudged).map((image) => [image.name, image]));
+    const byKey = new Map(images.map((image) => [image.key, image]));
+    const byName = new Map(images.map((image) => [image.name, image]));
     const changes = new Map();
     const left = { unknown: 0, older: 0, same: 0 };
     for (const line of fromCsv(text)) {

@@ -12,9 +12,9 @@ const COLUMNS = [
 ];
 
 class Worklist {
-  // `verdictOf(image)`, `thumbnail(image)` giving an address or null, `thresholds`, `onSelect(image)`.
-  constructor(images, { verdictOf, thumbnail, thresholds, onSelect }) {
-    Object.assign(this, { verdictOf, thumbnail, thresholds, onSelect });
+  // `verdictOf(image)`, `thumbnail(image)` giving an address or null, `thresholdsOf(image)`, `onSelect(image)`.
+  constructor(images, { verdictOf, thumbnail, thresholdsOf, onSelect }) {
+    Object.assign(this, { verdictOf, thumbnail, thresholdsOf, onSelect });
     this.grid = byId("grid");
     this.rows = byId("rows");
     this.filter = { state: "all", verdict: "all", text: "" };
@@ -35,7 +35,7 @@ class Worklist {
     const rank = new Array(images.length);
     byName.forEach(({ place }, alphabetical) => (rank[place] = alphabetical));
     this.entries = images.map((image, place) => ({
-      image, place, alphabetical: rank[place], state: stateOf(image), text: `${image.name}\n${image.reason}\n${image.origin}`.toLowerCase(),
+      image, place, alphabetical: rank[place], state: stateOf(image), text: `${image.name}\n${image.reason}\n${image.origin}\n${image.note ?? ""}`.toLowerCase(),
     }));
     this.#drop();
     this.update();
@@ -130,12 +130,11 @@ class Worklist {
     byId("columns").replaceChildren(
       make("span", { role: "columnheader", class: "thumb" }, make("span", { class: "hidden" }, "Picture")),
       ...COLUMNS.map((column) => {
-        const button = make("button", { type: "button", tabindex: "-1", title: `Sort by ${(column.title ?? column.label).toLowerCase()}` }, column.label);
+        const button = make("button", { type: "button", title: `Sort by ${(column.title ?? column.label).toLowerCase()}` }, column.label);
         button.addEventListener("click", () => this.sortBy(column));
         return make("span", { role: "columnheader", class: column.id }, button);
       }),
     );
-    for (const button of byId("columns").querySelectorAll("button")) button.removeAttribute("tabindex");
     this.#markHeadings();
   }
 
@@ -173,17 +172,16 @@ class Worklist {
 
   #makeRow({ image, place: id, state }, place) {
     const verdict = this.verdictOf(image);
-    const slash = image.name.lastIndexOf("/") + 1;
     const row = make(
       "div",
       { role: "row", class: "row", id: `row-${id}`, "aria-rowindex": place + 2, "aria-selected": image === this.selected, title: image.name },
       make("span", { role: "gridcell", class: "thumb" }, this.#thumb(image)),
-      make("span", { role: "gridcell", class: "name" }, make("strong", {}, image.name.slice(slash)), make("small", {}, image.name.slice(0, slash) || image.origin)),
+      make("span", { role: "gridcell", class: "name" }, make("strong", {}, image.name.slice(folderOf(image).length)), make("small", {}, placeOf(image))),
       make("span", { role: "gridcell", class: "probability" }, probabilityText(image.probability)),
       make("span", { role: "gridcell", class: "decision" }, badge(state)),
       make("span", { role: "gridcell", class: "verdict" }, ...(verdict ? [make("span", { class: `given ${verdict}` }, VERDICTS[verdict].label)] : [])),
     );
-    if (image.probability !== null) row.querySelector(".probability").append(probabilityBar(image.probability, this.thresholds));
+    if (image.probability !== null) row.querySelector(".probability").append(probabilityBar(image.probability, this.thresholdsOf(image)));
     row.style.top = `${place * ROW_HEIGHT}px`;
     row.entry = image;
     return row;
