@@ -13,7 +13,7 @@ from pydicom import Dataset
 from torch import Tensor, nn
 
 from cxrlens.data.geometry import Geometry
-from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
+from cxrlens.data.layouts import AFFECTED
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import Pixels, Radiograph, from_array, read
 from cxrlens.devices import resolve_device
@@ -167,11 +167,7 @@ class QualityModel:
         peak = None
         if rows and not flags[rows[0]]:
             found: Peak = find_peak(maps[rows[0]], seed=0)
-            x, y = inner.backward_point(float(found.column), float(found.row))
-            peak = (
-                min(max(round(y), 0), radiograph.height - 1),
-                min(max(round(x), 0), radiograph.width - 1),
-            )
+            peak = inner.backward_pixel(found.row, found.column)
         probability = float(self.probability_of(result.logits)[0])
         return Check(
             probability=probability,
@@ -184,15 +180,11 @@ class QualityModel:
 
     def decision(self, probability: float) -> str:
         """ "affected" from the card's threshold on, else "normal"."""
-        return CLASS_NAMES[probability >= self.card.threshold]
+        return self.card.decision(probability)
 
     def triage(self, probability: float) -> Triage | None:
-        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one."""
-        if self.card.calibration is None:
-            return None
-        if probability >= self.card.threshold:
-            return "retake"
-        return "review" if probability >= self.card.calibration.review_threshold else "pass"
+        """See `ModelCard.triage`."""
+        return self.card.triage(probability)
 
     def _input(self, grey: Tensor) -> Tensor:
         return self.preprocessing.normalized(grey.to(self.device))

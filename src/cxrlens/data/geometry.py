@@ -138,6 +138,11 @@ class Geometry:
             (y - self.top + 0.5) * self.height / self.scaled_height - 0.5,
         )
 
+    def backward_pixel(self, row: int, column: int) -> tuple[int, int]:
+        """The image's pixel (row, column) in which the centre of an output pixel lies; on padding the nearest one."""
+        x, y = self.backward_point(float(column), float(row))
+        return min(max(round(y), 0), self.height - 1), min(max(round(x), 0), self.width - 1)
+
     def forward_shape(self, shape: Shape) -> Shape:
         """The shape in the output's coordinates."""
         return map_points(shape, self.forward_point)

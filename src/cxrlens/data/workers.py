@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
@@ -30,7 +31,7 @@ _seconds = SECONDS  # likewise
 
 def in_order(
     function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     *,
     workers: int,
     lost: Callable[[Task, str], Result],
@@ -41,6 +42,7 @@ def in_order(
     task. (torch's DataLoader ends with its first process.)
 
     Args:
+        tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
         lost: gives the result of such a task, and is told why in words that go on after a file's name.
 
     Raises:
@@ -49,14 +51,19 @@ def in_order(
     if not workers:
         yield from map(function, tasks)
         return
-    todo, begun = deque(tasks), deque[tuple[Task, Future[Result]]]()
+    coming, taken, begun = iter(tasks), deque[Task](), deque[tuple[Task, Future[Result]]]()
     pool = process_pool(function, workers)
     try:
-        while todo or begun:
+        while True:
             try:
-                while todo and len(begun) < 2 * workers:
-                    begun.append((todo[0], pool.submit(call, todo[0])))
-                    todo.popleft()
+                while len(begun) < 2 * workers:
+                    taken.extend(itertools.islice(coming, 1 - len(taken)))
+                    if not taken:
+                        break
+                    begun.append((taken[0], pool.submit(call, taken[0])))
+                    taken.popleft()
+                if not begun:
+                    return
                 result = begun[0][1].result()
             except BrokenProcessPool:  # one of those begun broke it; each is done again, alone
                 pool.shutdown(wait=False)

@@ -14,7 +14,7 @@ from torch import nn
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
 from cxrlens.files import replacing
-from cxrlens.models.calibration import Calibration
+from cxrlens.models.calibration import Calibration, Triage
 from cxrlens.models.registry import build_network, find_architecture
 
 _CARD_KEY = "cxrlens"
@@ -54,6 +54,18 @@ class ModelCard(BaseModel):
         if self.calibration is not None and self.calibration.review_threshold > self.threshold:
             raise ValueError("calibration.review_threshold should not lie above threshold")
         return self
+
+    def decision(self, probability: float) -> Literal["normal", "affected"]:
+        """ "affected" from the threshold on, else "normal"."""
+        return "affected" if probability >= self.threshold else "normal"
+
+    def triage(self, probability: float) -> Triage | None:
+        """ "retake" from the threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        if self.calibration is None:
+            return None
+        if probability >= self.threshold:
+            return "retake"
+        return "review" if probability >= self.calibration.review_threshold else "pass"
 
 
 def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:

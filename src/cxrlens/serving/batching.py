@@ -151,8 +151,7 @@ def see(
         peak = None
         if not flags[row]:
             highest = find_peak(maps[row], seed=0)
-            x, y = geometry.without_padding().backward_point(float(highest.column), float(highest.row))
-            peak = min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)
+            peak = geometry.without_padding().backward_pixel(highest.row, highest.column)
         probability = float(model.probability_of(result.logits[index : index + 1])[0])
         found.append(Seen(probability, maps[row], flags[row], peak))
     return found

@@ -96,8 +96,8 @@ def _checked(served: Served, key: str, picture: Picture, question: Question, see
     return Checked(
         key=key,
         probability=seen.probability,
-        decision=served.model.decision(seen.probability),
-        triage=served.model.triage(seen.probability),
+        decision=served.served_model.card.decision(seen.probability),
+        triage=served.served_model.card.triage(seen.probability),
         reason=_reason(served, seen.probability),
         origin=picture.origin,
         height=picture.height,
