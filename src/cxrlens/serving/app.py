@@ -36,13 +36,9 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: Settings, model: ServedModel, folder: Path | None = None) -> FastAPI:
-    """The review page and its API, of a model and of a screened folder, where there is one.
-
-    Raises:
-        UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
-    """
-    served = Served(settings, model, None if folder is None else Review(folder, model.name, model.sha256))
+def create_app(settings: Settings, model: ServedModel, review: Review | None = None) -> FastAPI:
+    """The review page and its API, of a model and of a screened folder under review, where there is one."""
+    served = Served(settings, model, review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
