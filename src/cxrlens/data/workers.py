@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -14,8 +15,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
-
-import torch
 
 from cxrlens.data.readers.codecs import let_codecs_end_this_process
 
@@ -115,7 +114,8 @@ def _begin(function: Callable[[Any], Any], seconds: float) -> None:
     global _function, _seconds
     _function, _seconds = function, seconds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # not imported for this alone
+        sys.modules["torch"].set_num_threads(1)
     let_codecs_end_this_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
