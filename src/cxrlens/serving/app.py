@@ -10,16 +10,14 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
 import cxrlens
 from cxrlens.errors import CxrlensError
-from cxrlens.serving import about, checking, reviewing
+from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.measures import Measured
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
@@ -27,9 +25,6 @@ from cxrlens.serving.security import Guard
 from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import Settings
 from cxrlens.serving.uploads import LimitedBody
-
-PAGE = Path(__file__).with_name("static")
-"""The page: ``index.html`` is given at ``/``, everything under ``/static/``."""
 
 _DESCRIPTION = """\
 Checks chest radiographs for foreign objects and serves the worklist of a screened folder.
@@ -70,12 +65,7 @@ def create_app(settings: Settings, model: ServedModel, review: Review | None = N
     app.include_router(about.health_route())
     for part in (about.routes, checking.routes, reviewing.routes):
         app.include_router(part(served), **secured)
-
-    @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
-
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.include_router(page.routes())
     return app
 
 
