@@ -102,17 +102,13 @@ def _run(
     import uvicorn
 
     from cxrlens.serving.app import create_app
-    from cxrlens.serving.review import Review
     from cxrlens.serving.served import load_served
 
     served_model = load_served(model, device)
     served_model.warm_up()
-    review = None if folder is None else Review(folder, served_model.name, served_model.sha256)
-    if review is not None and review.remark:
-        log.warning("%s: %s", folder, review.remark)
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
-    app = create_app(settings, served_model, review)
+    app = create_app(settings, served_model, folder)
     address = _address(settings, listener)
 
     class Server(uvicorn.Server):
