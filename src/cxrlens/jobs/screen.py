@@ -19,7 +19,7 @@ import cxrlens
 from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
-from cxrlens.models.model_file import model_path
+from cxrlens.models.location import model_path
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import text_of
 from cxrlens.screening.runtime import Runtime
@@ -208,7 +208,9 @@ def _locked(out: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UsageError(f"{out}: another process is screening into this folder; wait for it, or give another") from error
+        raise UsageError(
+            f"{out}: another process is screening into this folder; wait for it, or give another"
+        ) from error
     try:
         yield
     finally:
@@ -257,9 +259,7 @@ def _clear(folder: ScreenedFolder, pattern: str) -> None:
                 file.unlink()
 
 
-def _follow(
-    screening: Screening, watch: Watch, settings: Settings, stop: threading.Event, report: _Reporter
-) -> None:
+def _follow(screening: Screening, watch: Watch, settings: Settings, stop: threading.Event, report: _Reporter) -> None:
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failed = 0.0, ""
     while not stop.is_set():

@@ -122,4 +122,3 @@ def row(image: ScreenedImage) -> dict[str, Any]:
 
 def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
