@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from cxrlens.data.readers.codecs import let_codecs_end_this_process
@@ -24,6 +25,7 @@ SECONDS = 120.0
 """How long one task may take in a process of its own."""
 
 _function: Callable[[Any], Any] | None = None  # of a worker process
+_seconds = SECONDS  # likewise
 
 
 def in_order(
@@ -49,7 +51,7 @@ def in_order(
         yield from map(function, tasks)
         return
     coming, taken, begun = iter(tasks), deque[Task](), deque[tuple[Task, Future[Result]]]()
-    pool = _pool(function, workers)
+    pool = process_pool(function, workers)
     try:
         while True:
             try:
@@ -57,7 +59,7 @@ def in_order(
                     taken.extend(itertools.islice(coming, 1 - len(taken)))
                     if not taken:
                         break
-                    begun.append((taken[0], pool.submit(_call, taken[0])))
+                    begun.append((taken[0], pool.submit(call, taken[0])))
                     taken.popleft()
                 if not begun:
                     return
@@ -68,7 +70,7 @@ def in_order(
                     kept = future.done() and future.exception() is None
                     yield future.result() if kept else _alone(function, task, lost)
                 begun.clear()
-                pool = _pool(function, workers)
+                pool = process_pool(function, workers)
                 continue
             begun.popleft()
             yield result
@@ -78,9 +80,9 @@ def in_order(
 
 def _alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task, str], Result]) -> Result:
     begin = time.monotonic()
-    with _pool(function, 1) as pool:
+    with process_pool(function, 1) as pool:
         try:
-            return pool.submit(_call, task).result()
+            return pool.submit(call, task).result()
         except BrokenProcessPool:
             late = time.monotonic() - begin > SECONDS
     if late:
@@ -88,13 +90,29 @@ def _alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task,
     return lost(task, "reading it ended the process (badly damaged, or too large for the memory)")
 
 
-def _pool(function: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, initializer=_begin, initargs=(function,))
+def process_pool(
+    function: Callable[[Any], Any],
+    workers: int,
+    *,
+    seconds: float | None = None,
+    context: BaseContext | None = None,
+) -> ProcessPoolExecutor:
+    """A pool whose processes answer ``submit(call, task)`` with the function of the task.
+
+    They let codecs end them, leave an interrupt to this process and end with it. The whole pool is broken when one of
+    them dies.
+
+    Args:
+        seconds: how long one task may take before its process is killed; by default `SECONDS`.
+        context: how processes are started.
+    """
+    limit = SECONDS if seconds is None else seconds
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(function, limit))
 
 
-def _begin(function: Callable[[Any], Any]) -> None:
-    global _function
-    _function = function
+def _begin(function: Callable[[Any], Any], seconds: float) -> None:
+    global _function, _seconds
+    _function, _seconds = function, seconds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
     if "torch" in sys.modules:  # not imported for this alone
         sys.modules["torch"].set_num_threads(1)
@@ -109,12 +127,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _call(task: Any) -> Any:
+def call(task: Any) -> Any:
+    """In a process of a `process_pool`: its function of the task."""
     assert _function is not None
     limited = hasattr(signal, "setitimer")  # not on Windows
     if limited:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)  # ends the process, also in the middle of a codec
+        signal.setitimer(signal.ITIMER_REAL, _seconds)  # ends the process, also in the middle of a codec
     try:
         return _function(task)
     finally:

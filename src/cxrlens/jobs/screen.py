@@ -76,11 +76,13 @@ class Progress:
         done: files that were looked at, those of an earlier run among them.
         total: files there are; None while that is not known.
         rate: images a second that the network has seen so far.
+        seconds_left: None while that is not known.
     """
 
     done: int
     total: int | None
     rate: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,12 @@ class ScreenResult:
     computed: int
     seconds: float
 
+    def files(self) -> dict[str, Path]:
+        """The files to look at, by what they are."""
+        folder = self.folder
+        found = {"worklist": folder.worklist_file, "page": folder.report_file, "results": folder.results_file}
+        return found | ({"unreadable": folder.path / "unreadable.txt"} if self.counts["unreadable"] else {})
+
 
 def screen(
     sources: Sources,
@@ -106,6 +114,7 @@ def screen(
     settings: Settings,
     *,
     force: bool = False,
+    needs_triage: bool = False,
     watch: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -114,6 +123,7 @@ def screen(
 
     Args:
         force: begin anew, whatever is in ``out``.
+        needs_triage: refuse a model that is not calibrated.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
 
@@ -125,6 +135,11 @@ def screen(
     stop = stop or threading.Event()
     file = model_path(settings.model)
     runtime = open_runtime(settings)
+    if needs_triage and runtime.card.calibration is None:
+        raise UsageError(
+            f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
+            "or ask for --fail-on affected"
+        )
     with _locked(out):
         folder = ScreenedFolder(out)
         _begin(folder, _info(file, runtime, sources, settings), force=force)
@@ -325,6 +340,9 @@ class _Reporter:
 
     def __call__(self) -> None:
         self._done += 1
-        if self._progress:
-            rate = self._screening.computed / max(time.monotonic() - self._began, 1e-9)
-            self._progress(Progress(self._done, self._count.total if self._count else None, rate))
+        if not self._progress:
+            return
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        total = self._count.total if self._count else None
+        left = None if total is None else max(total - self._done, 0) * seconds / self._done
+        self._progress(Progress(self._done, total, self._screening.computed / seconds, left))

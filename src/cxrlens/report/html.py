@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from cxrlens.files import replacing
@@ -32,10 +32,15 @@ def render_page(template: str, output: Path, **context: Any) -> Path:
         jinja2.UndefinedError: when a value that the template needs is missing.
         ValueError: when a figure is no PNG, SVG or JPEG file.
     """
-    page = _environment().get_template(template).render(context)
+    page = load_template(template).render(context)
     with replacing(output) as partial:
         partial.write_bytes(page.encode("utf-8", "replace"))
     return output
+
+
+def load_template(name: str) -> Template:
+    """A template of this package; all text that it is filled with is escaped."""
+    return _environment().get_template(name)
 
 
 def data_uri(path: Path | str) -> str:
@@ -49,6 +54,11 @@ def data_uri(path: Path | str) -> str:
     if media_type is None:
         raise ValueError(f"cannot embed {path.name}: a page's figures are {', '.join(_MEDIA_TYPES)} files")
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def content_hash(text: str) -> str:
+    """A Content-Security-Policy's name of an inline script or style; the page may use this one and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
 def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
@@ -72,10 +82,5 @@ def _environment() -> Environment:
     environment.filters |= {"data_uri": data_uri, "numeric_columns": numeric_columns}
     script, _, _ = PackageLoader("cxrlens.report").get_source(environment, "sort_tables.js")
     script = script.replace("\r\n", "\n")  # as browsers read it before they compare the hash
-    environment.globals |= {"script": Markup(script), "script_hash": _hash_source(script)}
+    environment.globals |= {"script": Markup(script), "script_hash": content_hash(script)}
     return environment
-
-
-def _hash_source(script: str) -> str:
-    """What a Content-Security-Policy calls an inline script, so that the page may run this one and no other."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"

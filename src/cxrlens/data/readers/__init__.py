@@ -9,8 +9,8 @@ from pydicom import Dataset
 
 from cxrlens.data.readers.content import MAX_BYTES, open_regular, read_content, require_file
 from cxrlens.data.readers.dicom import START, dicom_size, has_preamble, is_dicom, read_dicom
-from cxrlens.data.readers.radiograph import MAX_PIXELS, Pixels, Radiograph, from_array
-from cxrlens.data.readers.raster import raster_size, read_raster
+from cxrlens.data.readers.radiograph import MAX_PIXELS, OversizedImageError, Pixels, Radiograph, from_array
+from cxrlens.data.readers.raster import UnknownFormatError, raster_size, read_raster
 from cxrlens.errors import UnreadableImageError
 
 __all__ = [
@@ -19,8 +19,11 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "RASTER_SUFFIXES",
+    "OversizedImageError",
     "Pixels",
     "Radiograph",
+    "UnknownFormatError",
+    "content_size",
     "decode",
     "from_array",
     "has_dicom_mark",
@@ -62,6 +65,18 @@ def decode(content: bytes, name: str, *, at_least: tuple[int, int] | None = None
     if is_dicom(content[:START]):
         return read_dicom(content, name)
     return read_raster(io.BytesIO(content), name, at_least)
+
+
+def content_size(content: bytes, name: str) -> tuple[int, int]:
+    """(height, width) of what `decode` gives, without decoding its pixels.
+
+    Raises:
+        UnreadableImageError: as `decode` does, but for damage that only decoding would show.
+    """
+    if not content:
+        raise UnreadableImageError(f"{name}: the file is empty")
+    stream = io.BytesIO(content)
+    return dicom_size(stream, name) if is_dicom(content[:START]) else raster_size(stream, name)
 
 
 def has_dicom_mark(path: Path) -> bool:

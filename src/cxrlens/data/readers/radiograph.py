@@ -22,6 +22,10 @@ LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the grey of a colour picture (ITU-R BT.601)."""
 
 
+class OversizedImageError(UnreadableImageError):
+    """The picture has more pixels than are decoded."""
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """A radiograph in memory.
@@ -79,12 +83,13 @@ def check_size(height: int, width: int, name: str) -> None:
     """Refuse a picture before it is decoded.
 
     Raises:
-        UnreadableImageError: when it has no pixel, or more than `MAX_PIXELS`.
+        UnreadableImageError: when it has no pixel.
+        OversizedImageError: when it has more than `MAX_PIXELS`.
     """
     if height < 1 or width < 1:
         raise UnreadableImageError(f"{name}: the picture is {width} x {height} pixels, so there is nothing to see")
     if height * width > MAX_PIXELS:
-        raise UnreadableImageError(
+        raise OversizedImageError(
             f"{name}: the picture is {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million; "
             "save it at a smaller size"
         )

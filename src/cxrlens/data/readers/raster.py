@@ -14,6 +14,7 @@ from cxrlens.data.readers.radiograph import (
     BRIGHT_IS_DENSE,
     MAX_PIXELS,
     WHITE_IS_ZERO,
+    OversizedImageError,
     Pixels,
     Radiograph,
     check_size,
@@ -88,7 +89,7 @@ def _opened(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
             f"{name}: the file is no image that can be read (JPEG, PNG, TIFF, BMP, WebP, DICOM)"
         ) from error
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(
+        raise OversizedImageError(
             f"{name}: the picture has more than {MAX_PIXELS // 10**6} million pixels; save it at a smaller size"
         ) from error
     except Exception as error:  # Pillow names no set of errors; a damaged file raises nearly anything

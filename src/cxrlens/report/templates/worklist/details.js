@@ -1,0 +1,58 @@
+"use strict";
+// What is said beside the radiograph: decision, probability on a scale with the thresholds, reason and facts.
+
+function badge(state, text = STATES[state].label) {
+  return make("span", { class: `badge ${state}` }, text);
+}
+
+// The probability on a bar from 0 to 1, coloured by what the thresholds make of each part.
+function probabilityBar(probability, { threshold, review_threshold: review }) {
+  const parts = review === null
+    ? [[0, threshold, "normal"], [threshold, 1, "affected"]]
+    : [[0, review, "pass"], [review, threshold, "review"], [threshold, 1, "retake"]];
+  const bar = draw("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const [from, to, state] of parts) {
+    bar.append(draw("rect", { class: state, x: 100 * from, width: 100 * Math.max(to - from, 0), y: 3, height: 4 }));
+  }
+  for (const [from] of parts.slice(1)) bar.append(draw("rect", { class: "threshold", x: 100 * from - 0.4, width: 0.8, y: 1, height: 8 }));
+  if (probability !== null) bar.append(draw("rect", { class: "needle", x: 98.5 * probability, width: 1.5, y: 0, height: 10 }));
+  return bar;
+}
+
+function probabilityScale(probability, thresholds) {
+  const { threshold, review_threshold: review } = thresholds;
+  const marks = [["retake from", threshold], ...(review === null ? [] : [["review from", review]])];
+  const words = marks.map(([word, value]) => `${word} ${probabilityText(value)}`).reverse().join(", ");
+  const scale = make("div", { class: "scale", role: "img", "aria-label": `Probability ${probabilityText(probability)}; ${words}` });
+  scale.append(probabilityBar(probability, thresholds));
+  scale.append(make("div", { class: "ends" }, make("span", {}, "0"), make("span", {}, "1")));
+  scale.append(make("p", { class: "quiet" }, words));
+  return scale;
+}
+
+function showResult(image, thresholds) {
+  const state = stateOf(image);
+  const parts = [make("h2", {}, image.name), make("p", { class: `decision ${state}` }, STATES[state].title)];
+  if (image.probability !== null) {
+    parts.push(
+      make("p", { class: "probability" }, make("strong", {}, probabilityText(image.probability)), " probability of a foreign object"),
+      probabilityScale(image.probability, thresholds),
+    );
+  }
+  parts.push(make("p", { class: "reason" }, image.reason));
+  byId("result").replaceChildren(...parts);
+}
+
+function showFacts(image) {
+  const facts = [
+    ["File", image.origin],
+    ["Size", image.width ? `${image.width} × ${image.height} px` : ""],
+    ["Map", [image.method, image.layers].filter(Boolean).join(", ")],
+    ["Peak", image.peak ? `row ${image.peak[0]}, column ${image.peak[1]}` : image.flat ? "none: the map is flat" : ""],
+    ["SHA-256", image.key && `${image.key.slice(0, 16)}…`],
+    ...Object.entries(image.tags ?? {}),
+  ];
+  byId("facts").replaceChildren(
+    ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+  );
+}

@@ -1,0 +1,99 @@
+"use strict";
+// The backend of the file: all data is in the page, and verdicts stay in this browser.
+
+class VerdictStore {
+  constructor(name) {
+    this.name = name;
+    this.memory = {};
+    try {
+      localStorage.setItem(`${name}-test`, "1");
+      localStorage.removeItem(`${name}-test`);
+      this.kept = true;
+    } catch {
+      this.kept = false;
+    }
+  }
+
+  read() {
+    if (!this.kept) return this.memory;
+    try {
+      return JSON.parse(localStorage.getItem(this.name)) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
+  write(value) {
+    if (!this.kept) this.memory = value;
+    else localStorage.setItem(this.name, JSON.stringify(value));
+  }
+}
+
+class OfflineBackend {
+  constructor() {
+    const data = JSON.parse(byId("data").textContent);
+    this.info = data.info;
+    this.thresholds = [data.info];
+    this.images = data.images;
+    this.nothing = "No radiograph is selected.";
+    this.store = new VerdictStore(`cxrlens-verdicts-${data.id}`);
+    this.storage = this.store.kept
+      ? "Verdicts are kept in this browser only; export them to pass them on."
+      : "This browser keeps nothing for this page: export the verdicts before you close it.";
+    this.found = Object.entries(this.store.read()).flatMap(([key, given]) => (given?.verdict in VERDICTS ? [{ key, ...given }] : []));
+  }
+
+  // Reads before it writes, since the page may be open twice.
+  async keep(changes) {
+    const stored = this.store.read();
+    for (const { image, verdict, time } of changes) {
+      if (verdict) stored[image.key] = { verdict, time };
+      else delete stored[image.key];
+    }
+    try {
+      this.store.write(stored);
+    } catch {
+      throw new Error("This browser has no room for the verdict: export the verdicts, and free its storage.");
+    }
+  }
+
+  csv(verdicts) {
+    return verdicts.toCsv(this.images, this.info.root);
+  }
+
+  thresholdsOf() {
+    return this.info;
+  }
+
+  noVerdict(image) {
+    return isRead(image) ? "" : NO_VERDICT_UNREAD;
+  }
+
+  thumbnail(image) {
+    return this.picture(image);
+  }
+
+  picture(image) {
+    return image.shown ? embedded(`picture-${image.key}`, "image/jpeg") : null;
+  }
+
+  map(image) {
+    return image.shown ? embedded(`map-${image.key}`, "image/png") : null;
+  }
+
+  noPicture(image) {
+    if (image.status !== "ok") return "This file could not be read.";
+    return "This report does not carry the picture of this image; it carries those of the first in the list.";
+  }
+}
+
+function embedded(id, type) {
+  const element = byId(id);
+  return element && `data:${type};base64,${element.textContent}`;
+}
+
+window.review = new Review(new OfflineBackend());
+if (!window.review.backend.store.kept) {
+  window.review.tell(window.review.backend.storage, "error");
+  addEventListener("beforeunload", (event) => window.review.verdicts.byKey.size && event.preventDefault());
+}

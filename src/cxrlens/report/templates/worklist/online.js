@@ -1,0 +1,122 @@
+"use strict";
+// The backend of the served page: everything comes from the HTTP API of the server, and verdicts go there.
+
+const PART = 1000; // images of the worklist in one answer
+
+class OnlineBackend {
+  static async open() {
+    const [model, methods, worklist] = await Promise.all([
+      answerOf("api/model"),
+      answerOf("api/methods"),
+      wholeWorklist(),
+    ]);
+    const found = worklist ? (await answerOf("api/verdicts")).verdicts : [];
+    return new OnlineBackend(model, methods, worklist, found);
+  }
+
+  constructor(model, methods, worklist, found) {
+    Object.assign(this, { model, methods, worklist, found });
+    this.images = worklist?.images ?? [];
+    this.keys = new Set(this.images.filter(isRead).map((image) => image.key));
+    this.thresholds = worklist ? [worklist, model] : [model];
+    this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
+    this.nothing = "Drop a radiograph anywhere on this page, or choose a file: DICOM, JPEG, PNG or TIFF. Nothing of it is kept.";
+    this.queue = Promise.resolve();
+  }
+
+  // One after the other, so that a second thought cannot arrive before the first.
+  keep(changes) {
+    const kept = this.queue.then(() => this.#post(changes));
+    this.queue = kept.catch(() => {});
+    return kept;
+  }
+
+  async #post(changes) {
+    for (const [kept, { image, verdict }] of changes.entries()) {
+      try {
+        await ask("api/verdicts", {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({ key: image.key, verdict: verdict ?? "none" }),
+        });
+      } catch (error) {
+        throw Object.assign(error, { kept });
+      }
+    }
+  }
+
+  // What the model says of a file, as an image of the list.
+  async check(file, method, layers) {
+    const limit = this.model.max_upload;
+    if (limit && file.size > limit) throw refusal(`The file is larger than the ${Math.floor(limit / 1e6)} MB that this server takes.`);
+    const form = new FormData();
+    form.append("file", await readable(file), file.name);
+    form.append("method", method);
+    if (layers) form.append("layers", layers);
+    const checked = await answerOf("api/check", { method: "POST", body: form });
+    return { ...checked, name: file.name, status: "ok", note: CHECKED, file };
+  }
+
+  async csv() {
+    await this.queue;
+    return (await ask("api/verdicts.csv")).text();
+  }
+
+  thresholdsOf(image) {
+    return image.file ? this.model : this.worklist;
+  }
+
+  noVerdict(image) {
+    if (!isRead(image)) return NO_VERDICT_UNREAD;
+    return this.keys.has(image.key) ? "" : "Verdicts are given on images of a screened folder; of this file nothing is kept.";
+  }
+
+  thumbnail(image) {
+    return image.picture || null;
+  }
+
+  picture(image) {
+    return image.picture || null;
+  }
+
+  map(image) {
+    return image.map || null;
+  }
+
+  noPicture(image) {
+    return image.status === "ok" ? "There is no picture of this image." : "This file could not be read.";
+  }
+}
+
+const CHECKED = "checked now";
+
+// The whole worklist, null where the server has no screened folder. It may grow while it is read.
+async function wholeWorklist() {
+  const byName = new Map();
+  for (let offset = 0; ; offset += PART) {
+    let part;
+    try {
+      part = await answerOf(`api/worklist?limit=${PART}&offset=${offset}`);
+    } catch (error) {
+      if (error.status === 404 && offset === 0) return null;
+      throw error;
+    }
+    for (const image of part.images) byName.set(image.name, image);
+    if (offset + part.images.length >= part.shown || !part.images.length) return { ...part, images: [...byName.values()] };
+  }
+}
+
+// The file itself; a folder, or a file that is gone, cannot be sent.
+async function readable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return file;
+  } catch {
+    throw refusal("It is no file that can be read.");
+  }
+}
+
+// An error that is about the file, as the server's own refusals are.
+function refusal(words) {
+  return Object.assign(new Error(words), { status: 415 });
+}

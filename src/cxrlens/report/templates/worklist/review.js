@@ -1,0 +1,275 @@
+"use strict";
+// The page at work: list, radiograph and verdicts together, by mouse and by keys.
+//
+// A backend is what differs between the file and the server:
+//   storage, nothing             what is said of where verdicts are kept; and where no image is selected
+//   images, found                the worklist; the verdicts that stand, see `Verdicts`
+//   thresholds                   those of which images have been decided with, { threshold, review_threshold } each
+//   thresholdsOf(image)          those of one image
+//   keep(changes)                stores verdicts; fails with a sentence
+//   csv(verdicts)                the CSV of all verdicts
+//   noVerdict(image)             why an image can have no verdict, "" where it can
+//   thumbnail(image), picture(image), map(image)   addresses, null where there is none
+//   noPicture(image)             why there is none
+
+class Review {
+  constructor(backend) {
+    this.backend = backend;
+    this.verdicts = new Verdicts(backend.found, (changes) => backend.keep(changes));
+    this.viewer = new Viewer();
+    this.list = new Worklist(backend.images, {
+      verdictOf: (image) => this.verdicts.of(image),
+      thumbnail: (image) => backend.thumbnail(image),
+      thresholdsOf: (image) => backend.thresholdsOf(image),
+      onSelect: (image) => this.show(image),
+    });
+    this.#makeFilters();
+    this.#wire();
+    byId("storage").textContent = backend.storage;
+    this.refresh();
+    const [first] = this.list.images;
+    if (first) this.list.select(first);
+    else this.clear();
+    byId("grid").focus({ preventScroll: true });
+  }
+
+  clear() {
+    this.current = null;
+    this.viewer.say(this.backend.nothing);
+    byId("result").replaceChildren();
+    byId("facts").replaceChildren();
+    this.refresh();
+  }
+
+  async show(image) {
+    this.current = image;
+    showResult(image, this.backend.thresholdsOf(image));
+    showFacts(image);
+    this.refreshVerdict();
+    try {
+      const [picture, map] = await Promise.all([loaded(this.backend.picture(image)), loaded(this.backend.map(image))]);
+      if (this.current !== image) return; // another one was chosen meanwhile
+      if (picture) this.viewer.show(image, picture, map);
+      else this.viewer.say(this.backend.noPicture(image));
+    } catch (error) {
+      if (this.current === image) this.viewer.say(error.message);
+    }
+  }
+
+  move(step) {
+    const image = this.list.beside(step);
+    if (image) this.list.select(image);
+  }
+
+  // Gives a verdict on the image shown, or withdraws it when it is the one that stands.
+  async judge(verdict) {
+    const image = this.current;
+    if (!image || this.backend.noVerdict(image)) return;
+    const given = this.verdicts.of(image) === verdict ? null : verdict;
+    const next = given && byId("advance").checked ? this.list.beside(1) : null;
+    const kept = this.#keep(() => this.verdicts.give([{ image, verdict: given, time: now() }]));
+    this.refresh();
+    if (next) this.list.select(next);
+    else this.list.select(image);
+    await kept;
+  }
+
+  async undo() {
+    let images = [];
+    await this.#keep(async () => (images = await this.verdicts.undo()));
+    if (images.length === 1) this.list.select(images[0]);
+  }
+
+  async #keep(change) {
+    try {
+      await change();
+    } catch (error) {
+      this.tell(error.message, "error");
+    }
+    this.refresh();
+  }
+
+  tell(text, kind = "note") {
+    byId("notice").hidden = false;
+    byId("notice").className = `notice ${kind}`;
+    byId("notice-text").textContent = text;
+  }
+
+  hush() {
+    byId("notice").hidden = true;
+  }
+
+  // Takes all filters away.
+  showAll() {
+    byId("search").value = "";
+    for (const [part, value] of [["text", ""], ["state", "all"], ["verdict", "all"]]) this.list.filter[part] = value;
+    for (const all of document.querySelectorAll('#filters input[value="all"]')) all.checked = true;
+  }
+
+  // Everything that depends on verdicts.
+  refresh() {
+    this.list.update();
+    this.#countFilters();
+    const all = this.#judgeable();
+    const { accept, retake } = this.verdicts.counts(all);
+    byId("tally").replaceChildren(
+      make("strong", {}, `${(accept + retake).toLocaleString("en")} of ${all.length.toLocaleString("en")}`),
+      ` judged: ${accept} accepted, ${retake} to retake`,
+    );
+    byId("undo").disabled = this.verdicts.done.length === 0;
+    this.refreshVerdict();
+  }
+
+  refreshVerdict() {
+    const image = this.current;
+    const refused = image ? this.backend.noVerdict(image) : "";
+    const verdict = image ? this.verdicts.of(image) : null;
+    for (const name of Object.keys(VERDICTS)) {
+      byId(name).setAttribute("aria-pressed", verdict === name);
+      byId(name).disabled = !image || refused !== "";
+    }
+    byId("verdict-note").textContent = refused;
+  }
+
+  #judgeable() {
+    return this.backend.images.filter((image) => this.backend.noVerdict(image) === "");
+  }
+
+  async exportVerdicts() {
+    try {
+      offer("verdicts.csv", await this.backend.csv(this.verdicts), "text/csv");
+    } catch (error) {
+      this.tell(error.message, "error");
+    }
+  }
+
+  async importVerdicts(file) {
+    try {
+      const { changes, left } = this.verdicts.fromCsv(await file.text(), this.#judgeable());
+      if (changes.length) await this.verdicts.give(changes);
+      const rest = [
+        left.same && `${counted(left.same, "line says", "lines say")} what already stands`,
+        left.older && `${counted(left.older, "line is", "lines are")} older than the verdict here`,
+        left.unknown && `${counted(left.unknown, "line is", "lines are")} of images that are not in this worklist`,
+      ].filter(Boolean);
+      this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
+    } catch (error) {
+      this.tell(`${file.name} was not imported: ${error.message.replace(/\.$/, "")}.`, "error");
+    }
+    this.refresh();
+  }
+
+  #makeFilters() {
+    const calibrated = this.backend.thresholds.some(({ review_threshold: review }) => review !== null);
+    const plain = this.backend.thresholds.some(({ review_threshold: review }) => review === null);
+    const states = [...(calibrated ? ["retake", "review", "pass"] : []), ...(plain ? ["affected", "normal"] : [])];
+    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state]), ["unreadable", "unreadable"]]);
+    this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
+    byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  #makeChips(fieldset, part, choices) {
+    for (const [value, label] of choices) {
+      const radio = make("input", { type: "radio", name: part, value, id: `${part}-${value}`, ...(value === "all" && { checked: "" }) });
+      radio.addEventListener("change", () => this.#filter(part, value));
+      byId(fieldset).append(make("label", { class: `chip ${value}` }, radio, make("span", {}, label), make("b", { "data-count": value })));
+    }
+  }
+
+  #filter(part, value) {
+    this.list.setFilter(part, value);
+    this.#countFilters();
+  }
+
+  #countFilters() {
+    for (const [fieldset, part] of [["decisions", "state"], ["verdict-filter", "verdict"]]) {
+      const counts = this.list.counts(part);
+      for (const count of byId(fieldset).querySelectorAll("[data-count]")) {
+        count.textContent = (counts[count.dataset.count] ?? 0).toLocaleString("en");
+      }
+    }
+  }
+
+  #toggle(option, id) {
+    const on = !this.viewer.options[option];
+    byId(id).setAttribute("aria-pressed", on);
+    this.viewer.set(option, on);
+  }
+
+  #wire() {
+    const click = (id, action) => byId(id).addEventListener("click", action);
+    for (const verdict of Object.keys(VERDICTS)) click(verdict, () => this.judge(verdict));
+    const toggles = { map: "show-map", contours: "show-contours", peak: "show-peak", invert: "invert" };
+    for (const [option, id] of Object.entries(toggles)) click(id, () => this.#toggle(option, id));
+    for (const option of ["opacity", "brightness", "contrast"]) {
+      byId(option).addEventListener("input", (event) => this.viewer.set(option, Number(event.target.value)));
+      byId(option).addEventListener("dblclick", (event) => {
+        event.target.value = event.target.defaultValue;
+        this.viewer.set(option, Number(event.target.value));
+      });
+    }
+    click("undo", () => this.undo());
+    click("zoom-in", () => this.viewer.zoomBy(1.5));
+    click("zoom-out", () => this.viewer.zoomBy(1 / 1.5));
+    click("fit", () => this.viewer.fit());
+    click("export", () => this.exportVerdicts());
+    click("import", () => byId("imported").click());
+    byId("imported").addEventListener("change", async ({ target }) => {
+      if (target.files.length) await this.importVerdicts(target.files[0]);
+      target.value = "";
+    });
+    click("help", () => byId("help-dialog").showModal());
+    click("notice-close", () => this.hush());
+
+    const keys = {
+      j: () => this.move(1), ArrowDown: () => this.move(1), k: () => this.move(-1), ArrowUp: () => this.move(-1),
+      ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1),
+      PageDown: () => this.#page(1), PageUp: () => this.#page(-1),
+      a: () => this.judge("accept"), r: () => this.judge("retake"), u: () => this.undo(),
+      m: () => this.#toggle("map", "show-map"), c: () => this.#toggle("contours", "show-contours"),
+      p: () => this.#toggle("peak", "show-peak"), i: () => this.#toggle("invert", "invert"),
+      "+": () => this.viewer.zoomBy(1.5), "=": () => this.viewer.zoomBy(1.5), "-": () => this.viewer.zoomBy(1 / 1.5),
+      0: () => this.viewer.fit(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),
+    };
+    document.addEventListener("keydown", (event) => {
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      if (event.ctrlKey || event.metaKey || event.altKey || byId("help-dialog").open) return;
+      if (isTyping(event.target, key)) {
+        if (key === "Escape") byId("grid").focus();
+        return;
+      }
+      if (!Object.hasOwn(keys, key)) return;
+      event.preventDefault();
+      keys[key]();
+    });
+  }
+
+  #page(direction) {
+    const rows = Math.max(Math.floor(byId("grid").clientHeight / ROW_HEIGHT) - 2, 1);
+    for (let step = rows; step > 0; step -= 1) {
+      const image = this.list.beside(direction * step);
+      if (image) return this.list.select(image);
+    }
+  }
+}
+
+// Whether a key belongs to the field that has the focus: all of them in text, those that move in others.
+function isTyping(target, key) {
+  if (target.matches("input[type=search], input[type=text], input[type=password], textarea, select")) return true;
+  return target.matches("input") && (key.length > 1 || key === " ");
+}
+
+// An <img> whose picture is there; null without an address.
+async function loaded(address) {
+  const source = await address;
+  if (!source) return null;
+  const picture = new Image();
+  picture.src = source;
+  try {
+    await picture.decode();
+  } catch {
+    throw new Error("The picture cannot be shown: it could not be loaded, or is damaged.");
+  }
+  return picture;
+}

@@ -1,0 +1,110 @@
+"use strict";
+// The reader's verdicts by the key of an image, with the way back, and their CSV.
+
+const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability", "time"];
+
+class Verdicts {
+  // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
+  // good; a verdict of null withdraws. It may fail; `kept` of its error then says how many were stored before.
+  constructor(found, keep) {
+    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
+    this.keep = keep;
+    this.done = [];
+  }
+
+  of(image) {
+    return this.byKey.get(image.key)?.verdict ?? null;
+  }
+
+  // Gives several verdicts as one step.
+  async give(changes) {
+    const step = changes.map(({ image }) => ({ image, ...(this.byKey.get(image.key) ?? { verdict: null, time: "" }) }));
+    this.done.push(step);
+    try {
+      await this.#apply(changes);
+    } catch (error) {
+      const kept = step.slice(0, error.kept ?? 0);
+      this.done = this.done.flatMap((other) => (other !== step ? [other] : kept.length ? [kept] : []));
+      throw error;
+    }
+  }
+
+  // Takes back the last step that stands, and returns its images.
+  async undo() {
+    const step = this.done.pop();
+    if (!step) return [];
+    try {
+      await this.#apply(step);
+    } catch (error) {
+      this.done.push(step.slice(error.kept ?? 0));
+      throw error;
+    }
+    return step.map(({ image }) => image);
+  }
+
+  // What is shown changes at once; it changes back where it could not be stored.
+  async #apply(changes) {
+    const before = changes.map(({ image }) => [image.key, this.byKey.get(image.key)]);
+    for (const { image, verdict, time } of changes) this.#set(image.key, verdict && { verdict, time });
+    try {
+      await this.keep(changes);
+    } catch (error) {
+      for (const [key, value] of before.slice(error.kept ?? 0)) this.#set(key, value);
+      throw error;
+    }
+  }
+
+  #set(key, value) {
+    if (value) this.byKey.set(key, value);
+    else this.byKey.delete(key);
+  }
+
+  counts(images) {
+    const counts = { accept: 0, retake: 0 };
+    for (const image of images) {
+      const verdict = this.of(image);
+      if (verdict) counts[verdict] += 1;
+    }
+    return counts;
+  }
+
+  // A line a judged image, in the order given.
+  toCsv(images, root) {
+    const folder = root === "" || /[\\/]$/.test(root) ? root : `${root}/`;
+    const lines = images.flatMap((image) => {
+      const given = this.byKey.get(image.key);
+      if (!given) return [];
+      const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
+      const label = VERDICTS[given.verdict].csv;
+      return [[folder + image.name, label, given.verdict, image.name, image.key, probability, given.time]];
+    });
+    return toCsv([VERDICT_COLUMNS, ...lines]);
+  }
+
+  // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why.
+  fromCsv(text, images) {
+    const byKey = new Map(images.map((image) => [image.key, image]));
+    const byName = new Map(images.map((image) => [image.name, image]));
+    const changes = new Map();
+    const left = { unknown: 0, older: 0, same: 0 };
+    for (const line of fromCsv(text)) {
+      const verdict = verdictIn(line);
+      const image = line.key ? byKey.get(line.key) : byName.get(line.name);
+      const given = image && this.byKey.get(image.key);
+      if (!image) left.unknown += 1;
+      else if (given?.verdict === verdict) left.same += 1;
+      else if (given && line.time && line.time < given.time) left.older += 1;
+      else changes.set(image.key, { image, verdict, time: line.time || now() });
+    }
+    return { changes: [...changes.values()], left };
+  }
+}
+
+function verdictIn(line) {
+  if (line.verdict in VERDICTS) return line.verdict;
+  const found = Object.keys(VERDICTS).find((verdict) => !line.verdict && VERDICTS[verdict].csv === line.label);
+  if (!found) throw new Error('each line needs a "verdict" of accept or retake, or a "label" of normal or affected');
+  return found;
+}
+
+const now = () => new Date().toISOString();

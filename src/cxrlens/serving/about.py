@@ -1,0 +1,87 @@
+"""Routes that say what the server is: /health, /metrics, /api/model, /api/methods."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+import cxrlens
+from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
+from cxrlens.saliency.explain import LAYER_CHOICES
+from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.methods import Method as RegisteredMethod
+from cxrlens.serving.answers import Health, Method, Methods, Model
+from cxrlens.serving.measures import CONTENT_TYPE
+from cxrlens.serving.served import Served
+
+
+def health_route() -> APIRouter:
+    """The one route that needs no token."""
+    router = APIRouter(tags=["about"])
+
+    @router.get("/health")
+    def health() -> Health:
+        """Whether the server runs; needs no token."""
+        return Health(version=cxrlens.__version__)
+
+    return router
+
+
+def routes(served: Served) -> APIRouter:
+    """The routes of a server."""
+    router = APIRouter(tags=["about"])
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> PlainTextResponse:
+        """Counts and times in the text format of Prometheus."""
+        return PlainTextResponse(served.measures.text(), media_type=CONTENT_TYPE)
+
+    @router.get("/api/model")
+    def model() -> Model:
+        """The facts of the model's card, and the server's limits."""
+        card, calibration = served.served_model.card, served.served_model.card.calibration
+        return Model(
+            name=served.served_model.name,
+            sha256=served.served_model.sha256,
+            architecture=card.architecture,
+            size=card.preprocessing.size,
+            device=str(served.model.device),
+            threshold=card.threshold,
+            review_threshold=None if calibration is None else calibration.review_threshold,
+            calibrated=calibration is not None,
+            prevalence=None if calibration is None else calibration.prevalence,
+            dev_scores=card.dev_scores,
+            remarks=() if calibration is None else calibration.remarks,
+            cxrlens_version=card.cxrlens_version,
+            created=card.created,
+            max_upload=served.settings.max_upload,
+            max_pixels=served.settings.max_pixels,
+        )
+
+    @router.get("/api/methods")
+    def methods() -> Methods:
+        """The saliency methods that ``/api/check`` takes."""
+        return Methods(
+            methods=tuple(
+                Method(
+                    id=method.id,
+                    title=method.title,
+                    formula=method.formula,
+                    cost=method.cost,
+                    source=method.source,
+                    has_layers=method.has_layers,
+                    layers=LAYER_CHOICES if method.has_layers else (),
+                )
+                for method in METHODS.values()
+                if is_offered(method, served)
+            ),
+            default_method=DEFAULT_METHOD,
+            default_layers=DEFAULT_LAYERS,
+        )
+
+    return router
+
+
+def is_offered(method: RegisteredMethod, served: Served) -> bool:
+    """Whether the server makes this method's maps: one that asks the network many times holds up everybody else."""
+    return method.reads != "network" or served.settings.slow_methods

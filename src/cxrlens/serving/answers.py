@@ -1,0 +1,266 @@
+"""What the server answers, and what it is asked: the models of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cxrlens.models.calibration import Triage
+
+Decision: TypeAlias = Literal["normal", "affected"]
+Verdict: TypeAlias = Literal["accept", "retake", "none"]
+"""What a reader says of an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
+
+Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(_Answer):
+    """Why a request was not answered, in one sentence."""
+
+    detail: str
+
+
+class Health(_Answer):
+    """The server runs and its model is loaded."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Model(_Answer):
+    """The facts of the model's card.
+
+    Attributes:
+        name: of the model file; ``sha256`` of its content.
+        size: of the network's input in words.
+        threshold: probability from which on an image is affected, a suggested retake.
+        review_threshold: probability from which on an image is to be reviewed; null for a model that is not calibrated.
+        prevalence: share of affected images at the site that the probabilities hold for; null likewise.
+        dev_scores: scores on its own dev images when the model was saved.
+        remarks: what a reader of its numbers must know, a sentence each.
+        max_upload: largest upload that the server takes, in bytes; ``max_pixels`` the largest picture.
+    """
+
+    name: str
+    sha256: str
+    architecture: str
+    size: str
+    device: str
+    threshold: float
+    review_threshold: float | None
+    calibrated: bool
+    prevalence: float | None
+    dev_scores: dict[str, float | None]
+    remarks: tuple[str, ...]
+    cxrlens_version: str
+    created: str
+    max_upload: int
+    max_pixels: int
+
+
+class Method(_Answer):
+    """A saliency method that ``/api/check`` takes.
+
+    Attributes:
+        has_layers: whether its map depends on the choice of layers.
+        layers: the choices that it takes; none where it reads no layer. A module's name is taken too.
+    """
+
+    id: str
+    title: str
+    formula: str
+    cost: str
+    source: str
+    has_layers: bool
+    layers: tuple[str, ...]
+
+
+class Methods(_Answer):
+    """The methods, and which is taken where none is named."""
+
+    methods: tuple[Method, ...]
+    default_method: str
+    default_layers: str
+
+
+class Checked(_Answer):
+    """What the model says of an uploaded image.
+
+    Attributes:
+        key: SHA-256 of the file's content.
+        probability: of *affected*, in [0, 1]; calibrated where the model is.
+        decision: from the model's threshold on "affected".
+        triage: by a calibrated model; "retake" is "affected".
+        reason: why the decision is what it is, in words.
+        origin: the kind of file: "JPEG", "DICOM DX" ...
+        height: of the stored image as seen upright, in pixels; likewise ``width``.
+        layers: "input" for a method that reads no layer.
+        flat: whether the map is constant, so that it shows nothing and has no peak.
+        peak: (row, column) of the map's highest point, in pixels of the stored image.
+        contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
+        picture: preview as a ``data:`` address: grey JPEG of at most 1024 px.
+        map: the map as a ``data:`` address: 8-bit grey PNG of the picture at the network's scale, 255 = highest. It
+            covers the whole picture.
+    """
+
+    key: Key
+    probability: Annotated[float, Field(ge=0, le=1)]
+    decision: Decision
+    triage: Triage | None
+    reason: str
+    origin: str
+    height: int
+    width: int
+    method: str
+    layers: str
+    smooth: float | None
+    flat: bool
+    peak: tuple[int, int] | None
+    contours: tuple[tuple[tuple[float, float], ...], ...]
+    picture: str
+    map: str
+
+
+class WorklistImage(_Answer):
+    """One file of the screened folder; the fields are those of ``results.jsonl`` without patient data.
+
+    Attributes:
+        key: "" where the file could not be read at all; it can then have no verdict.
+        picture: address of the preview, "" where there is none; likewise ``map``.
+        verdict: the reader's, "none" where there is none.
+    """
+
+    name: str
+    key: str
+    status: Literal["ok", "unreadable"]
+    reason: str
+    probability: float | None
+    decision: Decision | None
+    triage: Triage | None
+    origin: str
+    height: int
+    width: int
+    method: str
+    layers: str
+    flat: bool
+    peak: tuple[int, int] | None
+    contours: tuple[tuple[tuple[float, float], ...], ...]
+    picture: str
+    map: str
+    verdict: Verdict
+
+
+class Worklist(_Answer):
+    """A part of the worklist, the most probable images first, what could not be read last.
+
+    Attributes:
+        folder: name of the screened folder.
+        model: name of the model file that it was screened with.
+        same_model: whether that is the model of this server.
+        remark: what a reader must know of the list, "" where there is nothing.
+        threshold: as the images were screened; likewise ``review_threshold``.
+        total: images in the list, of which so many are ``shown`` under the filter; likewise ``unreadable`` and
+            ``decided``, those with a verdict.
+        offset: place of the first image of this part among those shown.
+        images: the part.
+    """
+
+    folder: str
+    model: str
+    same_model: bool
+    remark: str
+    threshold: float
+    review_threshold: float | None
+    total: int
+    shown: int
+    unreadable: int
+    decided: int
+    offset: int
+    images: tuple[WorklistImage, ...]
+
+
+class NewVerdict(BaseModel):
+    """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+    verdict: Verdict
+
+
+class KeptVerdict(_Answer):
+    """A verdict that stands.
+
+    Attributes:
+        key: of the image; ``name`` in the worklist when the verdict was given.
+        probability: that the image was screened with.
+        time: when it was given, ISO 8601 in UTC.
+    """
+
+    key: Key
+    name: str
+    verdict: Literal["accept", "retake"]
+    probability: float | None
+    time: str
+
+
+class Verdicts(_Answer):
+    """All verdicts that stand."""
+
+    verdicts: tuple[KeptVerdict, ...]
+
+
+class GivenVerdict(_Answer):
+    """What became of a verdict that was given.
+
+    Attributes:
+        replaced: what stood before, "none" where nothing did.
+        changed: whether it was another one; the same verdict again is not recorded again.
+        id: of the entry in the audit log that it stands in; null for "none" on an image without entries.
+        time: of that entry.
+    """
+
+    key: Key
+    name: str
+    verdict: Verdict
+    replaced: Verdict
+    changed: bool
+    id: int | None
+    time: str
+
+
+class AuditEntry(_Answer):
+    """One entry of the audit log, which only grows.
+
+    Attributes:
+        id: rises with every entry.
+        time: ISO 8601 in UTC.
+        replaced: the verdict that stood before.
+        probability: that the image was screened with.
+        model_sha256: of the model that it was screened with.
+    """
+
+    id: int
+    time: str
+    key: Key
+    name: str
+    verdict: Verdict
+    replaced: Verdict
+    probability: float | None
+    model_sha256: str
+
+
+class Audit(_Answer):
+    """A part of the audit log, oldest first.
+
+    Attributes:
+        total: entries in the log.
+    """
+
+    total: int
+    entries: tuple[AuditEntry, ...]

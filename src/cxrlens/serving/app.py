@@ -1,0 +1,91 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+import cxrlens
+from cxrlens.errors import CxrlensError
+from cxrlens.serving import about, checking, page, reviewing
+from cxrlens.serving.measures import Measured
+from cxrlens.serving.problems import described, problem, sentence_of
+from cxrlens.serving.review import Review
+from cxrlens.serving.security import Guard
+from cxrlens.serving.served import Served, ServedModel
+from cxrlens.serving.settings import Settings
+from cxrlens.serving.uploads import LimitedBody
+
+_DESCRIPTION = """\
+Checks chest radiographs for foreign objects and serves the worklist of a screened folder.
+For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
+
+
+def create_app(settings: Settings, model: ServedModel, folder: Path | None = None) -> FastAPI:
+    """The review page and its API, of a model and of a screened folder, where there is one.
+
+    Raises:
+        UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
+    """
+    served = Served(settings, model, None if folder is None else Review(folder, model.name, model.sha256))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with served.running():
+            yield
+
+    app = FastAPI(
+        title="cxrlens",
+        version=cxrlens.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # FastAPI's own pages take their scripts from the network
+        redoc_url=None,
+        middleware=[  # the first is the outermost
+            Middleware(Measured, measures=served.measures),
+            Middleware(Guard, settings=settings),
+            Middleware(LimitedBody, settings=settings),
+        ],
+        exception_handlers={
+            HTTPException: _refused,
+            RequestValidationError: _invalid,
+            CxrlensError: _failed,
+        },
+    )
+    secured: dict[str, Any] = {}
+    if settings.token is not None:  # the Guard asks for it; here it is said in the OpenAPI document
+        secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
+    app.include_router(about.health_route())
+    for part in (about.routes, checking.routes, reviewing.routes):
+        app.include_router(part(served), **secured)
+    app.include_router(page.routes())
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    plain = {404: "there is nothing under this address", 405: "this address does not take that method"}
+    detail = str(error.detail)
+    is_plain = detail == HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, plain.get(error.status_code, detail) if is_plain else detail, error.headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem(422, sentence_of(error.errors()))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """A folder that was damaged while it was served."""
+    return problem(503, str(error), {"Retry-After": "60"})

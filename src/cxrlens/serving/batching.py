@@ -1,0 +1,158 @@
+"""Explanations of concurrent requests, made together in one pass and told apart again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from cxrlens.evaluation.pointing_game import find_peak
+from cxrlens.quality_model import QualityModel, picture_maps
+from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.screening.runtime import GreyBatch, Seen
+
+
+class BusyError(Exception):
+    """So many images wait already that one more would wait too long."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """How an image is to be explained; only images of the same question share a pass."""
+
+    row: Row
+    smooth: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    grey: GreyBatch
+    stored: tuple[int, int]
+    question: Question
+    answer: Future[Seen] = field(default_factory=Future)
+
+
+class Explainer:
+    """One thread that runs the model.
+
+    It takes the image that has waited longest and others of the same question, up to ``batch_size``; where there are
+    fewer, it waits ``wait`` seconds for more. An image that makes a pass fail fails alone: the others of its pass are
+    done again one by one.
+
+    Args:
+        queue: images that may wait.
+        observe: is told the number of images of every pass.
+    """
+
+    def __init__(
+        self,
+        model: QualityModel,
+        *,
+        batch_size: int,
+        wait: float,
+        queue: int,
+        observe: Callable[[float], None] = lambda size: None,
+    ) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._wait = wait
+        self._queue = queue
+        self._observe = observe
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="explainer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Images that no pass has begun with."""
+        return len(self._waiting)
+
+    def submit(self, grey: GreyBatch, stored: tuple[int, int], question: Question) -> Future[Seen]:
+        """Have a grey image [1, h, w] of the stored (height, width) explained.
+
+        Raises:
+            BusyError: when the queue is full, or the explainer closed.
+        """
+        item = _Waiting(grey, stored, question)
+        with self._changed:
+            if self._closed or len(self._waiting) >= self._queue:
+                raise BusyError
+            self._waiting.append(item)
+            self._changed.notify()
+        return item.answer
+
+    def close(self) -> None:
+        """Finish the pass that runs, and answer those that still wait with `BusyError`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        for item in self._waiting:
+            item.answer.set_exception(BusyError())
+        self._waiting.clear()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            self._answer([item for item in batch if item.answer.set_running_or_notify_cancel()])
+
+    def _next(self) -> list[_Waiting]:
+        """The images of the next pass, none when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            until = time.monotonic() + self._wait
+            while not self._closed and len(self._alike()) < self._batch_size:
+                if not self._changed.wait(timeout=max(until - time.monotonic(), 0)):
+                    break
+            if self._closed:
+                return []
+            batch = self._alike()
+            self._waiting = deque(item for item in self._waiting if item not in batch)
+            return batch
+
+    def _alike(self) -> list[_Waiting]:
+        question = self._waiting[0].question
+        return [item for item in self._waiting if item.question == question][: self._batch_size]
+
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            found = see(self._model, [item.grey for item in batch], [item.stored for item in batch], batch[0].question)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].answer.set_exception(error)
+                return
+            for item in batch:
+                self._answer([item])
+            return
+        self._observe(len(batch))
+        for item, seen in zip(batch, found, strict=True):
+            item.answer.set_result(seen)
+
+
+def see(
+    model: QualityModel, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question
+) -> list[Seen]:
+    """What a model sees in grey images [1, h, w] of the stored (height, width) each, made in one pass."""
+    row = question.row
+    result = model.explain_rows(torch.from_numpy(np.stack(grey)), [row], fusion=Fusion(smooth=question.smooth))
+    found = []
+    for index, (height, width) in enumerate(stored):
+        geometry = model.preprocessing.geometry(height, width)
+        maps, flags = picture_maps(result, index, geometry)
+        peak = None
+        if not flags[row]:
+            highest = find_peak(maps[row], seed=0)
+            x, y = geometry.without_padding().backward_point(float(highest.column), float(highest.row))
+            peak = min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)
+        probability = float(model.probability_of(result.logits[index : index + 1])[0])
+        found.append(Seen(probability, maps[row], flags[row], peak))
+    return found

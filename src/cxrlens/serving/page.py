@@ -1,0 +1,31 @@
+"""The routes of the page itself, and of its scripts and style sheet."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import HTMLResponse, Response
+
+from cxrlens.report.worklist_assets import SERVED_SCRIPTS, STYLE, read_asset, served_page
+
+_FOLDER = "static"
+
+
+def routes() -> APIRouter:
+    """``/`` and ``/static/``; both are read once."""
+    router = APIRouter(include_in_schema=False)
+    page = served_page(_FOLDER)
+    assets = {name: (read_asset(name), "text/javascript") for name in SERVED_SCRIPTS}
+    assets[STYLE] = read_asset(STYLE), "text/css"
+
+    @router.get("/")
+    def index() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @router.get(f"/{_FOLDER}/{{name}}")
+    def asset(name: str) -> Response:
+        if name not in assets:
+            raise HTTPException(404)
+        content, media_type = assets[name]
+        return Response(str(content), media_type=f"{media_type}; charset=utf-8")
+
+    return router

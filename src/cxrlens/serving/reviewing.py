@@ -1,0 +1,112 @@
+"""Routes of a screened folder: its worklist, verdicts and audit log."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse
+
+from cxrlens.serving.answers import Audit, GivenVerdict, NewVerdict, Verdicts, Worklist
+from cxrlens.serving.problems import described
+from cxrlens.serving.review import Review, Show
+from cxrlens.serving.served import Served
+
+_MOST = 1000
+_LARGEST = 2**53 - 1  # that JavaScript counts to
+_KeyInPath = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
+
+
+def routes(served: Served) -> APIRouter:
+    """The routes of a server."""
+    router = APIRouter(tags=["review"])
+
+    def review() -> Review:
+        if served.review is None:
+            raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
+        return served.review
+
+    @router.get("/api/worklist", responses=described(404, 422))
+    def worklist(
+        show: Annotated[Show, Query(description='Which images; "open" are those without a verdict.')] = "all",
+        offset: Annotated[int, Query(ge=0, le=_LARGEST)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,
+    ) -> Worklist:
+        """The images of the screened folder, the most probable first."""
+        return review().part(show=show, offset=offset, limit=limit)
+
+    @router.get(
+        "/api/worklist/{key}/picture",
+        response_class=FileResponse,
+        responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422)},
+    )
+    def picture(key: _KeyInPath) -> FileResponse:
+        """The preview of an image: grey JPEG of at most 1024 px."""
+        return _file(review().picture_file(key), "image/jpeg")
+
+    @router.get(
+        "/api/worklist/{key}/map",
+        response_class=FileResponse,
+        responses={200: {"content": {"image/png": {}}}, **described(404, 422)},
+    )
+    def map_(key: _KeyInPath) -> FileResponse:
+        """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
+        return _file(review().map_file(key), "image/png")
+
+    @router.get("/api/verdicts", responses=described(404))
+    def verdicts() -> Verdicts:
+        """The verdicts that stand."""
+        return Verdicts(verdicts=tuple(review().verdicts.standing().values()))
+
+    @router.post("/api/verdicts", responses=described(400, 403, 404, 422, 503))
+    def give(new: NewVerdict) -> GivenVerdict:
+        """Give a verdict on an image, or withdraw it ("none"); the answer says what it replaced.
+
+        It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
+        request may be repeated when its answer was lost.
+        """
+        image = review().find(new.key)
+        if image is None:
+            raise HTTPException(404, "no image of the worklist has this key")
+        try:
+            given = review().give(image, new.verdict)
+        except sqlite3.Error as error:
+            raise HTTPException(
+                503, f"the verdict could not be kept ({error}); try again", {"Retry-After": "2"}
+            ) from error
+        if given.changed:
+            served.measures.verdicts.add(given.verdict)
+        return given
+
+    @router.get(
+        "/api/verdicts.csv",
+        response_class=Response,
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **described(404)},
+    )
+    def verdicts_csv() -> Response:
+        """The verdicts that stand as CSV, which ``cxrlens train --labels`` and ``data prepare`` take."""
+        return Response(
+            review().verdicts_csv(),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="verdicts.csv"'},
+        )
+
+    @router.get("/api/audit", responses=described(404, 422))
+    def audit(
+        after: Annotated[int, Query(ge=0, le=_LARGEST, description="Entries with a larger id.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,
+    ) -> Audit:
+        """The audit log, oldest entry first."""
+        total, entries = review().verdicts.audit(after, limit)
+        return Audit(total=total, entries=tuple(entries))
+
+    return router
+
+
+def _file(path: Path | None, media_type: str) -> FileResponse:
+    if path is None:
+        raise HTTPException(404, "there is no such picture")
+    return FileResponse(path, media_type=media_type)

@@ -1,0 +1,56 @@
+"""How a server is set up."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from cxrlens.data.readers import MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses, limits and rights of a server.
+
+    Attributes:
+        host: the address that it listens on.
+        token: what a request must bring; None asks for nothing.
+        hosts: further names that requests may call the server by, such as that of a proxy before it.
+        max_upload: largest request, in bytes.
+        max_pixels: largest picture that is decoded.
+        upload_seconds: how long a request may take to arrive.
+        decode_seconds: how long the decoding of one file may take.
+        decoders: processes that decode.
+        batch_size: images per pass through the network.
+        batch_wait: seconds that an image waits for others to share its pass.
+        queue: images that may be in the making; one more is told to come again.
+        slow_methods: whether methods are offered that ask the network many times for one map.
+    """
+
+    host: str = "127.0.0.1"
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+    max_upload: int = 64_000_000
+    max_pixels: int = min(50_000_000, MAX_PIXELS)
+    upload_seconds: float = 120.0
+    decode_seconds: float = 30.0
+    decoders: int = 2
+    batch_size: int = 8
+    batch_wait: float = 0.004
+    queue: int = 64
+    slow_methods: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether none but this machine can reach the server, and none is said to be before it."""
+        return is_loopback(self.host) and not self.hosts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name means this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
