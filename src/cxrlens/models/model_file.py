@@ -31,6 +31,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
     """
     path = model_path(path)
+    if path.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"{path}: is an ONNX model, which 'cxrlens screen' alone runs; give the model file that it was made from"
+        )
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
