@@ -19,7 +19,7 @@ import cxrlens
 from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
-from cxrlens.models.model_file import model_path
+from cxrlens.models.location import model_path
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import text_of
 from cxrlens.screening.runtime import Runtime
@@ -47,9 +47,10 @@ class Settings:
     Attributes:
         model: model file or run folder.
         maps: for which images maps are made.
-        method: id of the maps; likewise ``layers``.
+        method: id of the maps; by default NormGrad conv1x1, or what an ONNX model gives.
+        layers: of the maps.
         keep_tags: keep patient data in the records.
-        runtime: what runs the network.
+        runtime: what runs the network; by default what the model's file is for.
         batch_size: images per pass; in a run that is to go on, the one of its beginning gives the very same digits.
         workers: processes that read.
         device: see `cxrlens.devices.resolve_device`.
@@ -58,10 +59,10 @@ class Settings:
 
     model: Path
     maps: Literal["all", "flagged", "none"] = "flagged"
-    method: str = "normgrad_conv1x1"
+    method: str | None = None
     layers: str = "last"
     keep_tags: bool = False
-    runtime: Literal["torch", "onnx"] = "torch"
+    runtime: Literal["torch", "onnx"] | None = None
     batch_size: int = 8
     workers: int = 0
     device: str = "auto"
@@ -148,8 +149,8 @@ def screen(
             sources.root,
             runtime,
             maps=settings.maps,
-            method=settings.method if settings.maps != "none" else "",
-            layers=_layers(settings),
+            method=runtime.method,
+            layers=runtime.layers,
             keep_tags=settings.keep_tags,
             batch_size=settings.batch_size,
             workers=settings.workers,
@@ -174,24 +175,33 @@ def open_runtime(settings: Settings) -> Runtime:
     Raises:
         UsageError: when the model cannot be used, or the method or layers are unknown.
     """
-    if settings.runtime == "onnx":
-        raise UsageError(
-            "--runtime onnx needs onnxruntime and a model that was exported as ONNX; leave it out to run torch"
-        )
-    from cxrlens.quality_model import load
+    if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
+        return _onnx_runtime(settings)
+    from cxrlens.quality_model import DEFAULT_METHOD, load
     from cxrlens.saliency.explain import make_row
     from cxrlens.screening.torch_runtime import TorchRuntime
 
     model = load(settings.model, device=settings.device)
-    row = None if settings.maps == "none" else make_row(settings.method, settings.layers)
+    row = None if settings.maps == "none" else make_row(settings.method or DEFAULT_METHOD, settings.layers)
     model.check_rows([row] if row else [])
     return TorchRuntime(model, row, batch_size=settings.batch_size, seed=settings.seed)
 
 
-def _layers(settings: Settings) -> str:
-    from cxrlens.saliency.explain import make_row
+def _onnx_runtime(settings: Settings) -> Runtime:
+    from cxrlens.screening.onnx_runtime import load_onnx
 
-    return "" if settings.maps == "none" else make_row(settings.method, settings.layers).layers
+    if settings.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"ONNX models run on the processor: leave --device {settings.device} out, or give the model file for torch"
+        )
+    runtime = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
+    info = runtime.model.info
+    if settings.method not in (None, info.method) or settings.layers != info.layers:
+        raise UsageError(
+            f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
+            "--layers out, or export the model with another --method"
+        )
+    return runtime
 
 
 def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
@@ -204,8 +214,8 @@ def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) ->
         model_sha256=digest,
         threshold=card.threshold,
         review_threshold=card.calibration.review_threshold if card.calibration else None,
-        method="" if settings.maps == "none" else settings.method,
-        layers=_layers(settings),
+        method=runtime.method,
+        layers=runtime.layers,
         maps=settings.maps,
         runtime=runtime.name,
         seed=settings.seed,
