@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
 from cxrlens.data.readers import read
-from cxrlens.dicom_out import WrittenDicom, require_highdicom, write_dicom
+from cxrlens.dicom_out import NotReferableError, WrittenDicom, require_highdicom, write_dicom
 from cxrlens.errors import UsageError
 
 highdicom = pytest.importorskip("highdicom")
@@ -333,6 +333,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_results_of_the_very_picture_are_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no result"):
         write_dicom(dx(), result(probability=None, decision=None, status="unreadable"), INFO, tmp_path / "a")
-    with pytest.raises(ValueError, match="of one size"):
+    with pytest.raises(NotReferableError, match="60 x 90 pixels"):
         write_dicom(dx(), result(height=WIDTH, width=HEIGHT), INFO, tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

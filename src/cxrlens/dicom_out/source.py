@@ -24,7 +24,7 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from cxrlens.data.readers import has_dicom_mark, read_content
+from cxrlens.data.readers import read_content
 from cxrlens.data.readers.dicom import START, is_dicom
 from cxrlens.data.readers.quiet import without_warnings
 from cxrlens.data.readers.reasons import one_line
@@ -137,17 +137,6 @@ def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Sour
     _check(header, name)
     syntax = getattr(found, "file_meta", Dataset()).get("TransferSyntaxUID")
     return Source(name, header, UID(syntax) if syntax else None)
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file may be DICOM, from its first bytes; False for what cannot be opened."""
-    if has_dicom_mark(path):
-        return True
-    try:
-        with path.open("rb") as stream:
-            return is_dicom(stream.read(START))
-    except OSError:
-        return False
 
 
 def carry_identity(result: Dataset, source: Source) -> None:
