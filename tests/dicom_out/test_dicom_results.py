@@ -323,9 +323,7 @@ def test_the_names_of_the_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "highdicom")
-    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UsageError, match=r"pip install 'cxrlens\[dicom\]'"):
         require_highdicom()
 

@@ -123,9 +123,8 @@ def _reasons(name: str) -> Iterator[None]:
     except CxrlensError:
         raise
     except Exception as error:  # pydicom and highdicom name no set of errors; an odd element raises nearly anything
-        raise NotReferableError(
-            f"{name}: a DICOM result cannot take over what its header says: {reason_of(error)}"
-        ) from error
+        reason = reason_of(error.__cause__ or error)  # pydicom puts the cause's traceback into its message
+        raise NotReferableError(f"{name}: a DICOM result cannot take over what its header says: {reason}") from error
 
 
 def _key(origin: Source, image: ScreenedImage, equipment: Equipment) -> str:

@@ -109,8 +109,18 @@ class Source:
             setattr(bare, keyword, None)
         for keyword in (*_UIDS, "Rows", "Columns"):
             setattr(bare, keyword, self.header[keyword].value)
-        bare.Modality = self.header.get("Modality") or "OT"
+        modality = self.header.get("Modality")
+        bare.Modality = modality if modality and isinstance(modality, str) else "OT"
         return bare
+
+    def pair(self, keyword: str) -> tuple[float, float] | None:
+        """The two numbers of an element, both positive; None where it is not there or holds anything else."""
+        values = self.header.get(keyword)
+        try:
+            first, second = map(float, values)
+        except (TypeError, ValueError):
+            return None
+        return (first, second) if first > 0 and second > 0 else None
 
 
 def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Source:

@@ -249,7 +249,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
             folder.drop_torn_line()
             _clear(folder, r"\..*\.partial\..*")
             return
-        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)")
+        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
     for file in (folder.results_file, folder.worklist_file, folder.report_file):
