@@ -30,7 +30,7 @@ def test_an_upload_is_answered_as_the_library_does(client: httpx.Client, served_
     answer = check(client, content).json()
     found = served_model.model.check(content)
     assert answer["key"] == hashlib.sha256(content).hexdigest()
-    assert answer["probability"] == pytest.approx(found.probability, abs=1e-6)
+    assert answer["probability"] == pytest.approx(found.probability, abs=5e-6)
     assert answer["decision"] == found.decision
     assert answer["triage"] is None
     assert tuple(answer["peak"]) == found.peak
@@ -73,7 +73,7 @@ def test_a_large_jpeg_has_the_library_s_probability_and_a_preview_of_1024_px(
 ) -> None:
     content = encoded(pixels(8, (1300, 2100)), "JPEG")
     answer = check(client, content).json()
-    assert answer["probability"] == pytest.approx(served_model.model.check(content).probability, abs=1e-6)
+    assert answer["probability"] == pytest.approx(served_model.model.check(content).probability, abs=5e-6)
     assert max(decoded(answer["picture"], "image/jpeg").size) == 1024
     assert (answer["height"], answer["width"]) == (1300, 2100)
 
