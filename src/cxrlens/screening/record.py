@@ -57,7 +57,12 @@ class ScreenedImage(BaseModel):
 
 def worklist_order(images: Iterable[ScreenedImage]) -> list[ScreenedImage]:
     """The most probable first, by name among equals; files that could not be read last."""
-    return sorted(images, key=lambda image: (image.probability is None, -(image.probability or 0.0), image.name))
+    return sorted(images, key=lambda image: worklist_key(image.name, image.probability))
+
+
+def worklist_key(name: str, probability: float | None) -> tuple[bool, float, str]:
+    """Sorts as `worklist_order` does."""
+    return probability is None, -(probability or 0.0), name
 
 
 def name_of(path: Path, root: Path) -> str:
