@@ -333,3 +333,4 @@ def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Serve
     page.page.evaluate("window.review.backend.queue")
     assert page.verdicts() == [(NAMES[0], "accept")]
     assert page.page.locator("#rows .given").count() == 2
+    assert page.text("#tally") == "1 of 3 judged: 1 accepted, 0 to retake"
