@@ -392,6 +392,14 @@ def test_judging_through_a_filter_goes_down_the_list(review: Review) -> None:
         review.press("a")
     assert review.selected() == IN_ORDER[3]
     assert review.names() == IN_ORDER[3:]
+    review.page.uncheck("#advance")
+    review.press("j", "a")
+    assert review.selected() == IN_ORDER[4]
+    assert review.names() == [IN_ORDER[3], IN_ORDER[5]]
+    review.press("k")
+    assert review.selected() == IN_ORDER[3]
+    review.press("u")
+    assert review.selected() == IN_ORDER[4]
     review.page.locator("#verdict-filter label.chip.accept").click()
     assert review.names() == IN_ORDER[:3]
 
