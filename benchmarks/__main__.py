@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run everything and write docs/benchmarks.md; ``--quick`` shows that it works."""
+"""``python -m benchmarks [SECTION ...]``: measure and write docs/benchmarks.md; ``--quick`` shows that it works."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.page import write_page
-from benchmarks.profile import profile_all
-from benchmarks.saliency import memory_all, time_all
-from benchmarks.study import study_all
-from benchmarks.training_input import time_input
+from benchmarks.page import update_page
+from benchmarks.sections import SECTIONS
 from cxrlens.process import keep_freed_memory
-
-NOTES = Path(__file__).with_name("notes.md")
 
 
 def report(line: str) -> None:
@@ -22,24 +17,20 @@ def report(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="tiny images, two repeats")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
+    unknown = [name for name in options.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"no such section: {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     keep_freed_memory()  # as the command line does; it holds for all contenders
     repeats = 2 if options.quick else options.repeats
     options.out.mkdir(parents=True, exist_ok=True)
-    timings = time_all(quick=options.quick, repeats=repeats, progress=report)
-    memory = memory_all(quick=options.quick)
-    write_page(
-        options.out,
-        timings,
-        memory,
-        profile_all(quick=options.quick, repeats=min(repeats, 3)),
-        study_all(quick=options.quick, repeats=min(repeats, 3), progress=report),
-        time_input(quick=options.quick, repeats=min(repeats, 3), progress=report),
-        NOTES.read_text(encoding="utf-8"),
-    )
+    for name in options.sections or SECTIONS:
+        text = SECTIONS[name](options.out, quick=options.quick, repeats=repeats, progress=report)
+        update_page(options.out / "benchmarks.md", {name: text}, list(SECTIONS))
 
 
 if __name__ == "__main__":

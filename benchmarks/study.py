@@ -17,7 +17,8 @@ from benchmarks.timing import lively, medians, peak_mib
 from cxrlens.data.layouts import load_split
 from cxrlens.data.phantom.dataset import write_phantom_dataset
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
 from cxrlens.quality_model import load

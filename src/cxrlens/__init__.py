@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cxrlens.check import Check
     from cxrlens.evaluation.pointing_game import PointingResult, pointing_game
-    from cxrlens.quality_model import Check, QualityModel, load
+    from cxrlens.quality_model import QualityModel, load
     from cxrlens.saliency.explain import explain
 
 __version__ = version("cxrlens")
@@ -19,7 +20,7 @@ __version__ = version("cxrlens")
 __all__ = ["Check", "PointingResult", "QualityModel", "__version__", "explain", "load", "pointing_game"]
 
 _HOMES = {
-    "Check": "cxrlens.quality_model",
+    "Check": "cxrlens.check",
     "PointingResult": "cxrlens.evaluation.pointing_game",
     "QualityModel": "cxrlens.quality_model",
     "explain": "cxrlens.saliency.explain",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,14 +11,16 @@ import torch
 from pydicom import Dataset
 from torch import Tensor, nn
 
+from cxrlens.check import Check
 from cxrlens.data.geometry import Geometry
-from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
+from cxrlens.data.layouts import AFFECTED
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import Pixels, Radiograph, from_array, read
 from cxrlens.devices import resolve_device
-from cxrlens.evaluation.pointing_game import Peak, find_peak
+from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.models.calibration import Triage
-from cxrlens.models.model_file import ModelCard, load_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import load_model
 from cxrlens.saliency.capture import find_layer
 from cxrlens.saliency.explain import (
     DEFAULT_FUSION,
@@ -39,27 +40,6 @@ ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray 
 
 DEFAULT_METHOD = "normgrad_conv1x1"
 DEFAULT_LAYERS = "combined"
-
-
-@dataclass(frozen=True)
-class Check:
-    """What a model says of one radiograph.
-
-    Attributes:
-        probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
-        decision: "affected" or "normal".
-        maps: per method id, float32 [height, width] in [0, 1], in pixels of the radiograph.
-        peak: (row, column) of the first method's highest point, in pixels of the radiograph; None if its map is flat.
-        flat: ids of the methods whose map is constant on the radiograph, hence all zero.
-        triage: "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
-    """
-
-    probability: float
-    decision: str
-    maps: dict[str, Pixels]
-    peak: tuple[int, int] | None
-    flat: tuple[str, ...]
-    triage: Triage | None = None
 
 
 class QualityModel:
@@ -158,20 +138,16 @@ class QualityModel:
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         ids = [methods] if isinstance(methods, str) else list(methods)
         rows = [make_row(id_, layers) for id_ in ids]
-        grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))[None]
-        result = self.explain_rows(grey, rows, target=target, fusion=Fusion(smooth=smooth))
+        grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))
+        result = self.explain_rows(torch.from_numpy(grey)[None], rows, target=target, fusion=Fusion(smooth=smooth))
         geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
         maps, flags = picture_maps(result, 0, geometry)
         inner = geometry.without_padding()
         flat = tuple(row.method for row in rows if flags[row])
         peak = None
         if rows and not flags[rows[0]]:
-            found: Peak = find_peak(maps[rows[0]], seed=0)
-            x, y = inner.backward_point(float(found.column), float(found.row))
-            peak = (
-                min(max(round(y), 0), radiograph.height - 1),
-                min(max(round(x), 0), radiograph.width - 1),
-            )
+            found = find_peak(maps[rows[0]], seed=0)
+            peak = inner.backward_pixel(found.row, found.column)
         probability = float(self.probability_of(result.logits)[0])
         return Check(
             probability=probability,
@@ -184,15 +160,11 @@ class QualityModel:
 
     def decision(self, probability: float) -> str:
         """ "affected" from the card's threshold on, else "normal"."""
-        return CLASS_NAMES[probability >= self.card.threshold]
+        return self.card.decision(probability)
 
     def triage(self, probability: float) -> Triage | None:
         """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one."""
-        if self.card.calibration is None:
-            return None
-        if probability >= self.card.threshold:
-            return "retake"
-        return "review" if probability >= self.card.calibration.review_threshold else "pass"
+        return self.card.triage(probability)
 
     def _input(self, grey: Tensor) -> Tensor:
         return self.preprocessing.normalized(grey.to(self.device))

@@ -11,7 +11,8 @@ import torch
 
 from cxrlens.data.phantom.dataset import write_phantom_dataset
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 import cxrlens as package
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.jobs.calibrate import trained_share
-from cxrlens.models.model_file import ModelCard, load_model, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import load_model, save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, Stages
 from cxrlens.report.calibration_text import SCORES
 

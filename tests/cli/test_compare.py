@@ -11,7 +11,8 @@ from command_line import cxrlens, refused, table
 from sklearn.metrics import roc_auc_score
 
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 
 

@@ -21,7 +21,7 @@ from cxrlens.data.annotation_csv import write_annotations
 from cxrlens.data.annotations import Rectangle
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.jobs import explain, pointing_game
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 from cxrlens.quality_model import QualityModel, load
 from cxrlens.saliency.explain import Row
 
@@ -176,9 +176,8 @@ def test_a_map_that_is_constant_on_the_picture_is_flat(tmp_path: Path) -> None:
     assert check.flat == ("normgrad_conv1x1",)
     assert check.peak is None
     assert not check.maps["normgrad_conv1x1"].any()
-    single = pointing_game.play_image(
-        tmp_path / "white.png", "0 5 5 20 20", looking(dark=True), tmp_path / "out", ROWS, pointing_game.Settings()
-    )
+    item = pointing_game.annotated_item(tmp_path / "white.png", text="0 5 5 20 20")
+    single = pointing_game.play_image(item, looking(dark=True), tmp_path / "out", ROWS, pointing_game.Settings())
     (record, *_) = single.per_image
     assert record["outcome"] == "miss"
     assert record.get("peak_x") is None

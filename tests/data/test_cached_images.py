@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> ArrayStore:
 
 
 def direct(path: Path) -> torch.Tensor:
-    return PREPROCESSING.resized(read(path, at_least=PREPROCESSING.decoded_at_least).pixels)
+    return torch.from_numpy(PREPROCESSING.resized(read(path, at_least=PREPROCESSING.decoded_at_least).pixels))
 
 
 def build(store: ArrayStore, paths: Sequence[Path], **options: int) -> CachedImages:

@@ -36,7 +36,7 @@ BAD = {0: "the file is empty", 3: "no image", 6: "No such file"}
 
 
 def direct(path: Path) -> torch.Tensor:
-    return PREPROCESSING.resized(read(path).pixels)
+    return torch.from_numpy(PREPROCESSING.resized(read(path).pixels))
 
 
 def reader(files: list[Path], **options: int | bool) -> BatchReader:

@@ -516,7 +516,7 @@ def test_all_files_that_come_with_pydicom() -> None:
         pictures += 1
         assert image.pixels.shape == (image.height, image.width)
         assert 0 <= image.pixels.min() <= image.pixels.max() <= 1
-    assert pictures > 80
+    assert pictures >= 75  # some need a codec that may not be installed
     assert len(reasons) > 50
     assert all(reason.startswith(f"{folder}") and reason.isprintable() for reason in reasons)
 

@@ -91,7 +91,7 @@ def test_folders_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.Mon
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr("cxrlens.data.layouts.os.scandir", scandir)
+    monkeypatch.setattr("cxrlens.data.finding.os.scandir", scandir)
     assert names(tmp_path) == ["closed", "open/a.jpg"]
     with pytest.raises(UsageError, match=r"closed: cannot be searched \(Permission denied\); check its rights"):
         list_images(tmp_path / "closed")

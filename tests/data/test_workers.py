@@ -114,3 +114,23 @@ def alive(process: int) -> bool:
     except OSError:
         return False
     return text.rsplit(")", 1)[1].split()[0] != "Z"  # an ended process may wait for somebody to ask after it
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_tasks_are_taken_as_they_are_needed(count: int) -> None:
+    taken = []
+
+    def endless() -> Iterator[int]:
+        for task in range(ENDLESS):
+            taken.append(task)
+            yield task
+
+    results = in_order(named, endless(), workers=count, lost=lost)
+    assert [next(results) for _ in range(6)] == [named(task) for task in range(6)]
+    assert len(taken) <= 6 + 2 * count
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_no_task_is_lost_when_a_process_dies_among_tasks_that_come_one_by_one() -> None:
+    found = list(in_order(died, (task for task in TASKS), workers=2, lost=lost))
+    assert [result.split(" done")[0].split(":")[0] for result in found] == [str(task) for task in TASKS]

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 import cxrlens
 from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.model_file import ModelCard, load_model, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import load_model, save_model
 from cxrlens.quality_model import QualityModel
 
 PREPROCESSING = Preprocessing(height=8, width=6, mean=(0, 0, 0), std=(1, 1, 1))

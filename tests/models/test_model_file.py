@@ -17,7 +17,8 @@ from torch import nn
 
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
-from cxrlens.models.model_file import ModelCard, load_model, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import load_model, save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, Stages
 
 CARD = ModelCard(

@@ -20,7 +20,8 @@ from torch import nn
 import cxrlens
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UnreadableImageError, UsageError
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.quality_model import QualityModel, affected_probability
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import DEFAULT_METHODS
@@ -147,7 +148,7 @@ def test_maps_and_peak_are_in_the_radiographs_own_pixels(model, size: tuple[int,
         assert map_.shape == size
         assert map_.dtype == np.float32
         assert 0 <= map_.min() <= map_.max() <= 1
-    grey = model.preprocessing.resized((pixels / 255).astype(np.float32))[None]
+    grey = torch.from_numpy(model.preprocessing.resized((pixels / 255).astype(np.float32)))[None]
     at_input_size = model.explain_rows(grey, [Row(id_, layers) for id_ in DEFAULT_METHODS])
     peaks = 0
     for row, map_ in at_input_size.maps.items():

@@ -12,7 +12,8 @@ import torch
 from cxrlens.data.layouts import load_split
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.jobs.study import StudyResult
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan

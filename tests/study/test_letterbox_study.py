@@ -125,7 +125,7 @@ def pictures(results: Results, path: Path, row: Row) -> list[torch.Tensor]:
     model, found = load(path, device="cpu"), []
     for index in results.indices:
         pixels = read(results.data.annotated[index].path).pixels
-        result = model.explain_rows(LETTERBOX.resized(pixels)[None], [row])
+        result = model.explain_rows(torch.from_numpy(LETTERBOX.resized(pixels))[None], [row])
         found.append(torch.from_numpy(picture_maps(result, 0, LETTERBOX.geometry(*pixels.shape))[0][row]))
     return found
 

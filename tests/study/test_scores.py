@@ -43,7 +43,7 @@ def maps(results: Results, models: list[Path]) -> npt.NDArray[np.float64]:
     for seed, path in enumerate(models):
         model = load(path, device="cpu")
         for place, index in enumerate(results.indices):
-            grey = PREPROCESSING.resized(read(results.data.annotated[index].path).pixels)[None]
+            grey = torch.from_numpy(PREPROCESSING.resized(read(results.data.annotated[index].path).pixels))[None]
             for number, row in enumerate(ROWS):
                 found[number, seed, place] = model.explain_rows(grey, [row], target="affected").maps[row][0].numpy()
     return found
@@ -105,7 +105,7 @@ def test_probabilities(results: Results, models: list[Path]) -> None:
     for subject, path in zip(results.trained[0].subjects, models, strict=True):
         model = load(path, device="cpu")
         items = results.data.items(results.plan)
-        grey = torch.stack([PREPROCESSING.resized(read(item.path).pixels) for item in items])
+        grey = torch.from_numpy(np.stack([PREPROCESSING.resized(read(item.path).pixels) for item in items]))
         np.testing.assert_allclose(results.all_probabilities(subject), model.probabilities(grey), rtol=1e-4)
 
 
@@ -154,7 +154,7 @@ def test_the_explained_class_is_the_one_of_the_plan(
     results: Results, maps: npt.NDArray[np.float64], models: list[Path]
 ) -> None:
     """The fixture's maps explain "affected": those of "normal" differ, so that the tests above would notice."""
-    grey = PREPROCESSING.resized(read(results.data.annotated[0].path).pixels)[None]
+    grey = torch.from_numpy(PREPROCESSING.resized(read(results.data.annotated[0].path).pixels))[None]
     model = load(models[0], device="cpu")
     other = model.explain_rows(grey, [LAYERED[0]], target=torch.tensor([0]), fusion=Fusion("product"))
     assert not np.allclose(other.maps[LAYERED[0]][0], maps[0, 0, 0], atol=0.05)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import cxrlens
-from cxrlens.cli import calibrate, card, compare, data, demo, doctor, explain, pointing_game, study, test, train
+from cxrlens.cli import calibrate, card, compare, data, demo, doctor, explain, pointing_game, screen, study, test, train
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
 from cxrlens.process import keep_freed_memory
@@ -44,6 +44,7 @@ app.command("train")(train.command)
 app.command("test")(test.command)
 app.command("explain")(explain.command)
 app.command("pointing-game")(pointing_game.command)
+app.command("screen")(screen.command)
 app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)

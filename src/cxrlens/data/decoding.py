@@ -56,7 +56,7 @@ class DecodedImages:
             whole = image.pixels
             if self.keep_pixels and whole.shape != (image.height, image.width):
                 whole = decode(content, name).pixels
-            grey = self.preprocessing.resized(image.pixels, (image.height, image.width))
+            grey = torch.from_numpy(self.preprocessing.resized(image.pixels, (image.height, image.width)))
         except UnreadableImageError as error:
             return Decoded(index, reason=str(error))
         except MemoryError:

@@ -2,7 +2,7 @@
 
 Coordinates are pixel indices, the centre of the top-left pixel is (0, 0); x to the right, y down. An image
 therefore covers x from -0.5 to width - 0.5, and a resize takes x to (x + 0.5) * scale - 0.5, which is the
-convention of `torch.nn.functional.interpolate(align_corners=False)`.
+convention of Pillow and of `torch.nn.functional.interpolate(align_corners=False)`.
 
 A *stretch* scales either axis by itself until the image fills the output. A *letterbox* scales both alike until the
 image fits, and puts padding around it. The scaled sides are whole pixels, so that the two scales of a letterbox may
@@ -12,20 +12,21 @@ differ by the rounding; each is the ratio of the sides, never the wanted scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage
-from torch import Tensor
-from torch.nn import functional
 
 from cxrlens.data.annotations import BoolMask, Shape, map_points
+from cxrlens.data.resampling import resample
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Coordinate = TypeVar("Coordinate", float, Floats)
-Values = TypeVar("Values", Tensor, npt.NDArray[np.float32], npt.NDArray[np.bool_])
+Values = TypeVar("Values", "Tensor", npt.NDArray[np.float32], npt.NDArray[np.bool_])
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,22 @@ class Geometry:
         columns = slice(self.left, self.left + self.scaled_width)
         return values[..., rows, columns]
 
-    def pad(self, values: Tensor) -> Tensor:
+    def pad(self, values: Values) -> Values:
         """Values [..., scaled_height, scaled_width] with zeros around them, [..., out_height, out_width].
 
         Raises:
             ValueError: when the values have another shape.
         """
         self._check(tuple(values.shape[-2:]), (self.scaled_height, self.scaled_width))
+        if not self.is_padded:
+            return values
         right = self.out_width - self.left - self.scaled_width
         bottom = self.out_height - self.top - self.scaled_height
-        return functional.pad(values, (self.left, right, self.top, bottom)) if self.is_padded else values
+        if isinstance(values, np.ndarray):
+            return np.pad(values, [(0, 0)] * (values.ndim - 2) + [(self.top, bottom), (self.left, right)])
+        from torch.nn import functional
+
+        return functional.pad(values, (self.left, right, self.top, bottom))
 
     def forward_point(self, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
         """The output's (x, y) of the image's (x, y): numbers or arrays, also outside the image."""
@@ -137,6 +144,11 @@ class Geometry:
             (x - self.left + 0.5) * self.width / self.scaled_width - 0.5,
             (y - self.top + 0.5) * self.height / self.scaled_height - 0.5,
         )
+
+    def backward_pixel(self, row: int, column: int) -> tuple[int, int]:
+        """(row, column) of the image's pixel that the centre of the output's pixel falls on, the nearest of padding."""
+        x, y = self.backward_point(float(column), float(row))
+        return min(max(round(y), 0), self.height - 1), min(max(round(x), 0), self.width - 1)
 
     def forward_shape(self, shape: Shape) -> Shape:
         """The shape in the output's coordinates."""
@@ -178,11 +190,7 @@ class Geometry:
             ValueError: when the map has another shape.
         """
         self._check(values.shape, (self.out_height, self.out_width))
-        source = torch.from_numpy(np.array(self.cut(values), dtype=np.float32, order="C"))[None, None]
-        size = (self.height, self.width)
-        resized: npt.NDArray[np.float32]
-        resized = functional.interpolate(source, size, mode="bilinear", antialias=True)[0, 0].numpy()
-        return resized
+        return resample(self.cut(values), self.height, self.width)
 
     def extent(self) -> tuple[float, float, float, float]:
         """(left, right, bottom, top) of the output, padding included, in image coordinates, for `Axes.imshow`."""

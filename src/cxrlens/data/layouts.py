@@ -9,15 +9,15 @@ layouts are known, and every split may use either::
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.data.annotation_csv import AnnotationTable, read_annotations
 from cxrlens.data.annotations import Shape
+from cxrlens.data.finding import walk_images
 from cxrlens.data.manifest import ManifestRow, find_manifest, read_manifest
-from cxrlens.data.readers import IMAGE_SUFFIXES, has_dicom_mark
+from cxrlens.data.readers import IMAGE_SUFFIXES
 from cxrlens.errors import NothingToDoError, UsageError
 
 NORMAL, AFFECTED = 0, 1
@@ -72,59 +72,12 @@ class Split:
 
 
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The images in a folder: by their ending (any case), or DICOM files without one; sorted, without hidden ones.
-
-    Whatever has an image's name is listed, also a pipe, a broken link or, unless it is searched, a folder, and so is
-    a folder that cannot be searched: reading it tells the reason, and nothing is passed over in silence. Linked
-    folders are searched after all others, and each folder once, so that links in a circle do not matter; links up to
-    a folder that holds this one are not followed.
+    """The images in a folder, as `walk_images` finds them; sorted.
 
     Raises:
         UsageError: when the folder itself cannot be searched.
     """
-    found: list[Path] = []
-    todo, links, seen = [folder], list[Path](), set[Path]()
-    holding = {folder.resolve(), *folder.resolve().parents}
-    while todo or links:
-        here = todo.pop() if todo else links.pop(0)
-        target = here.resolve()
-        if target in seen or (here != folder and target in holding):
-            continue
-        seen.add(target)
-        try:
-            with os.scandir(here) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            if here == folder:
-                raise UsageError(f"{folder}: cannot be searched ({error.strerror}); check its rights") from error
-            found.append(here)
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if recursive and _is_folder(entry):
-                (links if entry.is_symlink() else todo).append(path)
-            elif _has_image_name(path) or _is_unnamed_dicom(path):
-                found.append(path)
-    return sorted(found)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _has_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _is_unnamed_dicom(path: Path) -> bool:
-    """A DICOM file as archives name them: without an ending, or by a UID, whose last number looks like one."""
-    ending = path.suffix[1:]
-    return (not ending or ending.isdigit()) and path.name.upper() != "DICOMDIR" and has_dicom_mark(path)
+    return sorted(walk_images(folder, recursive=recursive))
 
 
 def require_folder(path: Path) -> Path:

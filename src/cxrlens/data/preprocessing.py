@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
-from torch.nn import functional
 
 from cxrlens.data.geometry import Geometry
 from cxrlens.data.readers import Pixels
+from cxrlens.data.resampling import resample
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,22 +57,21 @@ class Preprocessing(BaseModel):
         kind = Geometry.letterbox if self.resize == "letterbox" else Geometry.stretch
         return kind(height, width, self.height, self.width)
 
-    def resized(self, pixels: Pixels, stored: tuple[int, int] | None = None) -> Tensor:
+    def resized(self, pixels: Pixels, stored: tuple[int, int] | None = None) -> Pixels:
         """Pixels [H, W] in [0, 1] -> float32 [1, height, width] in [0, 1], bilinear with antialiasing.
 
         Args:
             stored: (height, width) of the image where the pixels were already reduced, so that they come to lie where
                 its `geometry` says.
         """
-        grey = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
         geometry = self.geometry(*(pixels.shape if stored is None else stored))
-        size = (geometry.scaled_height, geometry.scaled_width)
-        if grey.shape[2:] == size:
-            return geometry.pad(grey[0].clone())
-        return geometry.pad(functional.interpolate(grey, size, mode="bilinear", antialias=True)[0].clamp_(0, 1))
+        grey = resample(pixels, geometry.scaled_height, geometry.scaled_width)
+        return geometry.pad(np.clip(grey, 0, 1, out=grey)[None])
 
     def normalized(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] -> the network's input [N, 3, h, w], in channels-last memory."""
+        import torch
+
         mean = grey.new_tensor(self.mean).view(1, 3, 1, 1)
         std = grey.new_tensor(self.std).view(1, 3, 1, 1)
         return ((grey - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
-
-import torch
 
 from cxrlens.data.readers.codecs import let_codecs_end_this_process
 
@@ -30,7 +30,7 @@ _seconds = SECONDS  # likewise
 
 def in_order(
     function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     *,
     workers: int,
     lost: Callable[[Task, str], Result],
@@ -41,6 +41,7 @@ def in_order(
     task. (torch's DataLoader ends with its first process.)
 
     Args:
+        tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
         lost: gives the result of such a task, and is told why in words that go on after a file's name.
 
     Raises:
@@ -49,14 +50,19 @@ def in_order(
     if not workers:
         yield from map(function, tasks)
         return
-    todo, begun = deque(tasks), deque[tuple[Task, Future[Result]]]()
+    coming, taken, begun = iter(tasks), deque[Task](), deque[tuple[Task, Future[Result]]]()
     pool = process_pool(function, workers)
     try:
-        while todo or begun:
+        while True:
             try:
-                while todo and len(begun) < 2 * workers:
-                    begun.append((todo[0], pool.submit(call, todo[0])))
-                    todo.popleft()
+                while len(begun) < 2 * workers:
+                    taken.extend(itertools.islice(coming, 1 - len(taken)))
+                    if not taken:
+                        break
+                    begun.append((taken[0], pool.submit(call, taken[0])))
+                    taken.popleft()
+                if not begun:
+                    return
                 result = begun[0][1].result()
             except BrokenProcessPool:  # one of those begun broke it; each is done again, alone
                 pool.shutdown(wait=False)
@@ -108,7 +114,8 @@ def _begin(function: Callable[[Any], Any], seconds: float) -> None:
     global _function, _seconds
     _function, _seconds = function, seconds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # not imported for this alone
+        sys.modules["torch"].set_num_threads(1)
     let_codecs_end_this_process()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

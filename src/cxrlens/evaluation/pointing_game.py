@@ -11,19 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor
 
 from cxrlens.data.annotations import BoolMask, Shape, parse_annotation, rasterize
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Outcome: TypeAlias = Literal["hit", "miss", "not applicable"]
 Annotations: TypeAlias = (
-    Sequence[Sequence[Shape] | str | npt.NDArray[np.bool_] | Tensor] | npt.NDArray[np.bool_] | Tensor
+    "Sequence[Sequence[Shape] | str | npt.NDArray[np.bool_] | Tensor] | npt.NDArray[np.bool_] | Tensor"
 )
 FloatMap: TypeAlias = npt.NDArray[np.float32]
 
@@ -105,7 +106,7 @@ def pointing_game(
     """
     if not tolerance > 0:
         raise ValueError(f"the tolerance must be positive, not {tolerance}")
-    arrays = np.asarray(maps.detach().cpu() if isinstance(maps, Tensor) else maps)
+    arrays = _array(maps)
     if arrays.ndim != 3:
         raise ValueError(f"maps have the shape [N, H, W], not {list(arrays.shape)}")
     masks = as_masks(annotations, height=arrays.shape[1], width=arrays.shape[2])
@@ -128,8 +129,8 @@ def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolM
     """
     masks = []
     for given in annotations:
-        if isinstance(given, np.ndarray | Tensor):
-            mask = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given).astype(bool)
+        if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+            mask = _array(given).astype(bool)
         else:
             shapes = parse_annotation(given) if isinstance(given, str) else given
             mask = rasterize(shapes, height=height, width=width)
@@ -170,6 +171,8 @@ def find_peaks(maps: Tensor, *, seeds: Sequence[int | tuple[int, ...]]) -> list[
 
 
 def _peaks_together(maps: Tensor, seeds: Sequence[int | tuple[int, ...]]) -> list[Peak]:
+    import torch
+
     flat = maps.flatten(1)
     highest, places = flat.max(1)
     is_top = flat == highest[:, None]
@@ -203,6 +206,11 @@ def judge(peak: Peak, distances: npt.NDArray[np.float64], tolerance: float) -> P
         return PointingRecord(peak, distance, "not applicable")
     flat = peak.tied == distances.size
     return PointingRecord(peak, distance, "hit" if distance < tolerance and not flat else "miss")
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    """An array of what may be a tensor on any device."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def _pick(tied: int, seed: int | tuple[int, ...]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cxrlens.models.calibration import Calibration, Estimate
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 from cxrlens.report.tables import Column, Table, markdown, to_markdown
 
 SCORES: Final[Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.files import plain
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 from cxrlens.report.calibration_text import bullets, calibration_sections
 from cxrlens.report.tables import Column, Score, Table, markdown, to_markdown
 

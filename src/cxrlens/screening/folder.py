@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,10 @@ class ScreeningInfo(BaseModel):
         threshold: probability from which on an image is affected (a suggested retake).
         review_threshold: probability from which on an image is reviewed; None for a model that is not calibrated.
         method: id of the maps, "" where none are made; likewise ``layers``.
+        maps: for which images maps are made.
+        runtime: what runs the network.
+        seed: of everything random.
+        keep_tags: whether the records keep patient data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +40,10 @@ class ScreeningInfo(BaseModel):
     review_threshold: float | None
     method: str
     layers: str
+    maps: Literal["all", "flagged", "none"] = "all"
+    runtime: str = "torch"
+    seed: int = 0
+    keep_tags: bool = False
     cxrlens_version: str = ""
     created: str = ""
 
@@ -83,20 +92,60 @@ class ScreenedFolder:
                 f"{self.info_file}: cannot be understood (from another version of cxrlens?); screen the folder again"
             ) from error
 
-    def append(self, images: Sequence[ScreenedImage]) -> None:
-        """Add results, each a whole line, and wait until they are on the disk."""
+    def append(self, images: Sequence[ScreenedImage]) -> list[int]:
+        """Add results, each a whole line, and wait until they are on the disk; gives the byte where each begins."""
+        lines = [image.model_dump_json().encode() + b"\n" for image in images]
         with self.results_file.open("ab") as stream:
-            stream.write(b"".join(image.model_dump_json().encode() + b"\n" for image in images))
+            begin = stream.tell()
+            stream.write(b"".join(lines))
             stream.flush()
             os.fsync(stream.fileno())
+        return list(accumulate(map(len, lines), initial=begin))[:-1]
 
     def drop_torn_line(self) -> None:
         """Cut away what a killed process left behind the last whole line."""
         if not self.results_file.exists():
             return
         with self.results_file.open("r+b") as stream:
-            content = stream.read()
-            stream.truncate(content.rfind(b"\n") + 1)
+            whole = end = stream.seek(0, os.SEEK_END)
+            while end:
+                begin = max(end - (1 << 16), 0)
+                stream.seek(begin)
+                at = stream.read(end - begin).rfind(b"\n")
+                if at >= 0:
+                    end = begin + at + 1
+                    break
+                end = begin
+            if end < whole:
+                stream.truncate(end)
+
+    def lines(self) -> Iterator[tuple[int, ScreenedImage]]:
+        """Every result with the byte where its line begins, as they were appended; a torn last line is left out.
+
+        Raises:
+            UsageError: when another line cannot be read.
+        """
+        if not self.results_file.exists():
+            return
+        with self.results_file.open("rb") as stream:
+            begin = 0
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield begin, ScreenedImage.model_validate_json(line)
+                except ValidationError as error:
+                    raise UsageError(
+                        f"{self.results_file}: line {number} is damaged; delete that line, "
+                        "and its image is screened again"
+                    ) from error
+                begin += len(line)
+
+    def result_at(self, begin: int) -> ScreenedImage:
+        """The result whose line begins at this byte."""
+        with self.results_file.open("rb") as stream:
+            stream.seek(begin)
+            return ScreenedImage.model_validate_json(stream.readline())
 
     def results(self) -> dict[str, ScreenedImage]:
         """The newest result of each name, in the order of first appearance; a torn last line is left out.
@@ -104,15 +153,4 @@ class ScreenedFolder:
         Raises:
             UsageError: when another line cannot be read.
         """
-        if not self.results_file.exists():
-            return {}
-        found: dict[str, ScreenedImage] = {}
-        for number, line in enumerate(self.results_file.read_bytes().split(b"\n")[:-1], 1):
-            try:
-                image = ScreenedImage.model_validate_json(line)
-            except ValidationError as error:
-                raise UsageError(
-                    f"{self.results_file}: line {number} is damaged; delete that line, and its image is screened again"
-                ) from error
-            found[image.name] = image
-        return found
+        return {image.name: image for _, image in self.lines()}

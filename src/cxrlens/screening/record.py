@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +16,7 @@ class ScreenedImage(BaseModel):
     """One file of a screened folder.
 
     Attributes:
-        name: its path relative to the screened folder, with forward slashes; one record a name.
+        name: its path relative to the screened folder, with forward slashes, see `name_of`; one record a name.
         key: SHA-256 of the file's content in hexadecimal digits; "" where it could not be read at all.
         status: whether there is a result.
         reason: why the decision is what it is; of an unreadable file why it could not be read.
@@ -55,4 +57,39 @@ class ScreenedImage(BaseModel):
 
 def worklist_order(images: Iterable[ScreenedImage]) -> list[ScreenedImage]:
     """The most probable first, by name among equals; files that could not be read last."""
-    return sorted(images, key=lambda image: (image.probability is None, -(image.probability or 0.0), image.name))
+    return sorted(images, key=lambda image: worklist_key(image.name, image.probability))
+
+
+def worklist_key(name: str, probability: float | None) -> tuple[bool, float, str]:
+    """Sorts as `worklist_order` does."""
+    return probability is None, -(probability or 0.0), name
+
+
+def name_of(path: Path, root: Path) -> str:
+    """The name of a file in records: its path below ``root``, or the whole path of one that lies elsewhere."""
+    return text_of(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def path_of(name: str, root: Path) -> Path:
+    """The file of a name that `name_of` gave."""
+    if _BYTE not in name:
+        return root / name
+    return root / re.sub(r"\\(?:\\|udc([0-9a-f]{2}))", _unescaped, name)
+
+
+def text_of(path: Path) -> str:
+    """A path with forward slashes as text that any encoding of Unicode takes.
+
+    Bytes that are no text stand as ``\\udcXX`` in it, and in such a path, or one that holds that text, backslashes are
+    doubled, so that no two paths become one.
+    """
+    text = path.as_posix()
+    escaped = re.sub("[\udc80-\udcff]", lambda byte: f"{_BYTE}{ord(byte[0]) - 0xDC00:02x}", text.replace("\\", "\\\\"))
+    return escaped if _BYTE in escaped else text
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(0xDC00 + int(found[1], 16)) if found[1] else "\\"
+
+
+_BYTE = "\\udc"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlens.data.readers import Pixels
-from cxrlens.models.model_file import ModelCard
+from cxrlens.models.card import ModelCard
 
 GreyBatch: TypeAlias = npt.NDArray[np.float32]
 
@@ -35,6 +35,9 @@ class Seen:
 class Runtime(Protocol):
     """A model that sees batches of prepared images.
 
+    What it sees in one does not depend, to the last digit of the probability, on the others of the batch or on their
+    number, so that a screening that was stopped and goes on gives the same results.
+
     Attributes:
         name: "torch" or "onnx".
         card: of the model.
@@ -58,3 +61,8 @@ class Runtime(Protocol):
             maps: for which images; "flagged" are those that are affected or to be reviewed.
         """
         ...
+
+
+def is_flagged(card: ModelCard, probability: float) -> bool:
+    """Whether a reader should look at an image: it is affected, or to be reviewed."""
+    return card.decision(probability) == "affected" or card.triage(probability) == "review"

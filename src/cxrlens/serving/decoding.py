@@ -66,7 +66,7 @@ class Decode:
                     "million that this server decodes",
                 )
             image = decode(content, _NAME, at_least=self.preprocessing.decoded_at_least)
-            grey = self.preprocessing.resized(image.pixels, (image.height, image.width)).numpy()
+            grey = self.preprocessing.resized(image.pixels, (image.height, image.width))
             shown = image.pixels
             if max(shown.shape) < min(PREVIEW_SIDE, max(height, width)):  # was reduced below the preview
                 shown = decode(content, _NAME, at_least=(PREVIEW_SIDE, PREVIEW_SIDE)).pixels

@@ -28,7 +28,8 @@ from cxrlens.devices import cpu_has_bfloat16
 from cxrlens.environment import describe_environment, timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder, plain, replacing, write_csv, write_json, write_text
-from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.lightning_module import QualityClassifier

@@ -23,7 +23,7 @@ from cxrlens.data.workers import in_order
 from cxrlens.errors import UnreadableImageError, UsageError
 
 # Raise it when the same file and preprocessing give other pixels than before.
-_VERSION = 1
+_VERSION = 2
 # Room is looked for again after so many bytes, so that several writers together keep to the limit.
 _ROOM_EVERY = 256_000_000
 
@@ -164,7 +164,7 @@ class _Decoding:
             return self.lost(row, "there is not enough memory to read it")
         if state_of(path) != before:
             return _Kept(row, reason=f"{path}: the file changed while it was read; try again when it is complete")
-        grey = self.preprocessing.resized(image.pixels, (image.height, image.width))[0].numpy()
+        grey = self.preprocessing.resized(image.pixels, (image.height, image.width))[0]
         kind = np.uint8 if image.bit_depth <= 8 else np.uint16
         levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
         try:

@@ -123,7 +123,7 @@ class _Files:
             return _Look(index, str(error))
         except MemoryError:
             return self.lost(index, "there is not enough memory to read it")
-        grey = self.preprocessing.resized(image.pixels)[0].numpy()
+        grey = self.preprocessing.resized(image.pixels)[0]
         span = max(float(np.ptp(grey)), 1 / 65535)
         thumbnail = np.rint((grey - grey.min()) / span * 255).astype(np.uint8)
         return _Look(

@@ -19,6 +19,7 @@ from cxrlens.data.prepare.journal import Made
 from cxrlens.data.prepare.origin import Origin, ZipMember
 from cxrlens.data.prepare.record import Record
 from cxrlens.data.readers import Pixels, read
+from cxrlens.data.resampling import resample
 from cxrlens.errors import UnreadableImageError
 from cxrlens.files import replacing
 
@@ -123,7 +124,8 @@ def _make(record: Record, form: Form, out: Path) -> Made:
             mask_path = _placed(MASKS, record.name, PurePosixPath(str(record.mask)).suffix)
     path, written = "", content
     if scale < 1:
-        written, suffix = _encoded(_resized(pixels, geometry), deep=_is_deep(pixels))
+        smaller = resample(pixels, geometry.out_height, geometry.out_width).clip(0, 1)
+        written, suffix = _encoded(smaller, deep=_is_deep(pixels))
         path = _placed(IMAGES, record.name, suffix)
     elif is_written(record.origin, form):
         path = _placed(IMAGES, record.name, PurePosixPath(record.name).suffix)
@@ -166,13 +168,6 @@ def _is_deep(pixels: Pixels) -> bool:
     """Whether pixels hold more than 8 bits can: values beside the 256 levels."""
     levels = pixels * np.float32(255)
     return bool(np.abs(levels - np.rint(levels)).max() > 1e-3)
-
-
-def _resized(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """Bilinear with antialiasing, as the network's input is made."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
-    resized = picture.resize((geometry.out_width, geometry.out_height), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32).clip(0, 1)
 
 
 def _encoded(pixels: Pixels, *, deep: bool) -> tuple[bytes, str]:

@@ -1,0 +1,81 @@
+"""The model card: what a model file says of itself, whatever runs the network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cxrlens.data.layouts import CLASS_NAMES
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.errors import UsageError
+from cxrlens.models.calibration import Calibration, Triage
+
+CARD_KEY = "cxrlens"
+"""Names the card in the metadata of a model file."""
+
+
+class ModelCard(BaseModel):
+    """What a model file says of itself; everything needed to use the weights rightly.
+
+    Attributes:
+        format: version of this card's layout. Fields that a version of cxrlens does not know are refused by it, and
+            written only where they are used; the number rises when a known field changes its meaning.
+        architecture: a name of the registry.
+        classes: class name of each logit.
+        preprocessing: what is done to a radiograph before the network sees it.
+        threshold: probability of *affected* (calibrated, where there is a calibration) from which on an image is called
+            affected.
+        training: recipe, data and seed it was trained with.
+        dev_scores: scores on the dev images when the model was saved.
+        calibration: how probabilities are corrected, and what was found of the thresholds; None = not calibrated.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    architecture: str
+    classes: tuple[str, ...] = ("normal", "affected")
+    preprocessing: Preprocessing
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+    dev_scores: dict[str, float | None] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    cxrlens_version: str = ""
+    created: str = ""
+
+    @model_validator(mode="after")
+    def _thresholds_are_in_order(self) -> ModelCard:
+        if self.calibration is not None and self.calibration.review_threshold > self.threshold:
+            raise ValueError("calibration.review_threshold should not lie above threshold")
+        return self
+
+    def decision(self, probability: float) -> str:
+        """ "affected" from the threshold on, else "normal"."""
+        return CLASS_NAMES[probability >= self.threshold]
+
+    def triage(self, probability: float) -> Triage | None:
+        """ "retake" from the threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        if self.calibration is None:
+            return None
+        if probability >= self.threshold:
+            return "retake"
+        return "review" if probability >= self.calibration.review_threshold else "pass"
+
+    def to_metadata(self) -> str:
+        """The card as JSON text for a file's metadata; `parse_card` reads it."""
+        return self.model_dump_json(exclude={"calibration"} if self.calibration is None else None)
+
+
+def parse_card(text: str, file: str) -> ModelCard:
+    """The card of a file's metadata.
+
+    Raises:
+        UsageError: when it is none, or of a later version; ``file`` names the file.
+    """
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{file}: its model card cannot be read ({where}: {first['msg']}); update cxrlens?") from error

@@ -1,0 +1,80 @@
+"""Outlines of what a map marks, as polygons that can be drawn over the stored picture."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import contourpy
+import numpy as np
+import numpy.typing as npt
+from matplotlib.path import Path as Line
+
+from cxrlens.data.geometry import Geometry
+from cxrlens.data.readers import Pixels
+
+Polygon: TypeAlias = tuple[tuple[float, float], ...]
+_Points: TypeAlias = npt.NDArray[np.float64]
+
+TOLERANCE = 0.5
+"""How far a polygon may lie from the true outline, in pixels of the map."""
+
+MOST = 50
+"""Polygons that are kept of a map; maps of pixels, unlike those of layers, fall to pieces."""
+
+
+def half_maximum_contours(map_: Pixels, geometry: Geometry) -> tuple[Polygon, ...]:
+    """Closed polygons around what exceeds half the maximum of a map [h, w]; a hole in it is a polygon too.
+
+    They do not cross themselves, their last point is the first, and they stay within the picture. The largest come
+    first, and at most `MOST` are given. A map without a positive value has none.
+
+    Args:
+        geometry: leads from the stored image to the map, see `Geometry.without_padding`.
+
+    Returns:
+        For each polygon its points (x, y) in pixels of the stored image, to a tenth of a pixel.
+    """
+    highest = float(map_.max())
+    if not highest > 0:
+        return ()
+    # The ring of zeros closes what meets the border; half the maximum is crossed within half a pixel of it.
+    lines: list[_Points] = contourpy.contour_generator(z=np.pad(map_, 1)).lines(highest / 2)  # type: ignore[assignment]
+    largest = sorted((line for line in lines if len(line) > 3), key=_area, reverse=True)[:MOST]
+    polygons = []
+    for line in largest:
+        points = _simplified(line) - 1
+        x, y = geometry.backward_point(points[:, 0], points[:, 1])
+        polygons.append(tuple(zip(x.round(1).tolist(), y.round(1).tolist(), strict=True)))
+    return tuple(polygons)
+
+
+def _area(ring: _Points) -> float:
+    x, y = (ring - ring[0]).T
+    return abs(float(x[:-1] @ y[1:] - x[1:] @ y[:-1])) / 2
+
+
+def _simplified(ring: _Points) -> _Points:
+    """The ring with fewer points, as long as that does not make it cross itself."""
+    line = Line(ring)
+    line.should_simplify, line.simplify_threshold = True, TOLERANCE
+    drawn = line.cleaned(simplify=True)
+    points = np.asarray(drawn.vertices, dtype=np.float64)
+    if drawn.codes is not None:
+        points = points[np.asarray(drawn.codes) != Line.STOP]
+    points = points[np.append(True, np.any(np.diff(points, axis=0) != 0, axis=1))]
+    points[-1] = points[0]
+    return points if len(points) > 3 and is_simple(points) else ring
+
+
+def is_simple(ring: _Points) -> bool:
+    """Whether no two sides of a closed polygon [N, 2], the last point being the first, cross."""
+    a, b = ring[:-1], ring[1:]
+
+    def side(p: _Points, q: _Points, r: _Points) -> _Points:
+        """On which side of the line through p and q each r lies, for all pairs: [lines, points]."""
+        d, e = q - p, r[None] - p[:, None]
+        found: _Points = np.sign(d[:, None, 0] * e[..., 1] - d[:, None, 1] * e[..., 0])
+        return found
+
+    apart = side(a, b, a) * side(a, b, b)
+    return not bool(((apart < 0) & (apart.T < 0)).any())

@@ -1,0 +1,30 @@
+"""Why an image got its decision, in words."""
+
+from __future__ import annotations
+
+from cxrlens.models.card import ModelCard
+
+
+def reason_of(card: ModelCard, probability: float) -> str:
+    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62"."""
+    if card.calibration is None:
+        return _compared(probability, card.threshold, "threshold")
+    review = card.calibration.review_threshold
+    triage = card.triage(probability)
+    if triage == "retake" or review == card.threshold:
+        return _compared(probability, card.threshold, "retake threshold")
+    if triage == "pass":
+        return _compared(probability, review, "review threshold")
+    below = _compared(probability, card.threshold, "retake threshold")
+    return f"{below}, but at or above the review threshold {_short(review, probability)}"
+
+
+def _compared(probability: float, threshold: float, name: str) -> str:
+    where = "at or above" if probability >= threshold else "below"
+    return f"probability {_short(probability, threshold)} is {where} the {name} {_short(threshold, probability)}"
+
+
+def _short(value: float, other: float) -> str:
+    """At least two digits, and as many as it takes to tell it from the other value."""
+    digits = next((n for n in range(2, 17) if f"{value:.{n}g}" != f"{other:.{n}g}"), 2)
+    return f"{value:.{digits}g}"

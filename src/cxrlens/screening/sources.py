@@ -1,0 +1,88 @@
+"""The files to screen: of a folder, of a list, or of the standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cxrlens.data.finding import walk_images
+from cxrlens.errors import UsageError
+
+STDIN = "-"
+
+OUTPUT_MARK = "screening.json"
+"""A folder that holds such a file is the output of a screening, and none of its pictures is screened."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a user named.
+
+    Attributes:
+        root: the one folder, or the working directory for a list of files; names are relative to it.
+        given: absolute paths of files and folders; empty for the standard input.
+    """
+
+    root: Path
+    given: tuple[Path, ...]
+
+    @property
+    def from_stdin(self) -> bool:
+        return not self.given
+
+    def files(self) -> Iterator[Path]:
+        """The files as they are found; of folders the images in them."""
+        if self.from_stdin:
+            for path in read_paths(sys.stdin.buffer):
+                yield _absolute(path)
+            return
+        for path in self.given:
+            if path.is_dir():
+                yield from walk_images(path, recursive=True, any_dicom=True, unless_holding=OUTPUT_MARK)
+            else:
+                yield path
+
+
+def take_sources(texts: Sequence[str]) -> Sources:
+    """Sources as a command line names them: a folder, files (and folders), or "-" for paths on the standard input.
+
+    Raises:
+        UsageError: when a path does not exist, or "-" is not alone.
+    """
+    if STDIN in texts:
+        if len(texts) > 1:
+            raise UsageError("'-' takes paths from the standard input and stands alone; give it, or files, or a folder")
+        return Sources(Path.cwd(), ())
+    paths = tuple(_absolute(Path(text)) for text in texts)
+    for path in paths:
+        if not os.path.lexists(path):
+            raise UsageError(f"{path}: no such file or folder; check the path")
+    root = paths[0].resolve() if len(paths) == 1 and paths[0].is_dir() else Path.cwd()
+    return Sources(root, (root,) if len(paths) == 1 and paths[0].is_dir() else paths)
+
+
+def read_paths(stream: BinaryIO) -> Iterator[Path]:
+    """Paths separated by zero bytes where the first bytes that hold a path hold one, else a line each."""
+    separator, rest = b"", b""
+    while chunk := os.read(stream.fileno(), 1 << 16):
+        rest += chunk
+        if not separator:
+            separator = b"\0" if b"\0" in rest else b"\n" if b"\n" in rest else b""
+        if separator:
+            *whole, rest = rest.split(separator)
+            yield from (path for part in whole if (path := _path(part, separator)))
+    if path := _path(rest, separator):
+        yield path
+
+
+def _path(part: bytes, separator: bytes) -> Path | None:
+    text = os.fsdecode(part if separator == b"\0" else part.removesuffix(b"\r"))
+    return Path(text) if text else None
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (links keep their own names)

@@ -1,0 +1,22 @@
+"""What a DICOM file says of the patient and the study: read only where a user asks for it."""
+
+from __future__ import annotations
+
+import io
+
+from pydicom import dcmread
+
+from cxrlens.data.readers.dicom import START, is_dicom
+from cxrlens.data.readers.quiet import without_warnings
+
+KEPT_TAGS = ("PatientID", "AccessionNumber", "StudyDate", "StudyInstanceUID", "SOPInstanceUID", "ViewPosition")
+
+
+def kept_tags(content: bytes) -> dict[str, str]:
+    """Those of `KEPT_TAGS` that a file's content has and that are not empty; none of a file that is no DICOM."""
+    if not is_dicom(content[:START]):
+        return {}
+    with without_warnings():
+        dataset = dcmread(io.BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(KEPT_TAGS))
+        found = {name: str(dataset.get(name) or "") for name in KEPT_TAGS}
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,35 @@
+"""What screening needs can be imported where torch is not wanted, or not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MODULES = (
+    "cxrlens",
+    "cxrlens.check",
+    "cxrlens.cli.console",
+    "cxrlens.cli.main",
+    "cxrlens.cli.options",
+    "cxrlens.data.geometry",
+    "cxrlens.data.layouts",
+    "cxrlens.data.preprocessing",
+    "cxrlens.data.readers",
+    "cxrlens.data.workers",
+    "cxrlens.evaluation.pointing_game",
+    "cxrlens.jobs.inputs",
+    "cxrlens.models.calibration",
+    "cxrlens.models.card",
+    "cxrlens.screening.folder",
+    "cxrlens.screening.record",
+    "cxrlens.screening.runtime",
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_leave_torch_alone(module: str):
+    code = f"import sys, {module}; print(*sorted({{'torch', 'torchvision', 'lightning', 'captum'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -1,0 +1,125 @@
+"""Which files are screened: of folders, lists and the standard input, and of a folder that is followed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cxrlens.errors import UsageError
+from cxrlens.screening import watching
+from cxrlens.screening.sources import Sources, read_paths, take_sources
+from cxrlens.screening.watching import Watch
+
+
+def paths_of(*chunks: bytes) -> list[str]:
+    """What is read from a pipe into which the chunks are written."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream:
+        with os.fdopen(writing, "wb", buffering=0) as pipe:
+            for chunk in chunks:
+                pipe.write(chunk)
+        return [str(path) for path in read_paths(stream)]
+
+
+def test_paths_of_the_standard_input() -> None:
+    assert paths_of(b"a.jpg\nb c.jpg\r\n\n-d.jpg") == ["a.jpg", "b c.jpg", "-d.jpg"]
+    assert paths_of(b"new\nline.jpg\0b.jpg\0") == ["new\nline.jpg", "b.jpg"]
+    assert paths_of(b"one.jpg") == ["one.jpg"]
+    assert paths_of(b"\xff.jpg\n") == [os.fsdecode(b"\xff.jpg")]
+    assert paths_of() == []
+    assert len(paths_of(*[b"x" * 50 + b".jpg\n"] * 1000)) == 1000
+
+
+def files_in(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in take_sources([str(folder)]).files()]
+
+
+def test_a_folder_is_searched_as_a_whole(tmp_path: Path) -> None:
+    mark = bytes(128) + b"DICM"
+    for name in ("b.jpg", "sub/a.PNG", ".hidden.jpg", ".hidden/x.jpg", "notes.txt", "z.jpg", "out/pictures/k.jpg",
+                 "out/screening.json"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    for name in ("image.ima", "IM1", "DICOMDIR", "c.txt"):
+        (tmp_path / name).write_bytes(mark)
+    (tmp_path / "sub" / "up").symlink_to("..")
+    (tmp_path / "linked").symlink_to("sub")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    assert files_in(tmp_path) == ["IM1", "b.jpg", "c.txt", "circle.jpg", "image.ima", "z.jpg", "sub/a.PNG"]
+
+
+def test_lists_keep_their_order_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name in ("b.jpg", "a.jpg", "sub/c.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.jpg").symlink_to("nowhere")
+    sources = take_sources(["b.jpg", "./a.jpg", "sub", "link.jpg"])
+    assert sources.root == tmp_path
+    assert list(sources.files()) == [tmp_path / name for name in ("b.jpg", "a.jpg", "sub/c.jpg", "link.jpg")]
+    with pytest.raises(UsageError, match=r"gone\.jpg: no such file"):
+        take_sources(["b.jpg", "gone.jpg"])
+    with pytest.raises(UsageError, match="stands alone"):
+        take_sources(["-", "b.jpg"])
+    assert take_sources(["-"]).from_stdin
+
+
+class Clock:
+    """The time of the watch, which only moves when told; ``wall`` is ahead of that of the files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+        self.now = 0.0
+        real = watching.time.time()
+
+        class Time:
+            monotonic = staticmethod(lambda: self.now)
+            time = staticmethod(lambda: real + ahead + self.now)
+
+        monkeypatch.setattr(watching, "time", Time)
+
+
+def test_a_file_is_taken_once_it_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, ahead=0.0)
+    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+
+    def look(after: float) -> list[str]:
+        clock.now += after
+        return [path.name for path in watch.look()]
+
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    assert look(0) == []
+    (tmp_path / "a.jpg").write_bytes(b"12")
+    assert look(5) == []  # it has grown
+    assert look(3) == []
+    assert look(3) == ["a.jpg"]
+    assert look(50) == []
+    (tmp_path / "b.jpg").write_bytes(b"1")
+    (tmp_path / "a.jpg").write_bytes(b"123")
+    assert look(5) == []
+    assert look(5) == ["a.jpg", "b.jpg"]
+    (tmp_path / "c.jpg").symlink_to("nowhere")
+    assert look(5) == []
+    assert look(5) == ["c.jpg"]
+    assert look(5) == []
+
+
+def test_old_files_are_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, ahead=60.0)
+    (tmp_path / "a.jpg").touch()
+    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+    assert [path.name for path in watch.look()] == ["a.jpg"]
+    (tmp_path / "b.jpg").touch()
+    assert list(watch.look()) == []
+
+
+def test_a_file_that_was_not_reached_is_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, ahead=60.0)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+    look = watch.look()
+    next(look)
+    look.close()  # type: ignore[attr-defined]
+    assert [path.name for path in watch.look()] == ["a.jpg", "b.jpg"]
