@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 import cxrlens
-from cxrlens.cli import calibrate, card, compare, data, demo, doctor, explain, pointing_game, screen, study, test, train
+from cxrlens.cli import (
+    calibrate,
+    card,
+    compare,
+    data,
+    demo,
+    doctor,
+    explain,
+    export,
+    pointing_game,
+    screen,
+    study,
+    test,
+    train,
+)
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
 from cxrlens.process import keep_freed_memory
@@ -49,6 +63,7 @@ app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
 app.command("card")(card.command)
+app.command("export")(export.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 
