@@ -1,8 +1,10 @@
-"""Tests keep decoded images in a folder of their own, never in the user's cache."""
+"""What all tests share: a cache of their own, never the user's; and the browser that pages are opened in."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,3 +17,16 @@ def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         patch.delenv(SIZE_VARIABLE, raising=False)
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A running Chromium; tests that need it are skipped without."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=program, headless=True, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Opened, Page
 from PIL import Image
 
+from browsing import Opened, Page
 from cxrlens.report.worklist_page import write_worklist_page
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
@@ -102,14 +102,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class Review(Opened):
     """The page at work, as a reader sees it."""
-
-    def until(self, condition: str) -> None:
-        """Wait for a condition; Playwright's own waiting evaluates text in the page, which its policy forbids."""
-        for _ in range(250):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(20)
-        raise AssertionError(f"never came true: {condition}")
 
     def names(self) -> list[str]:
         rows = self.page.locator("#rows .row")

@@ -19,6 +19,7 @@ from cxrlens.cli import (
     export,
     pointing_game,
     screen,
+    serve,
     study,
     test,
     train,
@@ -62,6 +63,7 @@ app.command("screen")(screen.command)
 app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
+app.command("serve")(serve.command)
 app.command("card")(card.command)
 app.command("export")(export.command)
 app.command("demo")(demo.command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +27,8 @@ from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import Settings
 from cxrlens.serving.uploads import LimitedBody
 
+log = logging.getLogger(__name__)
+
 _DESCRIPTION = """\
 Checks chest radiographs for foreign objects and serves the worklist of a screened folder.
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
@@ -37,7 +40,10 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
     """
-    served = Served(settings, model, None if folder is None else Review(folder, model.name, model.sha256))
+    review = None if folder is None else Review(folder, model.name, model.sha256)
+    if review is not None and review.remark:
+        log.warning("%s: %s", folder, review.remark)
+    served = Served(settings, model, review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

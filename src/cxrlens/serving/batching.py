@@ -10,12 +10,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from cxrlens.evaluation.pointing_game import find_peak
-from cxrlens.quality_model import QualityModel, picture_maps
+from cxrlens.quality_model import QualityModel
 from cxrlens.saliency.explain import Fusion, Row
 from cxrlens.screening.runtime import GreyBatch, Seen
+from cxrlens.screening.torch_runtime import TorchRuntime
 
 
 class BusyError(Exception):
@@ -142,17 +141,5 @@ def see(
     model: QualityModel, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question
 ) -> list[Seen]:
     """What a model sees in grey images [1, h, w] of the stored (height, width) each, made in one pass."""
-    row = question.row
-    result = model.explain_rows(torch.from_numpy(np.stack(grey)), [row], fusion=Fusion(smooth=question.smooth))
-    found = []
-    for index, (height, width) in enumerate(stored):
-        geometry = model.preprocessing.geometry(height, width)
-        maps, flags = picture_maps(result, index, geometry)
-        peak = None
-        if not flags[row]:
-            highest = find_peak(maps[row], seed=0)
-            x, y = geometry.without_padding().backward_point(float(highest.column), float(highest.row))
-            peak = min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)
-        probability = float(model.probability_of(result.logits[index : index + 1])[0])
-        found.append(Seen(probability, maps[row], flags[row], peak))
-    return found
+    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
+    return runtime.see(np.stack(grey), stored)

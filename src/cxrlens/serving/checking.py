@@ -13,11 +13,11 @@ from cxrlens.errors import UsageError
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.saliency.explain import Fusion, make_row
 from cxrlens.saliency.methods import find_method
+from cxrlens.screening.contours import half_maximum_contours
 from cxrlens.screening.runtime import Seen
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
 from cxrlens.serving.batching import BusyError, Question
-from cxrlens.serving.contours import contours
 from cxrlens.serving.decoding import Picture, Refusal
 from cxrlens.serving.pictures import data_address, map_png
 from cxrlens.serving.problems import described
@@ -96,8 +96,8 @@ def _checked(served: Served, key: str, picture: Picture, question: Question, see
     return Checked(
         key=key,
         probability=seen.probability,
-        decision=served.model.decision(seen.probability),
-        triage=served.model.triage(seen.probability),
+        decision=served.served_model.card.decision(seen.probability),
+        triage=served.served_model.card.triage(seen.probability),
         reason=_reason(served, seen.probability),
         origin=picture.origin,
         height=picture.height,
@@ -107,7 +107,7 @@ def _checked(served: Served, key: str, picture: Picture, question: Question, see
         smooth=question.smooth,
         flat=seen.flat,
         peak=seen.peak,
-        contours=() if seen.flat else contours(seen.map, geometry),
+        contours=() if seen.flat else half_maximum_contours(seen.map, geometry),
         picture=data_address(picture.preview, "image/jpeg"),
         map=data_address(map_png(seen.map), "image/png"),
     )

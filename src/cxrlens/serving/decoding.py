@@ -16,8 +16,8 @@ from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.data.readers import OversizedImageError, UnknownFormatError, content_size, decode
 from cxrlens.data.workers import call, process_pool
 from cxrlens.errors import UnreadableImageError
+from cxrlens.screening.reading import PREVIEW_SIDE, preview
 from cxrlens.screening.runtime import GreyBatch
-from cxrlens.serving.pictures import PREVIEW_SIDE, preview
 from cxrlens.serving.settings import Settings
 
 _NAME = "the upload"  # stands for the file in messages; its own name may be a patient's
@@ -70,7 +70,7 @@ class Decode:
             shown = image.pixels
             if max(shown.shape) < min(PREVIEW_SIDE, max(height, width)):  # was reduced below the preview
                 shown = decode(content, _NAME, at_least=(PREVIEW_SIDE, PREVIEW_SIDE)).pixels
-            return Picture(grey, image.height, image.width, image.origin, preview(shown, image.height, image.width))
+            return Picture(grey, image.height, image.width, image.origin, preview(shown))
         except OversizedImageError as error:
             return Refusal(413, str(error))
         except UnknownFormatError as error:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_WATCHED = ("/health", "/metrics")  # asked for all the time by what watches a server
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -134,7 +135,8 @@ class Measured:
             if not status:
                 await problem(500, "the server has failed at this request; its log says why")(scope, receive, noting)
         self.measures.requests.add(_method(scope), _route(scope), str(status))
-        log.info("%s %s %d %.0f ms", _method(scope), _route(scope), status, 1e3 * (time.perf_counter() - began))
+        level = logging.DEBUG if _route(scope) in _WATCHED else logging.INFO
+        log.log(level, "%s %s %d %.0f ms", _method(scope), _route(scope), status, 1e3 * (time.perf_counter() - began))
 
 
 def _method(scope: Scope) -> str:

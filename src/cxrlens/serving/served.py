@@ -15,7 +15,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.saliency.explain import make_row
-from cxrlens.serving.batching import Explainer, Question
+from cxrlens.serving.batching import Explainer, Question, see
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.measures import Measures
 from cxrlens.serving.review import Review
@@ -33,6 +33,15 @@ class ServedModel:
     @property
     def card(self) -> ModelCard:
         return self.model.card
+
+    def warm_up(self) -> None:
+        """Run the network once, so that no request pays for its first pass.
+
+        Raises:
+            UsageError: when one image does not fit into the device's memory.
+        """
+        size = self.card.preprocessing.height, self.card.preprocessing.width
+        see(self.model, [np.zeros((1, *size), np.float32)], [size], Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS)))
 
 
 def load_served(path: Path, device: str = "auto") -> ServedModel:
@@ -80,7 +89,7 @@ class Served:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Decoders and explainer run inside the block; the network has been run once before it begins."""
+        """Decoders and explainer run inside the block."""
         settings, preprocessing = self.settings, self.model.preprocessing
         async with Decoders(Decode(preprocessing, settings.max_pixels), settings) as self._decoders:
             self._explainer = Explainer(
@@ -91,12 +100,6 @@ class Served:
                 observe=self.measures.batch_sizes.observe,
             )
             try:
-                await asyncio.to_thread(self._warm_up)
                 yield
             finally:
                 await asyncio.to_thread(self._explainer.close)
-
-    def _warm_up(self) -> None:
-        height, width = self.model.preprocessing.height, self.model.preprocessing.width
-        question = Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
-        self.explainer.submit(np.zeros((1, height, width), np.float32), (height, width), question).result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cxrlens.data.readers import MAX_PIXELS
 
@@ -44,6 +44,10 @@ class Settings:
     def is_local(self) -> bool:
         """Whether none but this machine can reach the server, and none is said to be before it."""
         return is_loopback(self.host) and not self.hosts
+
+    def with_token(self, token: str | None) -> Settings:
+        """The same with this token."""
+        return replace(self, token=token)
 
 
 def is_loopback(host: str) -> bool:

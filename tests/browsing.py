@@ -29,7 +29,7 @@ class Page(HTMLParser):
 class Opened:
     """A page in the browser, with what it asked for and complained of."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1280, **options: Any) -> None:
+    def __init__(self, browser: Any, where: Path | str, width: int = 1280, **options: Any) -> None:
         self.page = browser.new_page(viewport={"width": width, "height": 900}, **options)
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -37,4 +37,12 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        self.page.goto(path.as_uri())
+        self.page.goto(where if isinstance(where, str) else where.as_uri())
+
+    def until(self, condition: str) -> None:
+        """Wait for a condition; Playwright's own waiting evaluates text in the page, which a strict policy forbids."""
+        for _ in range(500):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"never came true: {condition}")

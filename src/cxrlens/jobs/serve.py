@@ -1,0 +1,144 @@
+"""The job behind ``cxrlens serve``: a server that runs until it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.errors import CxrlensError, UsageError
+from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_NEEDED = ("fastapi", "uvicorn", "python_multipart")
+_GRACE = 10  # seconds that requests may take to end with the server
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        url: of the page.
+        port: the one that was free, where any was asked for.
+    """
+
+    url: str
+    port: int
+
+
+def serve(
+    model: Path,
+    folder: Path | None,
+    settings: Settings,
+    *,
+    port: int,
+    device: str = "auto",
+    ready: Callable[[Address], None],
+) -> None:
+    """Serve the page and API of a model, and of a screened folder, until an interrupt.
+
+    Args:
+        port: 0 takes any that is free.
+        ready: is told the address as soon as requests are answered.
+
+    Raises:
+        UsageError: when the extra "serve" is not installed, the folder is no screened folder, the address is taken,
+            or the model cannot be loaded.
+    """
+    require_extra()
+    if folder is not None:
+        ScreenedFolder(folder).info()
+    with listening(settings.host, port) as listener:
+        _run(model, folder, settings, listener, device, ready)
+
+
+def require_extra() -> None:
+    """Find out whether the packages of a server are there.
+
+    Raises:
+        UsageError: when one is not.
+    """
+    missing = [name.replace("_", "-") for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"serving needs {' and '.join(missing)}, which are not installed: pip install 'cxrlens[serve]'"
+        )
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; connections wait until the server is ready.
+
+    Raises:
+        UsageError: when the address is taken, or none of this machine's.
+    """
+    name = host.strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    try:
+        return socket.create_server((name, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{host}:{port} cannot be listened on ({reason}); give another --port (0 takes a free one) or --host"
+        ) from error
+
+
+def _run(
+    model: Path,
+    folder: Path | None,
+    settings: Settings,
+    listener: socket.socket,
+    device: str,
+    ready: Callable[[Address], None],
+) -> None:
+    import uvicorn
+
+    from cxrlens.serving.app import create_app
+    from cxrlens.serving.served import load_served
+
+    served_model = load_served(model, device)
+    served_model.warm_up()
+    if not settings.is_local:
+        log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
+    app = create_app(settings, served_model, folder)
+    address = _address(settings, listener)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                ready(address)
+
+    server = Server(
+        uvicorn.Config(
+            app,
+            log_config=None,  # requests are logged by their route alone, see `serving.measures`
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=_GRACE,
+        )
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again when it has ended in good order
+        server.run(sockets=[listener])
+    if not server.started:
+        raise CxrlensError("the server could not start; the lines above say why")
+    log.info("the server has ended")
+
+
+def _address(settings: Settings, listener: socket.socket) -> Address:
+    port = listener.getsockname()[1]
+    host = settings.host.strip("[]")
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return Address(f"http://{f'[{host}]' if ':' in host else host}:{port}/", port)

@@ -1,0 +1,64 @@
+"""A small model, and a server of it and of a screened folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from serving_files import running, screened
+from torch import nn
+
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
+from cxrlens.models.registry import build_network
+from cxrlens.serving.app import create_app
+from cxrlens.serving.served import ServedModel, load_served
+from cxrlens.serving.settings import Settings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded ResNet-18 at 48 x 64 px, letterboxed, whose logits differ from picture to picture."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = build_network("resnet18")
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        with torch.no_grad():
+            network.train()(torch.randn(4, 3, 48, 64))
+    card = ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=48, width=64, resize="letterbox"))
+    save_model(path, network, card)
+    return path
+
+
+@pytest.fixture(scope="session")
+def served_model(model_file: Path) -> ServedModel:
+    return load_served(model_file, "cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, served_model: ServedModel) -> Path:
+    """A folder that was screened with the served model."""
+    return screened(tmp_path_factory.mktemp("screened"), served_model.sha256).path
+
+
+@pytest.fixture(scope="module")
+def client(served_model: ServedModel, folder: Path) -> Iterator[httpx.Client]:
+    """Asks a local server of the model and the folder."""
+    settings = Settings(max_upload=1_000_000)
+    with running(create_app(settings, served_model, folder)) as url, httpx.Client(base_url=url, timeout=60) as asking:
+        yield asking

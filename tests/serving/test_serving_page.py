@@ -1,0 +1,335 @@
+"""The page of the server in a browser: files are dropped and checked, verdicts end in the API."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from browsing import Opened
+from cxrlens.data.phantom.dataset import make_phantom
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.models.model_file import ModelCard, save_model
+from cxrlens.models.registry import build_network
+from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.record import ScreenedImage
+
+pytest.importorskip("fastapi")
+httpx = pytest.importorskip("httpx")
+uvicorn = pytest.importorskip("uvicorn")
+
+from cxrlens.serving.app import create_app  # noqa: E402
+from cxrlens.serving.served import load_served  # noqa: E402
+from cxrlens.serving.settings import Settings  # noqa: E402
+
+TOKEN = "a-token-of-the-tests"
+NAMES = ("ward/<b>first</b>.jpg", "ward/second.jpg", "third.jpg")
+
+
+def jpeg(seed: int = 0, size: tuple[int, int] | None = None) -> bytes:
+    """A phantom radiograph, made (width, height) where that is given."""
+    image = Image.fromarray(make_phantom(seed, affected=True, size=96).image)
+    stream = io.BytesIO()
+    (image.resize(size) if size else image).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with random weights; what it says means nothing."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    card = ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=64, width=64), threshold=0.5)
+    save_model(path, build_network("resnet18").eval(), card)
+    return path
+
+
+@pytest.fixture
+def screened(tmp_path: Path) -> Path:
+    """A screened folder of three images, as a calibrated model left it, and of one that cannot be read."""
+    folder = ScreenedFolder(tmp_path / "screened")
+    (folder.path / "pictures").mkdir(parents=True)
+    (folder.path / "maps").mkdir()
+    info = ScreeningInfo(
+        root="/images",
+        model="other.safetensors",
+        model_sha256="b" * 64,
+        threshold=0.6,
+        review_threshold=0.3,
+        method="gradcam",
+        layers="last",
+    )
+    folder.write_info(info)
+    for place, name in enumerate(NAMES):
+        content = jpeg(place)
+        key = hashlib.sha256(content).hexdigest()
+        folder.picture_file(key).write_bytes(content)
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+        Image.fromarray(np.full((8, 8), 255, np.uint8)).save(folder.map_file(key))
+        probability = (0.9, 0.5, 0.1)[place]
+        result = ScreenedImage(
+            name=name,
+            key=key,
+            probability=probability,
+            decision="affected" if place == 0 else "normal",
+            triage=("retake", "review", "pass")[place],
+            reason="a reason",
+            origin="JPEG",
+            height=height,
+            width=width,
+            peak=(2, 5),
+            picture=f"pictures/{key}.jpg",
+            map=f"maps/{key}.png",
+        )
+        folder.append([result])
+    folder.append([ScreenedImage(name="broken.dcm", status="unreadable", reason="it is cut short")])
+    return folder.path
+
+
+class Running:
+    """A server on a free port of this machine, in a thread."""
+
+    def __init__(self, app: Any) -> None:
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self.thread.start()
+        for _ in range(1500):
+            if self.server.started:
+                return
+            time.sleep(0.02)
+        raise AssertionError("the server did not start")
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+
+
+class Served(Opened):
+    """The page of a running server."""
+
+    def __init__(self, browser: Any, server: Running, path: str = "/") -> None:
+        super().__init__(browser, server.address + path)
+        self.server = server
+        self.until("window.review && window.checking && !window.checking.running")
+
+    def drop(self, name: str, content: bytes) -> None:
+        script = """([name, content]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([Uint8Array.from(atob(content), (sign) => sign.charCodeAt(0))], name));
+            return transfer;
+        }"""
+        transfer = self.page.evaluate_handle(script, [name, base64.b64encode(content).decode()])
+        self.page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+        assert self.page.locator("#drop").is_visible()
+        self.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+        assert not self.page.locator("#drop").is_visible()
+        self.until("!window.checking.running")
+
+    def text(self, place: str) -> str:
+        return str(self.page.locator(place).inner_text())
+
+    def see(self) -> None:
+        self.until("window.review.viewer.shown?.image === window.review.current")
+
+    def shown(self) -> dict[str, Any]:
+        return dict(self.page.evaluate("({ ...window.review.viewer.shown.image, file: null })"))
+
+    def verdicts(self) -> list[tuple[str, str]]:
+        answer = httpx.get(f"{self.server.address}/api/verdicts", headers={"Authorization": f"Bearer {TOKEN}"})
+        return [(kept["name"], kept["verdict"]) for kept in answer.json()["verdicts"]]
+
+
+def serve(model: Path, folder: Path | None, **settings: Any) -> Running:
+    return Running(create_app(Settings(decoders=1, **settings), load_served(model, "cpu"), folder))
+
+
+@pytest.fixture(scope="module")
+def bare_server(model: Path) -> Iterator[Running]:
+    server = serve(model, None)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bare(browser: Any, bare_server: Running) -> Iterator[Served]:
+    """The page of a server without a screened folder."""
+    page = Served(browser, bare_server)
+    yield page
+    _check_conduct(page)
+
+
+@pytest.fixture
+def page(browser: Any, model: Path, screened: Path) -> Iterator[Served]:
+    """The page of a server with a screened folder and a token."""
+    server = serve(model, screened, token=TOKEN)
+    page = Served(browser, server, f"/?token={TOKEN}")
+    yield page
+    _check_conduct(page)
+    server.stop()
+
+
+def _check_conduct(page: Served) -> None:
+    """It asked nobody but its own server; the browser complained of nothing but answers that the test provoked."""
+    own = (page.server.address, "data:", "blob:")
+    assert [address for address in page.requests if not address.startswith(own)] == []
+    assert [text for text in page.complaints if "Failed to load resource" not in text] == []
+    page.page.close()
+
+
+def test_the_page_is_static_files_under_a_strict_policy(bare_server: Running) -> None:
+    answer = httpx.get(bare_server.address)
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert "<script>" not in answer.text
+    assert "style=" not in answer.text
+    assert httpx.get(f"{bare_server.address}/static/review.js").headers["content-type"].startswith("text/javascript")
+    assert httpx.get(f"{bare_server.address}/static/served.html.jinja").status_code == 404
+    assert httpx.get(f"{bare_server.address}/static/../app.py").status_code == 404
+
+
+def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
+    assert "Drop a radiograph" in bare.text("#message")
+    assert not bare.page.locator("#accept").is_visible()
+    bare.drop("<i>wide</i>.jpg", jpeg(size=(120, 80)))
+    bare.see()
+    assert bare.text("#result h2") == "<i>wide</i>.jpg"
+    shown = bare.shown()
+    assert (shown["width"], shown["height"]) == (120, 80)
+    expected = httpx.post(f"{bare.server.address}/api/check", files={"file": ("x.jpg", jpeg(size=(120, 80)))}).json()
+    assert bare.text("#result .probability strong") == f"{expected['probability']:.3f}"
+    assert bare.text("#result .decision").lower().startswith(expected["decision"])
+    assert shown["peak"] == expected["peak"]
+    frame = bare.page.locator("#canvas").bounding_box()
+    assert frame["width"] / frame["height"] == pytest.approx(1.5, rel=1e-3)
+    mark = bare.page.locator("#marks .peak").bounding_box()
+    column = (mark["x"] + mark["width"] / 2 - frame["x"]) / frame["width"] * 120
+    row = (mark["y"] + mark["height"] / 2 - frame["y"]) / frame["height"] * 80
+    assert (row, column) == pytest.approx((expected["peak"][0] + 0.5, expected["peak"][1] + 0.5), abs=0.3)
+
+
+def colours(page: Served) -> bool:
+    """Whether any pixel of the radiograph is coloured by a map."""
+    script = """() => {
+        const canvas = document.getElementById("canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.some((value, place) => place % 4 === 0 && Math.abs(value - data[place + 2]) > 25);
+    }"""
+    return bool(page.page.evaluate(script))
+
+
+def test_another_method_gives_another_map_of_the_same_file(bare: Served) -> None:
+    bare.drop("a.jpg", jpeg(1))
+    bare.see()
+    assert colours(bare)
+    before = bare.shown()
+    methods = httpx.get(f"{bare.server.address}/api/methods").json()
+    assert bare.page.locator("#method option").count() == len(methods["methods"])
+    assert bare.page.input_value("#method") == methods["default_method"]
+    bare.page.select_option("#method", "gradient")
+    bare.until("window.review.viewer.shown?.image.method === 'gradient'")
+    after = bare.shown()
+    assert not bare.page.locator("#layers").is_visible()
+    assert after["map"] != before["map"]
+    assert after["probability"] == pytest.approx(before["probability"], abs=1e-6)
+    assert bare.page.locator("#rows .row").count() == 1
+    bare.page.select_option("#method", "grad_cam")
+    bare.until("window.review.viewer.shown?.image.method === 'grad_cam'")
+    bare.page.select_option("#layers", "last")
+    bare.until("window.review.viewer.shown?.image.layers === 'last'")
+
+
+def test_several_files_are_checked_and_an_unreadable_one_says_why(bare: Served) -> None:
+    bare.page.set_input_files(
+        "#chosen",
+        [
+            {"name": "good.jpg", "mimeType": "image/jpeg", "buffer": jpeg(2)},
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no radiograph"},
+        ],
+    )
+    bare.until("!window.checking.running && window.review.backend.images.length === 2")
+    assert bare.text("#notice-text").startswith("notes.txt: ")
+    assert bare.text("#result .decision") == "Unreadable"
+    answer = httpx.post(f"{bare.server.address}/api/check", files={"file": ("notes.txt", b"no radiograph")})
+    assert bare.text("#result .reason").lower().rstrip(".") == answer.json()["detail"].lower().rstrip(".")
+
+
+def test_a_server_that_is_gone_is_said_to_be(browser: Any, model: Path) -> None:
+    server = serve(model, None)
+    page = Served(browser, server)
+    server.stop()
+    page.drop("a.jpg", jpeg())
+    assert "The server does not answer; is it still running?" in page.text("#notice-text")
+    assert page.page.locator("#rows .row").count() == 0
+    page.page.close()
+
+
+def test_verdicts_on_the_worklist_end_in_the_api(page: Served) -> None:
+    assert "another model" in page.text("#notice-text")
+    assert page.text("#result h2") == NAMES[0]
+    page.see()
+    page.page.keyboard.press("r")
+    page.page.keyboard.press("a")
+    page.until("document.getElementById('tally').innerText.startsWith('2 of 3')")
+    page.page.evaluate("window.review.backend.queue")
+    assert page.verdicts() == [(NAMES[0], "retake"), (NAMES[1], "accept")]
+    page.page.keyboard.press("u")
+    page.page.evaluate("window.review.backend.queue")
+    assert page.verdicts() == [(NAMES[0], "retake")]
+    page.page.reload()
+    page.until("window.review")
+    assert page.text("#tally") == "1 of 3 judged: 0 accepted, 1 to retake"
+    assert page.page.locator("#rows .given").all_inner_texts() == ["retake"]
+
+
+def test_verdicts_are_exported_by_the_server_and_imported_through_it(page: Served) -> None:
+    page.page.keyboard.press("r")
+    with page.page.expect_download() as download:
+        page.page.click("#export")
+    text = Path(download.value.path()).read_text("utf-8")
+    [line] = csv.DictReader(io.StringIO(text, newline=""))
+    assert (line["path"], line["label"], line["name"]) == (f"/images/{NAMES[0]}", "affected", NAMES[0])
+    page.page.keyboard.press("u")
+    page.page.set_input_files("#imported", {"name": "verdicts.csv", "mimeType": "text/csv", "buffer": text.encode()})
+    page.until("document.getElementById('notice-text').innerText === '1 verdict imported.'")
+    assert page.verdicts() == [(NAMES[0], "retake")]
+
+
+def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -> None:
+    page.page.context.clear_cookies()
+    page.page.keyboard.press("a")
+    page.until("document.getElementById('notice').className === 'notice error'")
+    assert "token" in page.text("#notice-text")
+    assert page.text("#tally").startswith("0 of 3")
+    assert page.verdicts() == []
+
+
+def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Served) -> None:
+    page.drop("new.jpg", jpeg(9))
+    page.see()
+    assert page.text("#result h2") == "new.jpg"
+    assert page.page.locator("#rows .row").count() == 5
+    assert page.page.locator("#accept").is_disabled()
+    assert "nothing is kept" in page.text("#verdict-note")
+    assert page.text("#tally").startswith("0 of 3")
+    page.drop("known.jpg", jpeg(0))
+    page.see()
+    assert page.page.locator("#accept").is_enabled()
+    page.page.keyboard.press("a")
+    page.page.evaluate("window.review.backend.queue")
+    assert page.verdicts() == [(NAMES[0], "accept")]
+    assert page.page.locator("#rows .given").count() == 2
