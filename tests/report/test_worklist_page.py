@@ -211,6 +211,12 @@ def test_a_missing_picture_file_leaves_its_row(tmp_path: Path) -> None:
     assert f"map-{key_of(EVIL)}" not in source
 
 
+def test_each_record_has_the_path_of_its_file(tmp_path: Path) -> None:
+    images = [screened("b/in.jpg", 0.9), screened("/elsewhere/out.jpg", 0.1)]
+    found = data_of(write_page(tmp_path, images).read_text("utf-8"))["images"]
+    assert [image["path"] for image in found] == ["/images/ward/b/in.jpg", "/elsewhere/out.jpg"]
+
+
 def test_an_empty_worklist_is_a_page_too(tmp_path: Path) -> None:
     assert data_of(write_page(tmp_path, []).read_text("utf-8"))["images"] == []
 
@@ -392,6 +398,14 @@ def test_judging_through_a_filter_goes_down_the_list(review: Review) -> None:
         review.press("a")
     assert review.selected() == IN_ORDER[3]
     assert review.names() == IN_ORDER[3:]
+    review.page.uncheck("#advance")
+    review.press("j", "a")
+    assert review.selected() == IN_ORDER[4]
+    assert review.names() == [IN_ORDER[3], IN_ORDER[5]]
+    review.press("k")
+    assert review.selected() == IN_ORDER[3]
+    review.press("u")
+    assert review.selected() == IN_ORDER[4]
     review.page.locator("#verdict-filter label.chip.accept").click()
     assert review.names() == IN_ORDER[:3]
 

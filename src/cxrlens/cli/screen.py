@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr
-from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Workers, workers_of
+from cxrlens.cli.options import BatchSize, Device, Dicom, Json, Model, Seed, Workers, workers_of
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def command(
     keep_tags: Annotated[
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
     ] = False,
+    dicom: Dicom = False,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever is in the output folder.")] = False,
@@ -102,6 +103,7 @@ def command(
             out,
             settings,
             force=force,
+            dicom=dicom,
             needs_triage=fail_on is FailOn.retake,
             watch=interval if watch else None,
             stop=stop,

@@ -16,9 +16,11 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 import cxrlens
+from cxrlens.dicom_out import require_highdicom
 from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
+from cxrlens.jobs.dicom_results import DicomResults
 from cxrlens.models.location import model_path
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import text_of
@@ -116,6 +118,7 @@ def screen(
     *,
     force: bool = False,
     needs_triage: bool = False,
+    dicom: bool = False,
     watch: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -125,6 +128,7 @@ def screen(
     Args:
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
+        dicom: write DICOM results too, of an earlier run's images as well; see `DicomResults`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
 
@@ -136,6 +140,8 @@ def screen(
     stop = stop or threading.Event()
     file = model_path(settings.model)
     runtime = open_runtime(settings)
+    if dicom:
+        require_highdicom()
     if needs_triage and runtime.card.calibration is None:
         raise UsageError(
             f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
@@ -144,6 +150,7 @@ def screen(
     with _locked(out):
         folder = ScreenedFolder(out)
         _begin(folder, _info(file, runtime, sources, settings), force=force)
+        results = DicomResults(out, folder.info(), workers=settings.workers) if dicom else None
         screening = Screening(
             folder,
             sources.root,
@@ -162,8 +169,10 @@ def screen(
                 if stop.is_set():
                     break
         else:
-            _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress))
-        worklist = _write_summary(screening, settings)
+            _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress), results)
+        worklist = _write_summary(screening, settings, results)
+        if results:
+            results.report()
     if not worklist.begins and watch is None:
         raise NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
@@ -250,7 +259,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
             folder.drop_unfinished()
             _clear(folder, r"\..*\.partial\..*")
             return
-        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png)")
+        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
@@ -278,13 +287,20 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
 
 def _clear(folder: ScreenedFolder, pattern: str) -> None:
     """Delete the folder's own files of such names."""
-    for place in (folder.path, folder.path / "pictures", folder.path / "maps"):
+    for place in (folder.path, *(folder.path / name for name in ("pictures", "maps", "dicom"))):
         for file in place.iterdir() if place.is_dir() else ():
             if re.fullmatch(pattern, file.name) and file.is_file():
                 file.unlink()
 
 
-def _follow(screening: Screening, watch: Watch, settings: Settings, stop: threading.Event, report: _Reporter) -> None:
+def _follow(
+    screening: Screening,
+    watch: Watch,
+    settings: Settings,
+    stop: threading.Event,
+    report: _Reporter,
+    results: DicomResults | None,
+) -> None:
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failed = 0.0, ""
     while not stop.is_set():
@@ -294,7 +310,7 @@ def _follow(screening: Screening, watch: Watch, settings: Settings, stop: thread
                     break
                 if screening.appended and time.monotonic() >= next_summary:
                     began = time.monotonic()
-                    _write_summary(screening, settings)
+                    _write_summary(screening, settings, results)
                     now = time.monotonic()
                     next_summary = now + max(_EVERY, _SHARE * (now - began))
             failed = ""
@@ -305,9 +321,11 @@ def _follow(screening: Screening, watch: Watch, settings: Settings, stop: thread
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: Settings) -> Worklist:
+def _write_summary(screening: Screening, settings: Settings, results: DicomResults | None) -> Worklist:
     worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
+    if results:
+        results.add_screened(screening.folder, screening.root, worklist.images())
     screening.appended = False
     return worklist
 

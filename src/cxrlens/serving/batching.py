@@ -124,7 +124,13 @@ class Explainer:
         if not batch:
             return
         try:
-            found = see(self._model, [item.grey for item in batch], [item.stored for item in batch], batch[0].question)
+            found = see(
+                self._model,
+                [item.grey for item in batch],
+                [item.stored for item in batch],
+                batch[0].question,
+                self._batch_size,
+            )
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -138,8 +144,16 @@ class Explainer:
 
 
 def see(
-    model: QualityModel, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question
+    model: QualityModel,
+    grey: Sequence[GreyBatch],
+    stored: Sequence[tuple[int, int]],
+    question: Question,
+    batch_size: int,
 ) -> list[Seen]:
-    """What a model sees in grey images [1, h, w] of the stored (height, width) each, made in one pass."""
-    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
+    """What a model sees in grey images [1, h, w] of the stored (height, width) each, made in one pass.
+
+    Fewer than ``batch_size`` are filled up as `TorchRuntime` does, so that an image alone gets the very numbers that it
+    gets among others.
+    """
+    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth), batch_size=batch_size)
     return runtime.see(np.stack(grey), stored)

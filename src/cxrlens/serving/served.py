@@ -41,7 +41,13 @@ class ServedModel:
             UsageError: when one image does not fit into the device's memory.
         """
         size = self.card.preprocessing.height, self.card.preprocessing.width
-        see(self.model, [np.zeros((1, *size), np.float32)], [size], Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS)))
+        see(
+            self.model,
+            [np.zeros((1, *size), np.float32)],
+            [size],
+            Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS)),
+            1,
+        )
 
 
 def load_served(path: Path, device: str = "auto") -> ServedModel:

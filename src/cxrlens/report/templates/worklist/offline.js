@@ -58,7 +58,7 @@ class OfflineBackend {
   }
 
   csv(verdicts) {
-    return verdicts.toCsv(this.images, this.info.root);
+    return verdicts.toCsv(this.images);
   }
 
   thresholdsOf() {

@@ -16,5 +16,5 @@
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
-  if (worklist?.remark) window.review.tell(sentence(worklist.remark));
+  if (worklist?.remark) window.review.remark(sentence(worklist.remark));
 })();

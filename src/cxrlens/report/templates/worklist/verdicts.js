@@ -69,14 +69,13 @@ class Verdicts {
   }
 
   // A line a judged image, in the order given.
-  toCsv(images, root) {
-    const folder = root === "" || /[\\/]$/.test(root) ? root : `${root}/`;
+  toCsv(images) {
     const lines = images.flatMap((image) => {
       const given = this.byKey.get(image.key);
       if (!given) return [];
       const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
       const label = VERDICTS[given.verdict].csv;
-      return [[folder + image.name, label, given.verdict, image.name, image.key, probability, given.time]];
+      return [[image.path, label, given.verdict, image.name, image.key, probability, given.time]];
     });
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }

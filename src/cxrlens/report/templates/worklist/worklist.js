@@ -87,8 +87,9 @@ class Worklist {
   // The image so many rows further down among those shown; null at the end.
   beside(step) {
     const place = this.matching.findIndex((entry) => entry.image === this.selected);
-    if (place < 0) return this.matching[0]?.image ?? null;
-    return this.matching[place + step]?.image ?? null;
+    if (place >= 0) return this.matching[place + step]?.image ?? null;
+    const gap = Math.min(this.place ?? 0, this.matching.length); // where the selected row was
+    return this.matching[gap + (step > 0 ? step - 1 : step)]?.image ?? null;
   }
 
   select(image) {
@@ -97,6 +98,7 @@ class Worklist {
     this.#build();
     for (const [entry, row] of this.built) row.setAttribute("aria-selected", entry.image === image);
     const place = this.matching.findIndex((entry) => entry.image === image);
+    if (place >= 0) this.place = place;
     if (place < 0) this.grid.removeAttribute("aria-activedescendant");
     else this.grid.setAttribute("aria-activedescendant", `row-${this.matching[place].place}`);
     this.onSelect(image);
