@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from exported_models import CALIBRATION, SIZE, Exported
+from torch import nn
 
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import CxrlensError, UsageError
@@ -115,3 +117,15 @@ def test_a_graph_that_differs_from_torch_is_not_put_in_place(
     with pytest.raises(CxrlensError, match=r"differs from torch \(probability by .*nothing was written"):
         export.export_onnx(exported.model, "grad_cam", exported.source, tmp_path / "a.onnx")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.onnx", "the old one")]
+
+
+def test_a_head_that_needs_a_backward_pass_is_refused(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from cxrlens.onnx_export.export import export_onnx
+
+    deep = deepcopy(exported.model)
+    deep.network.fc = nn.Sequential(nn.Linear(512, 16), nn.Tanh(), nn.Linear(16, 2)).eval()
+    with pytest.raises(UsageError, match=r"model\.safetensors: behind its last layer there is more than aver"):
+        export_onnx(deep, "grad_cam", exported.source, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())

@@ -56,7 +56,7 @@ def test_a_batch_gives_what_its_images_give_alone(each_exported: Exported):
 
 def test_the_runtimes_see_the_same(each_exported: Exported):
     onnx = OnnxRuntime(read_onnx(each_exported.file))
-    torch_ = TorchRuntime(each_exported.model, Row(each_exported.method, "last"), batch_size=5)
+    torch_ = TorchRuntime(each_exported.model, Row(each_exported.method, "last"))
     assert (onnx.method, onnx.layers) == (torch_.method, torch_.layers)
     assert onnx.card == torch_.card
     grey = np.stack([onnx.prepare(picture, picture.shape) for picture in PICTURES])

@@ -22,7 +22,7 @@ from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.jobs.dicom_results import DicomResults
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title
-from cxrlens.models.model_file import model_path
+from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
