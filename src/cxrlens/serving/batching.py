@@ -155,5 +155,5 @@ def see(
     Fewer than ``batch_size`` are filled up as `TorchRuntime` does, so that an image alone gets the very numbers that it
     gets among others.
     """
-    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth), batch_size=batch_size)
+    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
     return runtime.see(np.stack(grey), stored)
