@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrlens.models.card import ModelCard
-from cxrlens.models.model_file import model_path
+from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.saliency.explain import make_row
 from cxrlens.serving.batching import Explainer, Eyes, Question
