@@ -114,7 +114,9 @@ def read_onnx(path: Path) -> OnnxModel:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no base of their own
         reason = str(error).splitlines()[0].rpartition(" : ")[2]
-        raise UsageError(f"{path}: is damaged or no ONNX model ({reason}); write one with 'cxrlens export --to onnx'") from error
+        raise UsageError(
+            f"{path}: is damaged or no ONNX model ({reason}); write one with 'cxrlens export --to onnx'"
+        ) from error
     metadata = session.get_modelmeta().custom_metadata_map
     if CARD_KEY not in metadata or INFO_KEY not in metadata:
         raise UsageError(f"{path}: is an ONNX model without a cxrlens model card; make one with 'cxrlens export'")
