@@ -6,6 +6,7 @@ import gc
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class TimedExport:
 
 
 def time_exports(*, quick: bool, repeats: int, progress: Callable[[str], None]) -> list[TimedExport]:
-    """Every network, size and batch; both runtimes take turns on the same images, with as many threads."""
+    """Every network, size and batch; both runtimes take turns on the same images."""
     found = []
     for architecture in ARCHITECTURES:
         for size in (64,) if quick else SIZES:
@@ -59,7 +60,7 @@ def time_exports(*, quick: bool, repeats: int, progress: Callable[[str], None]) 
             for batch in BATCHES:
                 grey = np.random.default_rng(0).random((batch, 1, size, size), dtype=np.float32)
                 stored = [(size, size)] * batch
-                runs = {name: lambda runtime=runtime: runtime.see(grey, stored) for name, runtime in runtimes.items()}
+                runs = {name: partial(runtime.see, grey, stored) for name, runtime in runtimes.items()}
                 seconds = medians(runs, repeats)
                 each = {name: 1e3 * value / batch for name, value in seconds.items()}
                 found.append(TimedExport(architecture, size, batch, each))

@@ -13,7 +13,7 @@ from benchmarks.page import measured_on, paragraph, table
 _INTRODUCTION = """\
 Probability, last-layer map (NormGrad conv1x1) and peak of images in memory, as `cxrlens screen` asks for them, by
 torch and by onnxruntime {}, which runs the file that `cxrlens export` writes. Milliseconds per image; the two take
-turns, with as many threads each."""
+turns, each with the threads that it takes by itself."""
 
 
 def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str], None]) -> str:
