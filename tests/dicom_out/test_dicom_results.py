@@ -16,7 +16,7 @@ from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
 from cxrlens.data.readers import read
 from cxrlens.dicom_out import NotReferableError, WrittenDicom, require_highdicom, write_dicom
-from cxrlens.errors import UsageError
+from cxrlens.errors import UnreadableImageError, UsageError
 
 highdicom = pytest.importorskip("highdicom")
 sr = pytest.importorskip("highdicom.sr")
@@ -293,6 +293,14 @@ def test_once_lossy_always_lossy(tmp_path: Path) -> None:
     for keyword, value in lossy.items():
         assert str(picture[keyword].value) == value
     assert dcmread(written(tmp_path, dx()).capture).LossyImageCompression == "00"
+
+
+def test_captures_and_reports_are_not_read_as_radiographs(tmp_path: Path) -> None:
+    files = written(tmp_path)
+    with pytest.raises(UnreadableImageError, match="made of another image"):
+        read(files.capture)
+    with pytest.raises(UnreadableImageError, match="no image"):
+        read(files.report)
 
 
 # -- the call ---------------------------------------------------------------------------------------------------------

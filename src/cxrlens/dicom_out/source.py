@@ -53,6 +53,16 @@ IDENTITY: Final = (
     "StudyDescription",
     # Patient in the study
     "PatientAge",
+    # Clinical trial
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
 )
 """What results take over as it is: it identifies patient and study, and is the same in all of a study's objects."""
 

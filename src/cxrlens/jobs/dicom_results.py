@@ -37,7 +37,7 @@ class _Task:
 class _Outcome:
     """What came of an image: results, or it is no DICOM file, or the reason why there are none."""
 
-    name: str
+    image: ScreenedImage
     is_other: bool = False
     reason: str = ""
 
@@ -53,7 +53,7 @@ class DicomResults:
     Attributes:
         written: images whose results were written.
         others: names of images that are no DICOM files.
-        refused: why a DICOM image has no result, one sentence each, by name.
+        refused: why a DICOM image has no result, one sentence each, by its name and the digest of its content.
 
     Raises:
         UsageError: when highdicom is not installed.
@@ -65,7 +65,7 @@ class DicomResults:
         self.info = info
         self.written = 0
         self.others: set[str] = set()
-        self.refused: dict[str, str] = {}
+        self.refused: dict[tuple[str, str], str] = {}
         self._workers = workers
 
     def add(self, source: Path, image: ScreenedImage, place: Path, map_: Pixels | None, picture: Pixels) -> None:
@@ -95,7 +95,7 @@ class DicomResults:
     def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
         begun: set[str] = set()
         for image in images:
-            if image.status != "ok" or image.name in self.refused:
+            if image.status != "ok" or (image.name, image.key) in self.refused:
                 continue
             if not image.origin.startswith("DICOM"):
                 self.others.add(image.name)
@@ -106,9 +106,9 @@ class DicomResults:
 
     def _note(self, outcome: _Outcome) -> None:
         if outcome.reason:
-            self.refused[outcome.name] = outcome.reason
+            self.refused[outcome.image.name, outcome.image.key] = outcome.reason
         elif outcome.is_other:
-            self.others.add(outcome.name)
+            self.others.add(outcome.image.name)
         else:
             self.written += 1
 
@@ -126,7 +126,7 @@ class _Writing:
 
     def lost(self, task: _Task, reason: str) -> _Outcome:
         """What stands for an image whose writing ended its process."""
-        return _Outcome(task.image.name, reason=f"{task.source}: {reason}")
+        return _Outcome(task.image, reason=f"{task.source}: {reason}")
 
 
 def _write(
@@ -135,13 +135,13 @@ def _write(
     try:
         content = read_content(source, str(source))
         if not is_dicom(content[:START]):
-            return _Outcome(image.name, is_other=True)
+            return _Outcome(image, is_other=True)
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
         write_dicom(content, image, info, stem, map_=map_, picture=picture)
     except (NotReferableError, UnreadableImageError) as error:
-        return _Outcome(image.name, reason=str(error))
-    return _Outcome(image.name)
+        return _Outcome(image, reason=str(error))
+    return _Outcome(image)
 
 
 def _stored_map(file: Path) -> Pixels:
