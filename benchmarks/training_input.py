@@ -70,7 +70,7 @@ def time_input(*, quick: bool, repeats: int, progress: Callable[[str], None]) ->
     workers = multiprocessing.cpu_count()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = _write_pictures(folder / "data", images, workers)
+        size = write_pictures(folder / "data", images, workers)
         progress(f"{images} pictures of {size / 1e6:.2f} MB")
         rates: dict[str, dict[str, list[float]]] = {}
         for turn in range(repeats):
@@ -159,7 +159,7 @@ def _rate(loader: Iterable[object], images: int, began: float | None = None) -> 
     return images / (time.perf_counter() - began)
 
 
-def _write_pictures(data: Path, images: int, workers: int) -> int:
+def write_pictures(data: Path, images: int, workers: int) -> int:
     """Grey JPEGs of a few subjects, each with a noise of its own; their mean size in bytes."""
     paths = [data / "train" / ("normal", "affected")[i % 2] / f"{i:05}.jpg" for i in range(images)]
     for path in paths[:2]:
@@ -189,7 +189,7 @@ def _peak(folder: Path, images: int, side: int, epochs: int, workers: int) -> fl
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-class _Memory:
+class Memory:
     """The highest sum of the peaks of this process and of those that it runs at a time."""
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class _Memory:
 
 
 def _measure(folder: Path, images: int, side: int, epochs: int, workers: int) -> float:
-    memory = _Memory()
+    memory = Memory()
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         store = ArrayStore(Path(cache), _LIMIT)
         with store.in_use():

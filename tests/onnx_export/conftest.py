@@ -41,7 +41,8 @@ def _export(case: str, factory: pytest.TempPathFactory) -> Exported:
     architecture, resize, calibrated, method = CASES[case]
     folder = factory.mktemp(case)
     source, file = folder / "model.safetensors", folder / "model.onnx"
-    model = write_model(source, architecture, resize, calibrated=calibrated)
+    classes = 1 if case == "normgrad_conv3x3" else 2
+    model = write_model(source, architecture, resize, calibrated=calibrated, classes=classes)
     export_onnx(model, method, source, file)
     return Exported(model, source, file, method)
 

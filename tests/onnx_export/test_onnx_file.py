@@ -64,7 +64,7 @@ def test_the_file_is_a_valid_graph_of_any_batch_without_traces_of_its_making(exp
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07\x12\x00", b"\x89PNG\r\n\x1a\n" * 40])
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(UsageError, match=r"a\.onnx: is damaged or no ONNX model \(.+\); export the model again"):
+    with pytest.raises(UsageError, match=r"a\.onnx: is damaged or no ONNX model \(.+\); write one with"):
         read_onnx(tmp_path / "a.onnx")
 
 

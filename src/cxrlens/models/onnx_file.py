@@ -114,7 +114,9 @@ def read_onnx(path: Path) -> OnnxModel:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no base of their own
         reason = str(error).splitlines()[0].rpartition(" : ")[2]
-        raise UsageError(f"{path}: is damaged or no ONNX model ({reason}); export the model again") from error
+        raise UsageError(
+            f"{path}: is damaged or no ONNX model ({reason}); write one with 'cxrlens export --to onnx'"
+        ) from error
     metadata = session.get_modelmeta().custom_metadata_map
     if CARD_KEY not in metadata or INFO_KEY not in metadata:
         raise UsageError(f"{path}: is an ONNX model without a cxrlens model card; make one with 'cxrlens export'")
@@ -140,11 +142,12 @@ def _onnxruntime() -> Any:
 
 
 def _threads() -> int:
-    """As many as this process may use, or OMP_NUM_THREADS, which torch keeps to as well."""
+    """OMP_NUM_THREADS, which torch keeps to as well; else 0, one a core, unless this process may use some alone."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if allowed in (None, os.cpu_count()) else allowed
 
 
 def _check_form(session: InferenceSession, card: ModelCard, path: Path) -> None:
