@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -67,6 +68,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
             HTTPException: _refused,
             RequestValidationError: _invalid,
             CxrlensError: _failed,
+            sqlite3.Error: _not_kept,
         },
     )
     secured: dict[str, Any] = {}
@@ -95,3 +97,8 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     """A folder that was damaged while it was served."""
     return problem(503, str(error), {"Retry-After": "60"})
+
+
+async def _not_kept(_: Request, error: Exception) -> Response:
+    """A full disk, or verdicts that another program has locked."""
+    return problem(503, f"the verdicts cannot be read or kept at the moment ({error}); try again", {"Retry-After": "2"})
