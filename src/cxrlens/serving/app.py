@@ -23,7 +23,7 @@ from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.measures import Measured
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
-from cxrlens.serving.security import Guard
+from cxrlens.serving.security import Guard, WithHeaders
 from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import Settings
 from cxrlens.serving.uploads import LimitedBody
@@ -60,6 +60,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         docs_url=None,  # FastAPI's own pages take their scripts from the network
         redoc_url=None,
         middleware=[  # the first is the outermost
+            Middleware(WithHeaders),
             Middleware(Measured, measures=served.measures),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
