@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from command_line import cxrlens, refused, table
 from PIL import Image
+from typer.main import get_command
 
+from cxrlens.cli.main import app
 from cxrlens.data.annotations import parse_annotation, rasterize
+from cxrlens.data.manifest import COLUMNS
+from cxrlens.data.prepare.sources import KINDS
+from cxrlens.data.prepare.split import HOW
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +239,34 @@ def test_options_reach_the_job(phantoms: Path, tmp_path: Path) -> None:
     assert "25% dev, drawn by patient" in finished.err
     refused(cxrlens("data", "prepare", tmp_path / "absent", tmp_path / "x"), 2, "absent: no such file or folder")
     refused(cxrlens("data", "prepare", phantoms, phantoms / "x"), 2, "lies within the images of the source")
+
+
+def test_dev_offered_as_test_is_a_remark_of_the_check_and_no_leak(prepared: Path, tmp_path: Path) -> None:
+    given = ("data", "check", "--workers", 0, "--json")
+    finished = cxrlens(*given, prepared)
+    assert finished.code == 0
+    assert finished.json["images"]["test"] == finished.json["images"]["dev"]
+    found = finished.json["findings"]
+    assert [finding["message"].partition(":")[0] for finding in found if finding["kind"] == "remark"] == ["dev", "test"]
+    assert not any("in dev and test" in finding["message"] for finding in found)
+    named = [(finding["kind"], *finding["images"]) for finding in found if finding["images"]]
+    assert len(named) == len(set(named))
+    spoilt = Path(shutil.copytree(prepared, tmp_path / "spoilt"))
+    rows = table(spoilt / "manifest.csv")
+    with (spoilt / "manifest.csv").open("a") as stream:
+        stream.write(",".join(rows[0].values()).replace("train,", "test,", 1) + "\n")
+    leaks = [finding for finding in cxrlens(*given, spoilt).json["findings"] if finding["kind"] == "leak"]
+    assert [finding["images"] for finding in leaks] == [[rows[0]["path"]] * 2]
+    assert leaks[0]["message"].endswith("are the same file, in train and test")
+
+
+def test_the_page_names_every_kind_column_and_option() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "data.md").read_text(encoding="utf-8")
+    command = get_command(app).commands["data"].commands["prepare"]  # type: ignore[attr-defined]
+    common = {"--force", "--workers", "--help"}
+    options = {option.opts[0] for option in command.params if option.opts[0].startswith("--")} - common
+    assert "--dev-as-test" in options
+    assert [option for option in options if option not in page] == []
+    assert [kind for kind in KINDS if f"| `{kind}` |" not in page] == []
+    assert [column for column in COLUMNS if f"`{column}`" not in page] == []
+    assert "\\|".join(HOW) in page

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import cxrlens, table
 from PIL import Image, ImageDraw
 
@@ -70,7 +71,7 @@ def test_train_scores_the_pictures_that_test_scores(large: Path, tmp_path: Path)
     for path in sorted((large / "dev").rglob("*.jpg")):
         for decoded, at_least in (("reduced", loaded.preprocessing.decoded_at_least), ("whole", None)):
             image = read(path, at_least=at_least)
-            grey = loaded.preprocessing.resized(image.pixels, (image.height, image.width))
+            grey = torch.from_numpy(loaded.preprocessing.resized(image.pixels, (image.height, image.width)))
             affected = float(loaded.probabilities((grey * 255).round()[None] / 255)[0])
             losses[decoded].append(-np.log(affected if "affected" in path.parts else 1 - affected))
     assert float(epoch["dev_loss"]) == pytest.approx(np.mean(losses["reduced"]), abs=5e-6)  # the classes weigh the same

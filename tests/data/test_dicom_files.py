@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import copy
 import io
 import logging
@@ -19,18 +21,29 @@ from PIL import Image
 from pydicom import dcmread, examples
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.pixels.processing import apply_modality_lut, apply_windowing, convert_color_space
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
     UID,
+    AllTransferSyntaxes,
     ComprehensiveSRStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -444,11 +457,82 @@ def test_compressed_here(syntax: UID, signed: bool) -> None:
     np.testing.assert_array_equal(read(dicom_bytes(plain)).pixels, expected)
 
 
-def test_baseline_jpeg() -> None:
+_HTJ2K_LOSSLESS = (
+    "/0//UQApQAAAAAAKAAAADQAAAAAAAAAAAAAACgAAAA0AAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQ"
+    "kJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAANwAAf+TwAAm/fMFB3QAAMAAEsAAE0AAEYCGAod0AHrwA4d0AABj"
+    "AMAAEsAAFTAABMBxAMt0AAowLQCnAUa0AA3+AMt0AMAAFVAABWQAAVA4Twf/egSIA7UA4NF42u4AZLzrfzcAbM5ZyTgDlADAAC6aAAFuQAAt"
+    "kILinAPRfHHUymQWCqlfJNApEaGic4Uh+AwXlq/+Mr/xSIH0sF4AkBfsLOdzCsxNDgsJ4QhxiAWdQ8ompdji9IS8ABCiMc7xohmkAYwwRhgA"
+    "AKAR6fUAfkh0XAD/2Q=="
+)
+_HTJ2K_LOSSY = (
+    "/0//UQApQAAAAAAKAAAADQAAAAAAAAAAAAAACgAAAA0AAAAAAAAAAAABDwEB/1AACAACAAAAI/9SAAwAAgABAAUEBEAA/1wAIyJ/dH9Ff0V/"
+    "F3dcd1x3PW+qb6pvwlg1WDVYeFAaUBpfv/9kABcAAU9wZW5KUEggVmVyIDAuMjYuMy7/kAAKAAAAAAA/AAH/k8AAmPX+BAd0AADAASwAEoDO"
+    "AId0AMgBB3QAoAEwpvkAA1QAwAjgBKAL4wD4JqjkAAD/2Q=="
+)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "stream", "tolerance"),
+    [
+        (HTJ2KLossless, _HTJ2K_LOSSLESS, 0.0),
+        (HTJ2KLosslessRPCL, _HTJ2K_LOSSLESS, 0.0),  # its progression is RPCL
+        (HTJ2K, _HTJ2K_LOSSY, 0.03),
+    ],
+)
+def test_high_throughput_jpeg_2000(syntax: UID, stream: str, tolerance: float) -> None:
+    """Encoded by OpenJPH 0.26, as no codec among the requirements encodes it."""
+    pytest.importorskip("openjpeg")
+    y, x = np.indices((13, 10))
+    plain = dicom((4095 * (x + 2 * y) // 35 + 7 * (x * y % 5)).astype(np.uint16), bits=16)
+    plain.WindowCenter, plain.WindowWidth = 2048, 4096
+    expected = read(plain).pixels
+    plain.PixelData = encapsulate([base64.b64decode(stream)])
+    np.testing.assert_allclose(read(dicom_bytes(plain, syntax)).pixels, expected, rtol=0, atol=tolerance)
+    plain.Rows = 12
+    with pytest.raises(UnreadableImageError, match="the compressed picture is 10 x 13 pixels, the file says 10 x 12"):
+        read(dicom_bytes(plain, syntax))
+
+
+def test_lossy_jpeg_2000() -> None:
+    if not get_encoder(JPEG2000).is_available:
+        pytest.skip("no encoder is installed")
+    y, x = np.indices((90, 70))
+    plain = dicom((2000 + 900 * np.sin(y / 9) + 900 * np.cos(x / 7)).astype(np.uint16), WindowCenter=2000,
+                  WindowWidth=4000)  # fmt: skip
+    expected = read(plain).pixels
+    plain.compress(JPEG2000, j2k_psnr=[60])
+    np.testing.assert_allclose(read(dicom_bytes(plain)).pixels, expected, rtol=0, atol=0.02)
+    assert (read(plain).pixels != expected).any()
+
+
+def test_lossless_jpeg_of_any_predictor() -> None:
+    pytest.importorskip("gdcm")
+    first_order = dcmread(io.BytesIO(shipped("SC_rgb_jpeg_gdcm.dcm")))  # which is one of the predictors
+    expected = read(first_order).pixels
+    np.testing.assert_array_equal(read(dicom_bytes(first_order, JPEGLossless)).pixels, expected)
+
+
+def test_every_syntax_that_can_be_decoded_is_tried_here() -> None:
+    """Where a new version of pydicom knows another one, a test of it is due."""
+    tested = {
+        *(ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+        *(RLELossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1),
+        *(JPEGLSLossless, JPEGLSNearLossless, JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K),
+    }
+    known = set()
+    for syntax in AllTransferSyntaxes:
+        with contextlib.suppress(NotImplementedError):
+            get_decoder(syntax)
+            known.add(syntax)
+    assert known <= tested
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit])  # the latter may hold 8 bits too
+def test_jpeg_of_8_bits(syntax: UID) -> None:
     smooth = np.linspace(0, 255, 32 * 24).reshape(32, 24).astype(np.uint8)
     dataset = dicom(np.zeros((32, 24), np.uint8), bits=8)
     dataset.PixelData = encapsulate([encoded(Image.fromarray(smooth), "JPEG", quality=95)])
-    content = dicom_bytes(dataset, JPEGBaseline8Bit)
+    content = dicom_bytes(dataset, syntax)
     np.testing.assert_allclose(read(content).pixels, smooth / 255, atol=0.03)
 
 

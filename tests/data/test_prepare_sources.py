@@ -23,7 +23,7 @@ from cxrlens.data.prepare.origin import FileOrigin
 from cxrlens.data.prepare.record import ClassNames, Found, Record, distinct, split_in, split_of
 from cxrlens.data.prepare.sources import KINDS, detect_kind
 from cxrlens.data.prepare.sources import coco as coco_source
-from cxrlens.data.prepare.tree import read_tree
+from cxrlens.data.prepare.tree import Tree
 from cxrlens.errors import UsageError
 
 TEXT = "0 70 4 90 15"  # BOX
@@ -32,7 +32,7 @@ NO_NAMES = ClassNames()
 
 def scan(source: Path, kind: str, names: ClassNames = NO_NAMES, root: Path | None = None) -> Found:
     """What is found, after checking that the kind is recognised."""
-    tree = read_tree(root or (source if source.is_dir() else source.parent))
+    tree = Tree(root or (source if source.is_dir() else source.parent))
     assert detect_kind(source, tree).id == kind
     return KINDS[kind].scan(source, tree, names)
 
@@ -339,6 +339,22 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     assert found.remarks == (f"{table}: 1 rows name an image again and are left out, such as line 9: x\\c.jpg",)
 
 
+def test_a_table_whose_images_are_all_where_it_says_searches_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lie among anything: a home folder, archives that have nothing to do with it."""
+    write(tmp_path, files("x/a.jpg", "b.jpg"))
+    image = {"id": 1, "file_name": "a.jpg"}
+    write(tmp_path, {
+        "t.csv": f"path,label\nx/a.jpg,1\n{tmp_path}/b.jpg,0\n",
+        "x/train.json": json.dumps({"images": [image]}),
+        "other.zip": "no archive",
+    })  # fmt: skip
+    monkeypatch.setattr("cxrlens.data.prepare.tree.list_images", lambda *_, **__: pytest.fail("searched"))
+    assert set(facts(scan(tmp_path / "t.csv", "csv"))) == {"x/a.jpg", "b.jpg"}
+    assert set(facts(scan(tmp_path / "x" / "train.json", "coco", root=tmp_path))) == {"train/a.jpg"}
+
+
 def test_absolute_paths_lose_the_folders_that_they_share(tmp_path: Path) -> None:
     write(tmp_path, files("p/a.jpg", "p/deep/b.jpg"))
     table = tmp_path / "labels.csv"
@@ -429,10 +445,10 @@ def test_masks_that_are_odd(tmp_path: Path) -> None:
 def test_a_source_that_is_none(tmp_path: Path) -> None:
     write(tmp_path, files("a.jpg", "b.jpg"))
     with pytest.raises(UsageError, match="is none of the sources that are known"):
-        detect_kind(tmp_path, read_tree(tmp_path))
+        detect_kind(tmp_path, Tree(tmp_path))
     archive = zipped(tmp_path / "x" / "train.zip", files("1.jpg"))
     with pytest.raises(UsageError, match=r"train\.zip: is one archive; give the folder in which it lies"):
-        detect_kind(archive, read_tree(archive.parent))
+        detect_kind(archive, Tree(archive.parent))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ from cxrlens.errors import UsageError
 
 def command(
     data: Annotated[Path, typer.Argument(help="Data set folder with train and dev.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV (path,label) of new labels and further training images, such as a worklist's verdicts."),
+    ] = None,
     arch: Annotated[str | None, typer.Option(help="resnet34 (default), efficientnet_b0, resnet18 or resnet50.")] = None,
     recipe: Annotated[str | None, typer.Option(help="paper (default), small, or a .yaml file.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default ARCH-RECIPE.")] = None,
@@ -76,6 +80,7 @@ def command(
             overrides=overrides,
             hardware=Hardware(resolve_device(device), devices, num_nodes, strategy, workers_of(workers)),
             store=store_of(cache_dir, cache_size),
+            labels=labels,
             force=force,
             resume=resume,
             callbacks=[EpochLines(), *bars],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxrlens.data.readers import IMAGE_SUFFIXES, has_dicom_mark
 from cxrlens.errors import UsageError
@@ -69,8 +69,17 @@ def _has_image_name(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _is_unnamed_dicom(path: Path, any_ending: bool) -> bool:
-    """A DICOM file as archives name them: without an ending, or by a UID, whose last number looks like one."""
+def is_unnamed(path: PurePath) -> bool:
+    """Whether it may be a DICOM file as archives name them: without an ending, or by a UID, whose last number looks
+    like one."""
     ending = path.suffix[1:]
-    named = ending and not ending.isdigit() and not any_ending
-    return not named and path.name.upper() != "DICOMDIR" and has_dicom_mark(path)
+    return (not ending or ending.isdigit()) and not _is_directory_of_dicom(path)
+
+
+def _is_unnamed_dicom(path: Path, any_ending: bool) -> bool:
+    possible = not _is_directory_of_dicom(path) if any_ending else is_unnamed(path)
+    return possible and has_dicom_mark(path)
+
+
+def _is_directory_of_dicom(path: PurePath) -> bool:
+    return path.name.upper() == "DICOMDIR"

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
-
 import cxrlens
 from cxrlens.data.annotations import Shape, map_points
 from cxrlens.data.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES, require_folder
@@ -22,9 +20,10 @@ from cxrlens.data.prepare.patients import with_patients
 from cxrlens.data.prepare.record import ClassNames, Found, Record, distinct
 from cxrlens.data.prepare.sources import KINDS, Kind, detect_kind
 from cxrlens.data.prepare.split import How, SplitRule, choose_rule, split_rows
-from cxrlens.data.prepare.tree import read_tree
+from cxrlens.data.prepare.tree import Tree
 from cxrlens.data.prepare.write import IMAGES, MASKS, Form, Making, Outcome, geometry_of, is_written, key
-from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.data.readers import decode
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.files import plain, write_json
 from cxrlens.jobs.inputs import log, report_unreadable
 
@@ -158,9 +157,10 @@ def _scan(source: Path, out: Path, options: Options) -> tuple[Kind, Found]:
     root = source if source.is_dir() else source.parent
     if options.images is not None:
         root = require_folder(options.images).resolve()
-    if out == root or root in out.parents:
+    within = out == root or root in out.parents
+    if within and (source.is_dir() or options.images is not None):  # else a table in a folder that may hold all kinds
         raise UsageError(f"{out}: lies within the images of the source; give a place beside {root}")
-    tree = read_tree(root)
+    tree = Tree(root, without=out)
     kind = detect_kind(source, tree) if options.kind is None else KINDS[options.kind]
     return kind, kind.scan(source, tree, options.names)
 
@@ -174,14 +174,30 @@ def _check_dev_as_test(records: Sequence[Record], rule: SplitRule) -> None:
 
 
 def _try_draw(records: Sequence[Record], rule: SplitRule) -> None:
-    """Finds what cannot be drawn before the images are read, which takes long; labels of masks show only then."""
+    """Finds what cannot be drawn before the images are read, which takes long; labels of masks show only then.
+
+    Where no image can be read at all, that is the trouble, and it shows later.
+    """
     rows = [
         ManifestRow(record.name, "", record.split, CLASS_NAMES[record.label], patient_id=record.patient_id)
         for record in records
         if record.label is not None
     ]
-    if len(rows) == len(records):
+    if len(rows) < len(records):
+        return
+    try:
         split_rows(rows, rule)
+    except UsageError:
+        if any(map(_is_readable, records)):
+            raise
+
+
+def _is_readable(record: Record) -> bool:
+    try:
+        decode(record.origin.read(), record.name)
+    except (UnreadableImageError, MemoryError):
+        return False
+    return True
 
 
 def _rule_text(rule: SplitRule) -> str:
@@ -240,9 +256,8 @@ def _make_all(
                 f"{out}: the images need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
                 "make room, choose another place, or give --size"
             )
-    loader = DataLoader(Making(records, earlier, form, out), batch_size=None, num_workers=workers)
     outcomes: list[Outcome] = []
-    for outcome in loader:
+    for outcome in Making(records, earlier, form, out).each(workers):
         if outcome.fatal:
             raise UsageError(f"{outcome.fatal}; make room or choose another place, then the same command goes on")
         if outcome.made is not None and not outcome.reused:

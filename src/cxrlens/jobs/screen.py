@@ -50,7 +50,7 @@ class Settings:
         method: id of the maps; likewise ``layers``.
         keep_tags: keep patient data in the records.
         runtime: what runs the network.
-        batch_size: images per pass; in a run that is to go on, the one of its beginning gives the very same digits.
+        batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
         workers: processes that read.
         device: see `cxrlens.devices.resolve_device`.
         seed: of methods that draw random numbers.
@@ -185,7 +185,7 @@ def open_runtime(settings: Settings) -> Runtime:
     model = load(settings.model, device=settings.device)
     row = None if settings.maps == "none" else make_row(settings.method, settings.layers)
     model.check_rows([row] if row else [])
-    return TorchRuntime(model, row, batch_size=settings.batch_size, seed=settings.seed)
+    return TorchRuntime(model, row, seed=settings.seed)
 
 
 def _layers(settings: Settings) -> str:
@@ -237,13 +237,13 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
     if folder.info_file.exists():
         if not force:
             _check_same(folder, info)
-            folder.drop_torn_line()
+            folder.drop_unfinished()
             _clear(folder, r"\..*\.partial\..*")
             return
         _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png)")
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
-    for file in (folder.results_file, folder.worklist_file, folder.report_file):
+    for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
     folder.write_info(info)
 

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 from cxrlens.data.cache.store import ArrayStore
-from cxrlens.data.layouts import load_split
+from cxrlens.data.label_csv import read_labels, with_labels
+from cxrlens.data.layouts import find_splits, load_split
 from cxrlens.errors import UsageError
 from cxrlens.jobs.inputs import report_remarks, report_unreadable
 from cxrlens.models.registry import build_network, find_architecture
@@ -38,6 +39,7 @@ def train_model(
     overrides: Mapping[str, Any],
     hardware: Hardware,
     store: ArrayStore | None = None,
+    labels: Path | None = None,
     force: bool = False,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
@@ -53,6 +55,7 @@ def train_model(
         overrides: recipe values by name.
         hardware: device and processes.
         store: where decoded images are kept; None = this user's cache.
+        labels: a CSV of new labels and further training images, see `cxrlens.data.label_csv`.
         force: replace a run that is there.
         resume: go on with a run that is there; its recipe cannot be changed.
         callbacks: Lightning's.
@@ -66,7 +69,13 @@ def train_model(
         NothingToDoError: when a resumed run is already finished.
     """
     splits = [load_split(data, name) for name in ("train", "dev")]
-    digest = data_digest(splits)
+    described: dict[str, Any] = {"folder": str(data.resolve())}
+    if labels is not None:
+        others = [load_split(data, name) for name in find_splits(data) if name not in ("train", "dev")]
+        relabelled = with_labels(splits[0], read_labels(labels), [splits[1], *others])
+        splits[0] = relabelled.split
+        described |= {"labels": str(labels.resolve()), "changed": relabelled.changed, "added": relabelled.added}
+    described["digest"] = digest = data_digest(splits)
     if resume:
         if force:
             raise UsageError("--resume goes on with a run and --force replaces it: give one of them")
@@ -79,7 +88,7 @@ def train_model(
             report_remarks(split)
         if not resume:
             build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
-            start_run(run_dir, architecture, chosen, {"folder": str(data.resolve()), "digest": digest}, force=force)
+            start_run(run_dir, architecture, chosen, described, force=force)
         log.info(
             "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
             architecture,
@@ -89,6 +98,8 @@ def train_model(
             resolve_precision(chosen, architecture, hardware.device),
             chosen.weights,
         )
+        if labels is not None:
+            log.info("%s: %d labels changed, %d images added", labels, described["changed"], described["added"])
         for split in splits:
             log.info("%s: %s", split.name, ", ".join(f"{n} {name}" for name, n in split.counts().items()))
     result = train(
@@ -115,7 +126,7 @@ def _resumed(
     if data["digest"] != digest:
         raise UsageError(
             f"{run_dir}: was started with other images or labels (those of {data['folder']}); "
-            "resume it with them, or give a new --name"
+            f"resume it with them{_labels_of(data)}, or give a new --name"
         )
     wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
     for name, value in overrides.items():
@@ -130,3 +141,7 @@ def _resumed(
             "resume it without these options, or give a new --name"
         )
     return saved_architecture, saved
+
+
+def _labels_of(data: Mapping[str, Any]) -> str:
+    return f" and --labels {data['labels']}" if "labels" in data else ""

@@ -173,7 +173,7 @@ class _View:
         self.draw_radiograph(axes)
         axes.imshow(
             _reduced(panel.map, self.size),
-            cmap=_MAP_COLORS,
+            cmap=MAP_COLORS,
             vmin=0,
             vmax=1,
             extent=self.extent,
@@ -240,7 +240,7 @@ def _caption(axes: Axes, text: str, size: float) -> None:
 def _explain(figure: Figure, axes: list[Axes], panels: Sequence[MapPanel], shapes: Sequence[AnnotatedObject]) -> None:
     """One colour bar for all maps, and a legend of the marks that the figure holds."""
     if panels:
-        mappable = ScalarMappable(Normalize(0, 1), _MAP_COLORS)
+        mappable = ScalarMappable(Normalize(0, 1), MAP_COLORS)
         bar = figure.colorbar(mappable, ax=axes, aspect=9 * figure.get_figheight(), shrink=0.9, pad=0.02)
         bar.ax.set_facecolor("0.5")
         bar.outline.set_visible(False)
@@ -277,4 +277,4 @@ def _see_through(name: str) -> Colormap:
     return ListedColormap(colors)
 
 
-_MAP_COLORS: Final = _see_through("plasma")
+MAP_COLORS: Final = _see_through("plasma")

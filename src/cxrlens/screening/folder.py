@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlens.errors import UsageError
-from cxrlens.files import write_json
+from cxrlens.files import write_json, write_text
 from cxrlens.screening.record import ScreenedImage
 
 
@@ -59,6 +59,7 @@ class ScreenedFolder:
         self.path = path
         self.info_file = path / "screening.json"
         self.results_file = path / "results.jsonl"
+        self.committed_file = path / ".committed"
         self.worklist_file = path / "worklist.csv"
         self.report_file = path / "report.html"
 
@@ -101,6 +102,23 @@ class ScreenedFolder:
             stream.flush()
             os.fsync(stream.fileno())
         return list(accumulate(map(len, lines), initial=begin))[:-1]
+
+    def commit(self) -> None:
+        """Say that all results so far belong to finished batches."""
+        write_text(self.committed_file, f"{self.results_file.stat().st_size}\n")
+
+    def drop_unfinished(self) -> None:
+        """Cut away what a killed process left of a batch.
+
+        A run that goes on then makes the very batches that it would have made, and their numbers to the last digit.
+        """
+        self.drop_torn_line()
+        try:
+            committed = int(self.committed_file.read_text("utf-8"))
+        except (OSError, ValueError):
+            committed = 0 if self.results_file.exists() and not self.committed_file.exists() else -1
+        if 0 <= committed < self.results_file.stat().st_size:
+            os.truncate(self.results_file, committed)
 
     def drop_torn_line(self) -> None:
         """Cut away what a killed process left behind the last whole line."""

@@ -35,8 +35,7 @@ class Seen:
 class Runtime(Protocol):
     """A model that sees batches of prepared images.
 
-    What it sees in one does not depend, to the last digit of the probability, on the others of the batch or on their
-    number, so that a screening that was stopped and goes on gives the same results.
+    The same batch gives the same numbers; another batch may give an image others in their last digits.
 
     Attributes:
         name: "torch" or "onnx".

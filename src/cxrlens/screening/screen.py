@@ -70,7 +70,7 @@ class Screening:
         self._reading = Reading(runtime.card.preprocessing, keep_tags)
         self._index = Index(folder)
         self._unseen: dict[str, Look] = {}  # by content
-        self._again: list[Look] = []  # content that is, or will be, known
+        self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
 
     def run(self, files: Iterable[Path], done: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -83,11 +83,15 @@ class Screening:
         """
         for look in in_order(self._reading, self._tasks(files), workers=self._workers, lost=self._reading.lost):
             self._take(look)
-            if len(self._unseen) == self._batch_size or len(self._rows) + len(self._again) >= _WAITING:
-                self._write()
+            if len(self._unseen) == self._batch_size:
+                self._write(list(self._unseen.values()))
+                self._unseen.clear()
+            elif len(self._rows) >= _WAITING:
+                self._write([])
             done()
             yield
-        self._write()
+        self._write(list(self._unseen.values()))
+        self._unseen.clear()
         yield
 
     def _tasks(self, files: Iterable[Path]) -> Iterator[Task]:
@@ -101,26 +105,24 @@ class Screening:
             return
         if look.grey is None:
             self._rows.append(ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=look.reason))
-        elif look.key in self._unseen or self._index.of_content(look.key):
-            self._again.append(Look(look.task, look.key))
+        elif look.key in self._unseen:
+            self._twins.append((look.task.name, look.key))
+        elif known := self._index.of_content(look.key):
+            self._rows.append(_renamed(known, look.task.name))
         else:
             self._unseen[look.key] = look
 
-    def _write(self) -> None:
-        """Let the network see what waits, and append all results."""
-        looks = list(self._unseen.values())
-        rows = [*self._rows, *self._seen(looks)]
-        self._append(rows)
-        known = [(look, self._index.of_content(look.key)) for look in self._again]
-        self._append([image.model_copy(update={"name": look.task.name}) for look, image in known if image])
-        self._unseen.clear()
-        self._again.clear()
-        self._rows.clear()
-
-    def _append(self, rows: list[ScreenedImage]) -> None:
+    def _write(self, looks: list[Look]) -> None:
+        """Let the network see what waits to be seen, and append all results."""
+        seen = {image.key: image for image in self._seen(looks)}
+        twins = [(name, key) for name, key in self._twins if key in seen]
+        rows = [*self._rows, *seen.values(), *(_renamed(seen[key], name) for name, key in twins)]
         if rows:
             self._index.append(rows)
+            self.folder.commit()
             self.appended = True
+        self._rows.clear()
+        self._twins = [twin for twin in self._twins if twin not in twins]
 
     def _seen(self, looks: list[Look]) -> list[ScreenedImage]:
         if not looks:
@@ -168,3 +170,7 @@ class Screening:
 
 def _map_geometry(preprocessing: Preprocessing, look: Look) -> Geometry:
     return preprocessing.geometry(look.height, look.width).without_padding()
+
+
+def _renamed(image: ScreenedImage, name: str) -> ScreenedImage:
+    return image.model_copy(update={"name": name})

@@ -23,9 +23,6 @@ class TorchRuntime:
     Args:
         row: the method and layers of the maps; None for a runtime that makes none.
         fusion: how maps of several layers become one.
-        batch_size: the size of most batches. On a CPU a batch of one, on other devices any batch of another size may
-            give numbers that differ in their last digits; such batches are filled up, so that what is seen in an image
-            does not depend on how many others come with it.
         seed: of methods that draw random numbers.
     """
 
@@ -37,14 +34,17 @@ class TorchRuntime:
         row: Row | None,
         fusion: Fusion = DEFAULT_FUSION,
         *,
-        batch_size: int = 1,
         seed: int = 0,
     ) -> None:
         self.model = model
         self.row = row
         self.fusion = fusion
         self.seed = seed
-        self._at_least = batch_size if model.device.type != "cpu" or batch_size == 1 else 2
+        if (
+            row is not None
+        ):  # the first pass of a network finds out how its gradient is made, which shows in last digits
+            size = model.preprocessing.height, model.preprocessing.width
+            self._explained(torch.zeros(1, 1, *size))
 
     @property
     def card(self) -> ModelCard:
@@ -60,35 +60,25 @@ class TorchRuntime:
     ) -> list[Seen]:
         """See `Runtime.see`. A map at the last layer costs no further pass, so "flagged" makes and drops the others."""
         images = torch.from_numpy(grey)
-        if self.row is None or maps == "none":
-            return [Seen(probability) for probability in self._probabilities(self._logits(images))]
-        if maps == "all" or self.row.layers == "last":
+        if self.row is not None and (maps == "all" or (maps == "flagged" and self.row.layers == "last")):
             result = self._explained(images)
-            probabilities = self._probabilities(result.logits[: len(stored)])
-            wanted = [maps == "all" or is_flagged(self.card, probability) for probability in probabilities]
             return [
-                self._seen(probability, result, index, stored[index]) if wanted[index] else Seen(probability)
-                for index, probability in enumerate(probabilities)
+                self._seen(probability, result, index, stored[index])
+                if maps == "all" or is_flagged(self.card, probability)
+                else Seen(probability)
+                for index, probability in enumerate(self._probabilities(result.logits))
             ]
-        probabilities = self._probabilities(self._logits(images))
-        flagged = [index for index, probability in enumerate(probabilities) if is_flagged(self.card, probability)]
-        seen = [Seen(probability) for probability in probabilities]
-        if flagged:
+        seen = [Seen(probability) for probability in self._probabilities(self.model.logits(images))]
+        flagged = [index for index, one in enumerate(seen) if is_flagged(self.card, one.probability)]
+        if self.row is not None and maps == "flagged" and flagged:
             result = self._explained(images[flagged])
             for place, index in enumerate(flagged):
-                seen[index] = self._seen(probabilities[index], result, place, stored[index])
+                seen[index] = self._seen(seen[index].probability, result, place, stored[index])
         return seen
-
-    def _logits(self, images: Tensor) -> Tensor:
-        return self.model.logits(self._filled(images))[: len(images)]
 
     def _explained(self, images: Tensor) -> RowMaps:
         assert self.row is not None
-        return self.model.explain_rows(self._filled(images), [self.row], fusion=self.fusion, seed=self.seed)
-
-    def _filled(self, images: Tensor) -> Tensor:
-        missing = self._at_least - len(images)
-        return images if missing <= 0 else torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+        return self.model.explain_rows(images, [self.row], fusion=self.fusion, seed=self.seed)
 
     def _probabilities(self, logits: Tensor) -> list[float]:
         found: list[float] = self.model.probability_of(logits).tolist()

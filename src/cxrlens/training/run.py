@@ -94,9 +94,9 @@ def data_digest(splits: Iterable[Split]) -> str:
 
 
 def start_run(
-    run_dir: Path, architecture: str, recipe: Recipe, data: Mapping[str, str], *, force: bool = False
+    run_dir: Path, architecture: str, recipe: Recipe, data: Mapping[str, Any], *, force: bool = False
 ) -> None:
-    """Make the run directory and write down what will be done, and with which data (folder and digest).
+    """Make the run directory and write down what will be done, and with which data (folder, digest, new labels).
 
     Raises:
         UsageError: when it exists and ``force`` is not given.
@@ -109,7 +109,7 @@ def start_run(
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
-def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, str]]:
+def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
     """Architecture, recipe and data of a run that was started.
 
     Raises:

@@ -131,7 +131,7 @@ def duplicate_findings(seen: Sequence[Seen], groups: Sequence[Group]) -> Iterato
     for group in groups:
         images = [seen[index] for index in group.members]
         splits = list(dict.fromkeys(image.split for image in images))
-        labels = sorted({image.item.label for image in images if image.item.label is not None})
+        labels = list(dict.fromkeys(image.item.label for image in images if image.item.label is not None))
         names = tuple(image.name for image in images)
         message = f"{_listed(names)} {_sameness(group)}"
         values = {} if group.similarity is None else {"similarity": round(group.similarity, 3)}

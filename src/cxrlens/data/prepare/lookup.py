@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from cxrlens.data.manifest import safe_name
 from cxrlens.data.prepare.origin import FileOrigin, Origin
 from cxrlens.data.prepare.tree import Tree
 
@@ -13,27 +15,34 @@ class Lookup:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._by_name: dict[str, list[str]] = {}
-        for name in tree.files:
-            self._by_name.setdefault(PurePosixPath(name).name, []).append(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for name in self._tree.files:
+            names.setdefault(PurePosixPath(name).name, []).append(name)
+        return names
 
     def find(self, text: str, *, beside: str = "", anywhere: bool = False) -> Origin | str:
         """The file, or why there is none.
 
         It is looked for from a folder of the tree on, from the tree's root on, and at last by its bare name, which
-        must then be the only one.
+        must then be the only one. The tree is searched only for what lies at none of the places named.
 
         Args:
             text: a path, or a bare name.
             beside: a folder of the tree.
-            anywhere: also take a file outside the tree, or one that does not look like an image.
+            anywhere: also take a file outside the tree.
         """
         name = text.replace("\\", "/")
-        for candidate in (f"{beside}/{name}" if beside else name, name):
+        candidates = dict.fromkeys((f"{beside}/{name}" if beside else name, name))
+        for candidate in candidates:
+            path = Path(self._tree.root, candidate)
+            if (anywhere or safe_name(candidate)) and path.exists():
+                return FileOrigin(path)
+        for candidate in candidates:
             if candidate in self._tree.files:
                 return self._tree.files[candidate]
-        if anywhere and (path := Path(self._tree.root, text)).exists():
-            return FileOrigin(path)
         bare = self._by_name.get(PurePosixPath(name).name, [])
         if len(bare) == 1:
             return self._tree.files[bare[0]]

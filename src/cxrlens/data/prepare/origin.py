@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lzma
 import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -15,9 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TypeAlias
 
+from cxrlens.data.readers import MAX_BYTES, open_regular, read_content
 from cxrlens.errors import UnreadableImageError, UsageError
-
-MOST_BYTES = 1 << 29  # of one file; a radiograph of 5000 x 5000 pixels in 16 bit has 50 MB
 
 _ENCRYPTED = 0x1  # bit of a member's flags
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError)
@@ -56,31 +54,18 @@ class FileOrigin:
         """The bytes as a stream.
 
         Raises:
-            UnreadableImageError: when it is missing, is no file, is too large, or may not be read.
+            UnreadableImageError: as `open_regular` does.
         """
-        try:
-            if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would block for ever
-                raise UnreadableImageError(f"{self}: is no regular file")
-            if self.size() > MOST_BYTES:
-                raise UnreadableImageError(f"{self}: is larger than {MOST_BYTES >> 20} MiB")
-            with self.path.open("rb") as stream:
-                yield stream
-        except OSError as error:
-            raise UnreadableImageError(f"{self}: {error.strerror or error}") from error
+        with open_regular(self.path, str(self)) as stream:
+            yield stream
 
     def read(self) -> bytes:
         """All bytes.
 
         Raises:
-            UnreadableImageError: as `open` does, or when the file changes meanwhile.
+            UnreadableImageError: as `read_content` does.
         """
-        with self.open() as stream:
-            before = os.fstat(stream.fileno())
-            content = stream.read(MOST_BYTES + 1)
-            after = os.fstat(stream.fileno())
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(content) != after.st_size:
-            raise UnreadableImageError(f"{self}: changed while it was read")
-        return content
+        return read_content(self.path, str(self))
 
 
 @dataclass(frozen=True)
@@ -122,8 +107,8 @@ class ZipMember:
         Raises:
             UnreadableImageError: when the member is encrypted, too large, or damaged.
         """
-        if self.unpacked > MOST_BYTES:
-            raise UnreadableImageError(f"{self}: would unpack to more than {MOST_BYTES >> 20} MiB")
+        if self.unpacked > MAX_BYTES:
+            raise UnreadableImageError(f"{self}: would unpack to more than {MAX_BYTES >> 30} GiB")
         try:
             archive = _archive(self.archive)
             info = archive.infolist()[self.index]

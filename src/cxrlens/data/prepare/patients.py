@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from cxrlens.data.prepare.origin import Origin
 from cxrlens.data.prepare.record import Record
-from cxrlens.data.readers import DICOM_SUFFIXES
+from cxrlens.data.readers import RASTER_SUFFIXES
 from cxrlens.errors import UnreadableImageError, UsageError
 
 
@@ -32,7 +32,7 @@ def with_patients(records: Iterable[Record], pattern: str | None) -> list[Record
         raise UsageError(f"--patient-pattern '{pattern}': fits no image's name, such as '{example}'")
     numbers: dict[str, str] = {}
     for place, record in enumerate(found):
-        if not record.patient_id and PurePosixPath(record.name).suffix.lower() in DICOM_SUFFIXES:
+        if not record.patient_id and PurePosixPath(record.name).suffix.lower() not in RASTER_SUFFIXES:
             patient = _dicom_patient(record.origin)
             if patient:
                 number = numbers.setdefault(patient, f"dicom-{len(numbers) + 1:05d}")

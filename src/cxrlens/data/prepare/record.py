@@ -88,19 +88,29 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     taken: set[str] = set()
     found = []
     for record in sorted(records, key=lambda record: record.name):
-        path = PurePosixPath(record.name)
-        path = PurePosixPath(*map(_shortened, path.parts[:-1]), _shortened(path.stem) + path.suffix)
-        stem, number = path.stem, 1
+        path, ending = PurePosixPath(without_ending(record.name)), ending_of(record.name)
+        path = PurePosixPath(*map(_shortened, path.parts))
+        bare, number = path.name, 1
         while _folded(path) in taken:
             number += 1
-            path = path.with_name(f"{stem}~{number}{path.suffix}")
+            path = path.with_name(f"{bare}~{number}")
         taken.add(_folded(path))
-        found.append(replace(record, name=path.as_posix()))
+        found.append(replace(record, name=f"{path}{ending}"))
     return found
 
 
+def ending_of(name: str) -> str:
+    """The ending of an image's name; the last number of a UID, as DICOM files are called, is none."""
+    ending = PurePosixPath(name).suffix
+    return "" if ending[1:].isdigit() else ending
+
+
+def without_ending(name: str) -> str:
+    return name.removesuffix(ending_of(name))
+
+
 def _folded(path: PurePosixPath) -> str:
-    return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _shortened(part: str) -> str:

@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from cxrlens.data.finding import is_unnamed
+from cxrlens.data.layouts import list_images
 from cxrlens.data.manifest import safe_name
 from cxrlens.data.prepare.origin import FileOrigin, Origin, ZipMember, list_members
-from cxrlens.data.readers import IMAGE_SUFFIXES
+from cxrlens.data.readers import IMAGE_SUFFIXES, starts_as_dicom
+from cxrlens.errors import UnreadableImageError
 
 
-@dataclass(frozen=True)
 class Tree:
-    """Image files by their name below ``root``, with ``/`` between folders, sorted.
+    """Image files by their name below ``root``, with ``/`` between folders, as `list_images` finds them.
 
-    Attributes:
+    The members of ``train.zip`` count as files of a folder ``train``, with or without such a folder in the archive,
+    unless the folder itself is there and holds images. The folder is searched when its files are asked for.
+
+    Args:
         root: the folder.
-        files: without hidden ones.
-        refused: a sentence for each archive member that cannot be used.
-        remarks: what else was odd.
+        without: a folder that is passed over.
     """
 
-    root: Path
-    files: dict[str, Origin]
-    refused: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    def __init__(self, root: Path, without: Path | None = None) -> None:
+        self.root = root
+        self._without = without
+        self._refused: list[str] = []
+        self._remarks: list[str] = []
+
+    @cached_property
+    def files(self) -> dict[str, Origin]:
+        """Sorted by name, without hidden ones.
+
+        Raises:
+            UsageError: when the folder cannot be searched, or an archive cannot be read.
+        """
+        found = [path for path in list_images(self.root, recursive=True) if self._without not in path.parents]
+        files: dict[str, Origin] = {path.relative_to(self.root).as_posix(): FileOrigin(path) for path in found}
+        for archive in sorted(path for path in self.root.iterdir() if path.suffix.lower() == ".zip" and path.is_file()):
+            if any(name.startswith(f"{archive.stem}/") for name in files):
+                self._remarks.append(f"{archive.name} is not read: the folder '{archive.stem}' beside it holds images")
+                continue
+            for member, name in _mounted(archive.stem, [each for each in list_members(archive) if _is_image(each)]):
+                if name is None:
+                    self._refused.append(f"{member}: its name leads out of the archive or cannot be a file's name")
+                elif name in files:
+                    self._refused.append(f"{member}: a second member of this name in the archive")
+                else:
+                    files[name] = member
+        return dict(sorted(files.items()))
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """A sentence for each archive member that cannot be used; none before the folder was searched."""
+        return tuple(self._refused)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else was odd; nothing before the folder was searched."""
+        return tuple(self._remarks)
 
     def in_folder(self, folder: str) -> list[str]:
         """The names below a folder."""
@@ -38,59 +73,25 @@ class Tree:
         return sorted({name.split("/")[0] for name in self.files if "/" in name})
 
 
-def read_tree(root: Path) -> Tree:
-    """List a folder; links to folders are followed, each folder once.
-
-    The members of ``train.zip`` count as files of a folder ``train``, with or without such a folder in the archive,
-    unless the folder itself is there and holds images.
-
-    Raises:
-        UsageError: when an archive cannot be read.
-    """
-    files: dict[str, Origin] = dict(_walk(root))
-    refused: list[str] = []
-    remarks: list[str] = []
-    for archive in sorted(path for path in root.iterdir() if path.suffix.lower() == ".zip" and path.is_file()):
-        if any(name.startswith(f"{archive.stem}/") for name in files):
-            remarks.append(f"{archive.name} is not read: the folder '{archive.stem}' beside it holds images")
-            continue
-        members = [member for member in list_members(archive) if _is_image(member.name.replace("\\", "/"))]
-        for member, name in _mounted(archive.stem, members):
-            if name is None:
-                refused.append(f"{member}: its name leads out of the archive or cannot be a file's name")
-            elif name in files:
-                refused.append(f"{member}: a second member of this name in the archive")
-            else:
-                files[name] = member
-    return Tree(root, dict(sorted(files.items())), tuple(refused), tuple(remarks))
-
-
 def shared_parts(paths: Collection[Sequence[str]]) -> int:
     """How many of their first parts all paths share."""
     return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Origin]]:
-    seen: set[tuple[int, int]] = set()
-    for parent, folders, names in os.walk(root, followlinks=True):
-        state = Path(parent).stat()
-        if (state.st_dev, state.st_ino) in seen:  # a link back up, or a second one to the same place
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders.sort()
-        for name in names:
-            path = Path(parent, name)
-            relative = path.relative_to(root).as_posix()
-            if _is_image(relative):
-                yield relative, FileOrigin(path)
+def _is_image(member: ZipMember) -> bool:
+    """By its ending, or a DICOM file without one; hidden members and what macOS adds to archives are none."""
+    path = PurePosixPath(member.name.replace("\\", "/"))
+    if any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts):
+        return False
+    return path.suffix.lower() in IMAGE_SUFFIXES or (is_unnamed(path) and _starts_as_dicom(member))
 
 
-def _is_image(name: str) -> bool:
-    """By its ending; hidden files and what macOS adds to archives are none."""
-    path = PurePosixPath(name)
-    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+def _starts_as_dicom(member: ZipMember) -> bool:
+    try:
+        with member.open() as stream:
+            return starts_as_dicom(stream)
+    except UnreadableImageError:
+        return False
 
 
 def _mounted(folder: str, members: Sequence[ZipMember]) -> Iterator[tuple[ZipMember, str | None]]:

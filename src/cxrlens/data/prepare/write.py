@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset
 
 from cxrlens.data.geometry import Geometry
 from cxrlens.data.masks import decode_mask
 from cxrlens.data.prepare.journal import Made
 from cxrlens.data.prepare.origin import Origin, ZipMember
-from cxrlens.data.prepare.record import Record
-from cxrlens.data.readers import Pixels, read
+from cxrlens.data.prepare.record import Record, ending_of, without_ending
+from cxrlens.data.readers import Pixels, decode
 from cxrlens.data.resampling import resample
+from cxrlens.data.workers import in_order
 from cxrlens.errors import UnreadableImageError
 from cxrlens.files import replacing
 
@@ -61,8 +61,8 @@ class Outcome:
     fatal: str = ""
 
 
-class Making(Dataset[Outcome]):
-    """Makes the files of the record of an index; a loader process can do it.
+class Making:
+    """Makes the files of the record of an index.
 
     Args:
         records: with distinct names.
@@ -87,11 +87,21 @@ class Making(Dataset[Outcome]):
             return Outcome(index, _make(record, self._form, self._out))
         except UnreadableImageError as error:
             return Outcome(index, reason=str(error))
+        except MemoryError:
+            return self.lost(index, "there is not enough memory to read it")
         except OSError as error:
             reason = f"{self._out / IMAGES / record.name}: {error.strerror or error}"
             if error.errno in _OF_THE_PLACE:
                 return Outcome(index, fatal=reason)
             return Outcome(index, reason=reason)
+
+    def lost(self, index: int, reason: str) -> Outcome:
+        """What stands for an image that was not read."""
+        return Outcome(index, reason=f"{self._records[index].origin}: {reason}")
+
+    def each(self, workers: int) -> Iterator[Outcome]:
+        """All records in order, made by so many processes; 0 makes them in this one."""
+        return in_order(self.__getitem__, range(len(self)), workers=workers, lost=self.lost)
 
 
 def key(record: Record, form: Form) -> str:
@@ -108,7 +118,7 @@ def geometry_of(made: Made) -> Geometry:
 
 def _make(record: Record, form: Form, out: Path) -> Made:
     content = record.origin.read()
-    pixels = _decoded(content, record.origin)
+    pixels = decode(content, str(record.origin)).pixels
     height, width = pixels.shape
     scale = 1.0 if form.size is None else min(1.0, form.size / max(height, width))
     geometry = Geometry.stretch(height, width, max(1, round(height * scale)), max(1, round(width * scale)))
@@ -128,7 +138,7 @@ def _make(record: Record, form: Form, out: Path) -> Made:
         written, suffix = _encoded(smaller, deep=_is_deep(pixels))
         path = _placed(IMAGES, record.name, suffix)
     elif is_written(record.origin, form):
-        path = _placed(IMAGES, record.name, PurePosixPath(record.name).suffix)
+        path = _placed(IMAGES, record.name, ending_of(record.name))
     for target, data in ((path, written), (mask_path, mask_content)):
         if target:
             with replacing(out / target) as partial:
@@ -147,21 +157,13 @@ def _make(record: Record, form: Form, out: Path) -> Made:
     )
 
 
-def _decoded(content: bytes, origin: Origin) -> Pixels:
-    try:
-        return read(content).pixels
-    except UnreadableImageError as error:  # it speaks of so many bytes
-        reason = str(error).partition(": ")[2] or str(error)
-        raise UnreadableImageError(f"{origin}: {reason}") from error
-
-
 def is_written(origin: Origin, form: Form) -> bool:
     """Whether a file gets a copy in the data set."""
     return form.copy or form.size is not None or isinstance(origin, ZipMember)
 
 
 def _placed(folder: str, name: str, suffix: str) -> str:
-    return (folder / PurePosixPath(name).with_suffix(suffix)).as_posix()
+    return f"{folder}/{without_ending(name)}{suffix}"
 
 
 def _is_deep(pixels: Pixels) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import IO
 
 from pydicom import Dataset
 
@@ -32,6 +33,7 @@ __all__ = [
     "read",
     "read_content",
     "require_file",
+    "starts_as_dicom",
 ]
 
 RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -83,9 +85,14 @@ def has_dicom_mark(path: Path) -> bool:
     """Whether a regular file begins as DICOM files do, with a preamble; False also for what cannot be opened."""
     try:
         with open_regular(path, str(path)) as stream:
-            return has_preamble(stream.read(START))
+            return starts_as_dicom(stream)
     except UnreadableImageError:
         return False
+
+
+def starts_as_dicom(stream: IO[bytes]) -> bool:
+    """Whether a stream begins as DICOM files do, with a preamble."""
+    return has_preamble(stream.read(START))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -75,13 +75,14 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
         )
     lookup = Lookup(tree)
     records: list[Record] = []
-    refused, remarks = list(tree.refused), list(tree.remarks)
+    refused: list[str] = []
+    remarks: list[str] = []
     for path, split in splits.items():
         found = _records(path, split, lookup, tree, names)
         records += found.records
         refused += found.refused
         remarks += found.remarks
-    return Found(tuple(records), tuple(refused), tuple(remarks))
+    return Found(tuple(records), (*tree.refused, *refused), (*tree.remarks, *remarks))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -42,7 +42,8 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     lookup = Lookup(tree)
     shorter = _without_shared_folders([row[path_column] for _, row in rows])
     records: dict[str, Record] = {}
-    refused, remarks = list(tree.refused), list(tree.remarks)
+    refused: list[str] = []
+    remarks: list[str] = []
     repeated: list[str] = []
     left_out = 0
     for line, row in rows:
@@ -66,7 +67,7 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
         remarks.append(f"{path}: {len(repeated)} rows name an image again and are left out, such as {repeated[0]}")
     if left_out:
         remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
-    return Found(tuple(records.values()), tuple(refused), tuple(remarks))
+    return Found(tuple(records.values()), (*tree.refused, *refused), (*tree.remarks, *remarks))
 
 
 def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:

@@ -24,10 +24,12 @@ _MASK_END = re.compile(r"[._-]mask$", re.IGNORECASE)
 
 def applies(source: Path, tree: Tree) -> bool:
     """Whether a mask belongs to an image."""
+    if not source.is_dir():
+        return False
     keys = {True: set[str](), False: set[str]()}
     for name in tree.files:
         keys[_is_mask(name)].add(_key(name))
-    return source.is_dir() and not keys[True].isdisjoint(keys[False])
+    return not keys[True].isdisjoint(keys[False])
 
 
 def scan(source: Path, tree: Tree, _names: ClassNames) -> Found:

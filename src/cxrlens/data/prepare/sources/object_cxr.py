@@ -26,7 +26,7 @@ def scan(source: Path, tree: Tree, _names: ClassNames) -> Found:
         UsageError: when a CSV cannot be read, a class has no image, or no image has a row.
     """
     records: list[Record] = []
-    remarks = list(tree.remarks)
+    remarks: list[str] = []
     for folder in tree.folders():
         if not split_of(folder):
             remarks.append(f"{folder}: is left out; it is called neither train, dev nor test")
@@ -38,7 +38,7 @@ def scan(source: Path, tree: Tree, _names: ClassNames) -> Found:
             for item in split.items:
                 name = item.path.relative_to(source).as_posix()
                 records.append(Record(name, tree.files[name], split_of(folder), item.label, item.shapes or ()))
-    return Found(tuple(records), tree.refused, tuple(remarks))
+    return Found(tuple(records), tree.refused, (*tree.remarks, *remarks))
 
 
 def _split(source: Path, tree: Tree, folder: str) -> Split:

@@ -1,0 +1,62 @@
+"""Which software made a result, and when."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Final
+
+from pydicom import Dataset
+from pydicom.valuerep import DA, DT, TM
+
+from cxrlens import __version__
+from cxrlens.screening.folder import ScreeningInfo
+
+NAME: Final = "cxrlens"
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """The software with a model, as a device.
+
+    Attributes:
+        version: of cxrlens.
+        model: name of the model file, in ASCII, so that each character set has its signs.
+        sha256: of the model file.
+        parameters: thresholds and map, a text each.
+        time: when the result was made, without a time zone, as DICOM's dates and times are.
+    """
+
+    version: str
+    model: str
+    sha256: str
+    parameters: tuple[str, ...]
+    time: datetime.datetime
+
+    @classmethod
+    def of(cls, info: ScreeningInfo) -> Equipment:
+        """The one that has made the results of a screening; the time is now where that says none."""
+        parameters = [f"model: {_ascii(info.model)}", f"model SHA-256: {info.model_sha256}"]
+        parameters.append(f"retake threshold: {info.threshold:.6g}")
+        if info.review_threshold is not None:
+            parameters.append(f"review threshold: {info.review_threshold:.6g}")
+        if info.method:
+            parameters.append(f"map: {_ascii(info.method)}, layers: {_ascii(info.layers) or '-'}")
+        when = datetime.datetime.fromisoformat(info.created) if info.created else datetime.datetime.now().astimezone()
+        local = when.astimezone().replace(tzinfo=None, microsecond=0)
+        version = info.cxrlens_version or __version__
+        return cls(version, _ascii(info.model), info.model_sha256, tuple(parameters), local)
+
+    def sign(self, result: Dataset) -> None:
+        """Write device and time of making into a result."""
+        result.Manufacturer = NAME
+        result.ManufacturerModelName = NAME
+        result.SoftwareVersions = self.version
+        result.DeviceSerialNumber = self.sha256[:64]
+        result.InstanceCreationDate, result.InstanceCreationTime = DA(self.time.date()), TM(self.time.time())
+        for item in result.get("ContributingEquipmentSequence") or ():
+            item.ContributionDateTime = DT(self.time)
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()

@@ -1,0 +1,69 @@
+"""New labels of a training split: which images they change, add, and must not touch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrlens.data.label_csv import read_labels, with_labels
+from cxrlens.data.layouts import AFFECTED, NORMAL, Item, Split
+from cxrlens.errors import UsageError
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> tuple[Split, Split]:
+    for name in ("a.jpg", "b.jpg", "dev.jpg", "new.jpg", "more.jpg"):
+        (tmp_path / name).touch()
+    train = Split("train", (Item(tmp_path / "a.jpg", NORMAL), Item(tmp_path / "b.jpg", AFFECTED)))
+    return train, Split("dev", (Item(tmp_path / "dev.jpg", NORMAL),))
+
+
+def write(folder: Path, *lines: str, head: str = "path,label,verdict,name") -> Path:
+    path = folder / "verdicts.csv"
+    path.write_text("\n".join((head, *lines)) + "\n")
+    return path
+
+
+def test_labels_change_and_images_come(tmp_path: Path, splits: tuple[Split, Split]) -> None:
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    path = write(tmp_path, "link.jpg,affected,retake,x", f"{tmp_path}/new.jpg,normal,accept,y", "more.jpg,affected,,z",
+                 "b.jpg,affected,retake,w", "dev.jpg,,,")  # fmt: skip
+    found = with_labels(splits[0], read_labels(path), splits[1:])
+    assert [(item.path.name, item.label) for item in found.split.items] == [
+        ("a.jpg", AFFECTED),
+        ("b.jpg", AFFECTED),
+        ("new.jpg", NORMAL),
+        ("more.jpg", AFFECTED),
+    ]
+    assert (found.changed, found.added) == (1, 2)
+    assert found.split.name == "train"
+    assert found.split.items[3].name_in(Path("/elsewhere")) == str(tmp_path / "more.jpg")
+
+
+@pytest.mark.parametrize(
+    ("lines", "head", "message"),
+    [
+        (["gone.jpg,normal", "a.jpg,normal", "lost.jpg,affected"], "path,label", r"2 of its images .*gone\.jpg, lost"),
+        (["a.jpg,retake"], "path,label", r"line 2: the label 'retake'"),
+        (["a.jpg,normal", "./a.jpg,affected"], "path,label", r"line 3: an earlier row"),
+        (["a.jpg,"], "path,label", "no row has a label"),
+        (["a.jpg"], "path", "should name the columns path and label"),
+    ],
+)
+def test_mistakes_are_named(
+    tmp_path: Path, splits: tuple[Split, Split], lines: list[str], head: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_labels(write(tmp_path, *lines, head=head))
+
+
+def test_images_of_other_splits_are_refused(tmp_path: Path, splits: tuple[Split, Split]) -> None:
+    new = read_labels(write(tmp_path, "dev.jpg,normal,,"))
+    with pytest.raises(UsageError, match=r"belong to 'dev' .*dev\.jpg"):
+        with_labels(splits[0], new, splits[1:])
+
+
+def test_there_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        read_labels(tmp_path / "gone.csv")

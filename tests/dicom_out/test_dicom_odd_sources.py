@@ -1,0 +1,213 @@
+"""Sources that lack something or break DICOM's rules: results are written, or the reason is one sentence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from dicom_sources import HEIGHT, IDENTITY, INFO, UIDS, WIDTH, cr, dx, file_of, result, stored_values
+from PIL import Image
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from cxrlens.data.readers import read
+from cxrlens.dicom_out import NotReferableError, is_dicom_file, write_dicom
+from cxrlens.dicom_out.source import open_source
+from cxrlens.errors import UnreadableImageError
+
+pytest.importorskip("highdicom")
+
+
+def both(source: Any, folder: Path) -> list[Dataset]:
+    files = write_dicom(source, result(), INFO, folder / "one")
+    return [dcmread(files.report), dcmread(files.capture)]
+
+
+# -- what has to be there, but may be empty ---------------------------------------------------------------------------
+
+REQUIRED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+
+
+@pytest.mark.parametrize("empty", ["absent", "empty"])
+def test_without_any_identity_but_uids(empty: str, tmp_path: Path) -> None:
+    for dataset in both(dx(**dict.fromkeys(IDENTITY, None if empty == "absent" else "")), tmp_path):
+        for keyword in REQUIRED:
+            assert dataset[keyword].is_empty, keyword
+        assert "PatientAge" not in dataset or dataset["PatientAge"].is_empty
+        assert dataset.StudyInstanceUID == UIDS["StudyInstanceUID"]
+
+
+def test_without_what_the_image_library_describes(tmp_path: Path) -> None:
+    for dataset in both(cr(Modality=None), tmp_path):
+        assert dataset.StudyInstanceUID == UIDS["StudyInstanceUID"]
+    picture = both(cr(), tmp_path)[1]
+    assert picture["PatientOrientation"].is_empty
+
+
+@pytest.mark.parametrize("orientation", [["A", "F"], ["LF", "FR"], ["L"], "", ["X", "Y"]])
+def test_any_orientation_is_carried(orientation: Any, tmp_path: Path) -> None:
+    picture = both(dx(PatientOrientation=orientation), tmp_path)[1]
+    found = picture.PatientOrientation
+    assert (list(found) if not isinstance(found, str | None) else [found] if found else []) == list(orientation)
+
+
+# -- names and characters ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller^Zoë"),
+        ("ISO_IR 192", "王^小东"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ],
+)
+def test_names_in_any_script(character_set: Any, name: str, tmp_path: Path) -> None:
+    source = dcmread(io.BytesIO(file_of(dx(SpecificCharacterSet=character_set, PatientName=name))))
+    for dataset in both(source, tmp_path):
+        assert dataset.SpecificCharacterSet == source.SpecificCharacterSet
+        assert dataset.PatientName == source.PatientName
+        assert str(dataset.PatientName) == name
+
+
+def test_names_without_a_character_set_keep_their_bytes(tmp_path: Path) -> None:
+    content = file_of(dx(PatientName="Mxller")).replace(b"Mxller", b"M\xfcller")
+    for path in ("a", "b"):
+        files = write_dicom(content, result(), INFO, tmp_path / path)
+        assert b"M\xfcller" in files.report.read_bytes()
+        assert b"M\xfcller" in files.capture.read_bytes()
+
+
+def test_a_model_of_any_name(tmp_path: Path) -> None:
+    info = INFO.model_copy(update={"model": "模型 \u00fc.safetensors"})
+    files = write_dicom(dx(), result(), info, tmp_path / "one")
+    assert b"model: ?? ?.safetensors" in files.report.read_bytes()
+
+
+# -- values that break the rules --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keyword", "stored"),
+    [
+        ("PatientSex", b"female"),
+        ("PatientBirthDate", b"unknown "),
+        ("PatientBirthDate", b"1961.04.12"),
+        ("StudyDate", b"20311345"),
+        ("StudyTime", b"25:61 "),
+        ("PatientAge", b"69"),
+        ("PatientName", b"A^B^C^D^E^F^G "),
+        ("AccessionNumber", b"much longer than sixteen signs"),
+        ("PatientID", b"a\\b "),
+    ],
+)
+def test_identity_is_carried_as_it_is(keyword: str, stored: bytes, tmp_path: Path) -> None:
+    """The archive knows the patient by these values, right or wrong."""
+    source = dx(**{keyword: None})
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    assert tag is not None
+    source[tag] = pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag(tag), pydicom.datadict.dictionary_VR(tag), len(stored), stored, 0, False, True
+    )
+    for folder, given in (("a", file_of(source)), ("b", source)):
+        files = write_dicom(given, result(), INFO, tmp_path / folder)
+        assert stored in files.report.read_bytes()
+        assert stored in files.capture.read_bytes()
+
+
+@pytest.mark.parametrize("uid", ["1.2.03.4", "1.2." + "9" * 60])
+def test_uids_that_archives_let_pass(uid: str, tmp_path: Path) -> None:
+    for dataset in both(file_of(dx(StudyInstanceUID=uid)), tmp_path):
+        assert dataset.StudyInstanceUID == uid
+
+
+# -- what cannot be referred to ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keyword", [*UIDS, "SOPClassUID"])
+@pytest.mark.parametrize("value", [None, "", "none", "1.2.x", "1." + "2" * 64])
+def test_without_uids_there_is_a_reason(keyword: str, value: str | None, tmp_path: Path) -> None:
+    source = dx()
+    source[keyword].value = value or ""
+    if value is None:
+        del source[keyword]
+    with pytest.raises(NotReferableError, match=keyword) as raised:
+        write_dicom(source, result(), INFO, tmp_path / "one")
+    assert str(raised.value).startswith("ward/image.dcm: ")
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uid", [DigitalMammographyXRayImageStorageForPresentation, "1.2.840.10008.5.1.4.1.1.88.33", "1.2.3.4.5"]
+)
+def test_other_kinds_of_images_are_refused(uid: str, tmp_path: Path) -> None:
+    with pytest.raises(NotReferableError, match="radiographs"):
+        write_dicom(dx(SOPClassUID=uid), result(), INFO, tmp_path / "one")
+
+
+def test_pictures_of_other_files_have_no_identity(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    Image.new("L", (WIDTH, HEIGHT)).save(picture)
+    with pytest.raises(NotReferableError, match="no DICOM file"):
+        write_dicom(picture, result(), INFO, tmp_path / "out" / "one")
+    assert not (tmp_path / "out").exists()
+    assert not is_dicom_file(picture)
+    assert not is_dicom_file(tmp_path / "none")
+    with pytest.raises(UnreadableImageError):
+        open_source(tmp_path / "none")
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_other_encodings(syntax: Any, tmp_path: Path) -> None:
+    source = dx()
+    source.file_meta.TransferSyntaxUID = syntax
+    if syntax == ExplicitVRBigEndian:
+        source.PixelData = stored_values().astype(">u2").tobytes()
+    for dataset in both(file_of(source), tmp_path):
+        for keyword, value in IDENTITY.items():
+            assert dataset[keyword].value == value
+
+
+def test_a_file_without_a_preamble(tmp_path: Path) -> None:
+    source = dx()
+    del source.file_meta
+    bare = tmp_path / "bare"
+    source.save_as(bare, implicit_vr=True, little_endian=True)
+    assert bare.read_bytes()[128:132] != b"DICM"
+    assert is_dicom_file(bare)
+    assert open_source(bare).header.StudyInstanceUID == UIDS["StudyInstanceUID"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lossy"), [("SC_rgb_small_odd.dcm", "00"), ("SC_rgb_jpeg_dcmtk.dcm", "01"), ("SC_rgb_rle.dcm", "00")]
+)
+def test_files_that_come_with_pydicom(name: str, lossy: str, tmp_path: Path) -> None:
+    path = Path(pydicom.__file__).with_name("data") / "test_files" / name
+    source, image = dcmread(path), read(path)
+    found = result(height=image.height, width=image.width, contours=(((0.0, 0.0), (2.0, 0.0), (1.0, 2.0)),))
+    files = write_dicom(path, found, INFO, tmp_path / "one")
+    for dataset in (dcmread(files.report), dcmread(files.capture)):
+        assert dataset.StudyInstanceUID == source.StudyInstanceUID
+        assert dataset.PatientID == source.get("PatientID", "")
+        assert str(dataset.PatientName) == str(source.get("PatientName", ""))
+    assert dcmread(files.capture).LossyImageCompression == lossy
