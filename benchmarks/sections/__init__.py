@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.sections import saliency, study, training_input
+from benchmarks.sections import saliency, serving, study, training_input
 
 Progress = Callable[[str], None]
 
@@ -21,4 +21,5 @@ SECTIONS: dict[str, Section] = {
     "saliency": saliency.section,
     "study": study.section,
     "training_input": training_input.section,
+    "serving": serving.section,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -76,6 +77,7 @@ class Sent:
     status: int
 
 
+@functools.cache
 def uploads() -> dict[str, Sent]:
     """Good ones and bad ones, by name."""
     jpeg = encoded(pixels(1), "JPEG")

@@ -13,7 +13,7 @@ import torch
 from cxrlens.quality_model import QualityModel
 from cxrlens.saliency.explain import Row, RowMaps
 from cxrlens.screening.runtime import Seen
-from cxrlens.serving.batching import BusyError, Explainer, Question, see
+from cxrlens.serving.batching import BusyError, Explainer, Eyes, Question
 from cxrlens.serving.served import ServedModel
 
 GRAD_CAM = Question(Row("grad_cam", "last"))
@@ -65,9 +65,9 @@ def same(one: Seen, other: Seen) -> None:
 )
 def test_a_batch_is_its_images_one_by_one(served_model: ServedModel, question: Question) -> None:
     greys = pictures(5)
-    together = see(served_model.model, greys, STORED, question, 4)
+    together = Eyes(served_model.model, 4).see(greys, STORED, question)
     for grey, stored, seen in zip(greys, STORED, together, strict=True):
-        (alone,) = see(served_model.model, [grey], [stored], question, 4)
+        (alone,) = Eyes(served_model.model, 4).see([grey], [stored], question)
         same(seen, alone)
     assert len({seen.probability for seen in together}) == 5
 
@@ -88,10 +88,11 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: ServedMo
     ]
     model.go.set()
     for index, (answer, question) in enumerate(zip(answers, questions, strict=True)):
-        (alone,) = see(served_model.model, [greys[index]], [STORED[index % 5]], question, 4)
+        (alone,) = Eyes(served_model.model, 4).see([greys[index]], [STORED[index % 5]], question)
         same(answer.result(60), alone)
     running.close()
-    assert model.passes == [2, 4, 4, 2, 2]  # none of one, see `TorchRuntime`
+    # A question's first pass is one more, see `TorchRuntime`; and none of those that count is of one image alone.
+    assert model.passes == [1, 2, 1, 4, 4, 2, 2]
     assert sizes == [1, 4, 4, 2, 1]
 
 
@@ -107,7 +108,7 @@ def test_an_image_that_fails_fails_alone(served_model: ServedModel) -> None:
     with pytest.raises(RuntimeError, match="a pass that fails"):
         answers[1].result(60)
     for grey, answer in zip(good, (answers[0], *answers[2:]), strict=True):
-        same(answer.result(60), see(served_model.model, [grey], [STORED[0]], GRAD_CAM, 4)[0])
+        same(answer.result(60), Eyes(served_model.model, 4).see([grey], [STORED[0]], GRAD_CAM)[0])
     assert blocker.result(60)
     running.close()
 
@@ -145,7 +146,7 @@ def test_a_request_that_was_given_up_is_left_out(served_model: ServedModel) -> N
     assert kept.result(60)
     assert first.result(60)
     running.close()
-    assert len(model.passes) == 2
+    assert model.passes == [1, 2, 2]
 
 
 def test_closing_answers_what_waits(served_model: ServedModel) -> None:

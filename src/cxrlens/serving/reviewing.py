@@ -68,15 +68,14 @@ def routes(served: Served) -> APIRouter:
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
         request may be repeated when its answer was lost.
         """
-        image = review().find(new.key)
-        if image is None:
-            raise HTTPException(404, "no image of the worklist has this key")
         try:
-            given = review().give(image, new.verdict)
+            given = review().give(new.key, new.verdict)
         except sqlite3.Error as error:
             raise HTTPException(
                 503, f"the verdict could not be kept ({error}); try again", {"Retry-After": "2"}
             ) from error
+        if given is None:
+            raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
             served.measures.verdicts.add(given.verdict)
         return given
