@@ -33,18 +33,20 @@ class OnlineBackend {
     return kept;
   }
 
-  // The list with what has been screened since, and the verdicts that stand; null where nothing is new or verdicts are
-  // on their way. Images whose record is the same stay the same objects.
+  // The list with what has been screened since, and the verdicts that stand; null while verdicts are on their way. The
+  // whole list is asked for only where its length has changed; images whose record has not stay the same objects.
   async news() {
     if (!this.worklist || this.pending) return null;
-    const [worklist, found] = await Promise.all([wholeWorklist(), standing()]);
-    if (!worklist || this.pending) return null;
+    const [brief, found] = await Promise.all([answerOf("api/worklist?limit=1"), standing()]);
+    const grown = brief.total !== this.worklist.total || brief.unreadable !== this.worklist.unreadable;
+    const worklist = grown ? await wholeWorklist() : this.worklist;
+    if (this.pending) return null;
+    if (!grown) return { images: this.images, found };
     const known = new Map(this.worklist.images.map((image) => [sameness(image), image]));
     const images = worklist.images.map((image) => known.get(sameness(image)) ?? image);
-    const changed = images.length !== known.size || images.some((image, place) => image !== this.worklist.images[place]);
     this.worklist = { ...worklist, images };
     this.#noteKeys();
-    return { images: changed ? [...this.images.filter(({ file }) => file), ...images] : this.images, found };
+    return { images: [...this.images.filter(({ file }) => file), ...images], found };
   }
 
   #noteKeys() {
