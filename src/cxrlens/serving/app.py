@@ -40,7 +40,10 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
 
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
+        ValueError: when others can reach the server, and it has no token.
     """
+    if settings.token is None and not settings.is_local:
+        raise ValueError("a server that others can reach needs a token")
     review = None if folder is None else Review(folder, model.name, model.sha256)
     if review is not None and review.remark:
         log.warning("%s: %s", folder, review.remark)
