@@ -23,16 +23,7 @@ def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str]
             alone = timed.alone[row]
             times = [f"{value:.0f} ms" for value in (timed.forward, alone.p50, crowd.p50, crowd.p95)]
             shares = f"{crowd.rate:.2f}", f"{crowd.rate * timed.forward / 1e3:.2f}", f"{timed.images_a_pass[row]:.1f}"
-            rows.append(
-                [
-                    timed.architecture,
-                    row,
-                    *times,
-                    f"{crowd.rate:.2f}",
-                    f"{share:.2f}",
-                    f"{timed.images_a_pass[row]:.1f}",
-                ]
-            )
+            rows.append([timed.architecture, row, *times, *shares])
     head = [
         "network",
         "map",
