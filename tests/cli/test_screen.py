@@ -251,7 +251,7 @@ def test_other_settings_are_refused(folder: Path, model: Path, calibrated: Path,
     refused(run(folder, calibrated, out), 2, out, "another model (model.safetensors, not calibrated", "--force")
     refused(run(folder, model, out, "--maps", "all"), 2, "--maps (flagged, not all)", "--force")
     refused(run(folder, model, out, "--maps", "none"), 2, "--method (normgrad_conv1x1, not none)")
-    refused(run(folder, model, out, "--layers", "combined"), 2, "--layers (last, not combined)")
+    refused(run(folder, model, out, "--layers", "last"), 2, "--layers (combined, not last)")
     refused(run(folder, model, out, "--keep-tags"), 2, "--keep-tags")
     refused(run(folder / "sub", model, out), 2, "folder")
     renamed = tmp_path / "other.safetensors"

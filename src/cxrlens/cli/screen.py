@@ -54,7 +54,13 @@ def command(
         str | None,
         typer.Option(help="Method id of the maps; by default normgrad_conv1x1, or an ONNX model's own."),
     ] = None,
-    layers: Annotated[str, typer.Option(help="last (costs nothing), combined, or a module name.")] = "last",
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the maps: combined, last (costs nothing, misses objects more often), or a module name; by default "
+            "combined, or an ONNX model's own."
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the sources until Ctrl-C.")] = False,
     interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks, and for which a new file has to stand still.")

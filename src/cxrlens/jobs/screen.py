@@ -50,7 +50,8 @@ class Settings:
         model: model file or run folder.
         maps: for which images maps are made.
         method: id of the maps; by default NormGrad conv1x1, or what an ONNX model gives.
-        layers: of the maps.
+        layers: of the maps; by default combined, which lie on objects far more often than those of the last layer
+            (docs/results.md), or the last where an ONNX model gives these.
         keep_tags: keep patient data in the records.
         runtime: what runs the network; by default what the model's file is for.
         batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
@@ -62,7 +63,7 @@ class Settings:
     model: Path
     maps: Literal["all", "flagged", "none"] = "flagged"
     method: str | None = None
-    layers: str = "last"
+    layers: str | None = None
     keep_tags: bool = False
     runtime: Literal["torch", "onnx"] | None = None
     batch_size: int = 8
@@ -186,12 +187,14 @@ def open_runtime(settings: Settings) -> Runtime:
     """
     if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
         return _onnx_runtime(settings)
-    from cxrlens.quality_model import DEFAULT_METHOD, load
+    from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
     from cxrlens.saliency.explain import make_row
     from cxrlens.screening.torch_runtime import TorchRuntime
 
     model = load(settings.model, device=settings.device)
-    row = None if settings.maps == "none" else make_row(settings.method or DEFAULT_METHOD, settings.layers)
+    row = None
+    if settings.maps != "none":
+        row = make_row(settings.method or DEFAULT_METHOD, settings.layers or DEFAULT_LAYERS)
     model.check_rows([row] if row else [])
     return TorchRuntime(model, row, seed=settings.seed)
 
@@ -205,7 +208,7 @@ def _onnx_runtime(settings: Settings) -> Runtime:
         )
     runtime = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
     info = runtime.model.info
-    if settings.method not in (None, info.method) or settings.layers != info.layers:
+    if settings.method not in (None, info.method) or settings.layers not in (None, info.layers):
         raise UsageError(
             f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
             "--layers out, or export the model with another --method"
