@@ -466,6 +466,25 @@ def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(re
     assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
 
 
+def test_two_windows_show_the_same_verdicts(browser: Any, page_file: Path) -> None:
+    context = browser.new_context()
+    one, other = context.new_page(), context.new_page()
+    for page in (one, other):
+        page.goto(page_file.as_uri())
+    other.keyboard.press("a")
+    one.locator("#tally", has_text="1 of 5 judged: 1 accepted, 0 to retake").wait_for()
+    one.keyboard.press("j")
+    one.keyboard.press("r")
+    other.locator("#tally", has_text="2 of 5 judged: 1 accepted, 1 to retake").wait_for()
+    context.close()
+
+
+def test_rows_keep_their_pictures_when_a_verdict_is_given(review: Review) -> None:
+    review.page.evaluate("() => { window.first = document.querySelector('#rows .row img'); }")
+    review.press("a", "u", "j", "r")
+    assert review.page.evaluate("window.first.isConnected")
+
+
 def test_where_storage_is_blocked_verdicts_live_in_memory_and_the_page_says_so(browser: Any, page_file: Path) -> None:
     page = browser.new_page()
     page.add_init_script("delete Window.prototype.localStorage; delete window.localStorage;")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import httpx
 import pytest
-from serving_files import Poisoned, check, encoded, pixels, running, uploads
+from serving_files import Poisoned, check, encoded, key_of, pixels, running, screened, uploads
 
 from cxrlens.serving import served
 from cxrlens.serving.app import create_app
@@ -100,3 +102,43 @@ def test_a_full_server_says_when_to_come_again(poisoned: httpx.Client) -> None:
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
         assert {answer.result().status_code for answer in waiting} == {422}
+
+
+def test_a_failure_is_answered_and_logged_and_over(poisoned: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = check(poisoned, b"odd")
+    assert response.status_code == 500
+    assert response.json() == {"detail": "the server has failed at this request; its log says why"}
+    assert "Traceback" in caplog.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert check(poisoned, b"good").status_code == 200
+
+
+def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    begun = head + b'Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
+    app = create_app(Settings(upload_seconds=0.5), served_model)
+    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        address = (client.base_url.host, client.base_url.port or 0)
+        with socket.create_connection(address) as gone:
+            gone.sendall(begun)
+        with socket.create_connection(address) as slow:
+            slow.sendall(begun)
+            slow.settimeout(60)
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert check(client, encoded(pixels())).status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_verdicts_that_cannot_be_kept(served_model: ServedModel, tmp_path: Path) -> None:
+    folder = screened(tmp_path / "screened")
+    app = create_app(Settings(), served_model, folder.path)
+    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
+        for suffix in ("-wal", "-shm"):
+            (folder.path / f"verdicts.sqlite{suffix}").unlink(missing_ok=True)
+        for response in (
+            client.post("/api/verdicts", json={"key": key_of(0), "verdict": "accept"}),
+            client.get("/api/worklist"),
+        ):
+            assert response.status_code == 503
+            assert response.headers["retry-after"]

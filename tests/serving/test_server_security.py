@@ -126,6 +126,12 @@ def test_an_allowed_name_is_answered(served_model: ServedModel) -> None:
         assert client.get("/api/model", headers={"Host": "other.example"}).status_code == 400
 
 
+def test_no_server_that_others_reach_is_made_without_a_token(served_model: ServedModel) -> None:
+    for settings in (Settings(host="0.0.0.0"), Settings(hosts=("qc.hospital.example",))):
+        with pytest.raises(ValueError, match="needs a token"):
+            create_app(settings, served_model)
+
+
 def test_tokens() -> None:
     assert new_token() != new_token()
     assert check_token(new_token())

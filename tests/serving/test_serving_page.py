@@ -271,6 +271,21 @@ def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -
     assert page.verdicts() == []
 
 
+def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: Path) -> None:
+    page.drop("new.jpg", jpeg(9))
+    folder = ScreenedFolder(reviewed)
+    second = folder.results()[NAMES[1]]
+    folder.append([second.model_copy(update={"name": "later.jpg", "key": "c" * 64, "picture": "", "map": ""})])
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    given = {"key": second.key, "verdict": "accept"}
+    assert httpx.post(f"{page.address}/api/verdicts", json=given, headers=headers).status_code == 200
+    page.page.evaluate("lookForNews()")
+    assert page.page.locator("#rows .row").count() == 6
+    assert page.page.locator("#rows .row", has_text="later.jpg").count() == 1
+    assert page.text("#tally") == "1 of 4 judged: 1 accepted, 0 to retake"
+    assert page.text("#result h2") == "new.jpg"
+
+
 def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Served) -> None:
     page.drop("new.jpg", jpeg(9))
     page.see()

@@ -89,6 +89,17 @@ class Review {
     this.refresh();
   }
 
+  // Takes a worklist and verdicts that have changed elsewhere; what is selected stays so.
+  renew(images, found) {
+    this.verdicts.renew(found);
+    if (images !== this.backend.images) {
+      this.backend.images = images;
+      this.list.setImages(images);
+    }
+    this.refresh();
+    if (!this.current && this.list.images.length) this.list.select(this.list.images[0]);
+  }
+
   tell(text, kind = "note") {
     byId("notice").hidden = false;
     byId("notice").className = `notice ${kind}`;

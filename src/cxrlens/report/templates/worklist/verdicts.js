@@ -7,9 +7,14 @@ class Verdicts {
   // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
   // good; a verdict of null withdraws. It may fail; `kept` of its error then says how many were stored before.
   constructor(found, keep) {
-    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
     this.keep = keep;
     this.done = [];
+    this.renew(found);
+  }
+
+  // Takes what stands now from elsewhere: another window, another reader.
+  renew(found) {
+    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
   }
 
   of(image) {
