@@ -1,4 +1,6 @@
-"""What all tests share: a cache of their own, never the user's; and the browser that pages are opened in."""
+"""What all tests share: a cache of their own, never the user's; the browser that pages are opened in; the same examples
+of hypothesis each time, without a limit of time, since a slow machine is no failure.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cxrlens.data.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
+
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

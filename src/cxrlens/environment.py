@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _PACKAGES = (
     "cxrlens",
     "torch",
@@ -27,6 +25,8 @@ _PACKAGES = (
 
 def describe_environment(*, device: str, seed: int) -> dict[str, Any]:
     """Versions, commit of the working copy (if it is one), device, threads, seed and command line."""
+    import torch
+
     return {
         "time": timestamp(),
         "command": command_line(),

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from cxrlens.data import decoding
-from cxrlens.data.readers import Radiograph, decode
+from cxrlens.data.readers import Radiograph, decode, read
 
 FAST = ("--method", "normgrad_scaling", "--layers", "last", "--batch-size", 4)
 TINY = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 1)
@@ -175,6 +175,29 @@ def test_study(spoilt: Path, model: Path, tmp_path: Path) -> None:
     listed(out, finished, folder, REASONS_IN_DATA)
     assert table(out / "tables" / "pointing-game.csv")[0]["resnet18_n"] == "4"
     assert table(out / "tables" / "classification.csv")
+
+
+def test_prepare(phantoms: Path, model: Path, tmp_path: Path) -> None:
+    good = min((phantoms / "train" / "affected").glob("*.jpg"))
+    source, out = tmp_path / "source", tmp_path / "out"
+    for split in ("train", "dev"):
+        for label in ("affected", "normal"):
+            (source / split / label).mkdir(parents=True)
+            shutil.copy(good, source / split / label)
+    folder = source / "dev" / "affected"
+    spoil(folder, good)
+    names = odd_names(folder, good) | {good.name}
+    finished = cxrlens("data", "prepare", source, out, "--size", 64, "--workers", 2)
+    listed(out, finished, folder, REASONS)
+    rows = [row for row in table(out / "manifest.csv") if row["split"] == "dev" and row["label"] == "affected"]
+    assert {Path(row["source"]).name for row in rows} == names
+    for row in rows:
+        assert read(out / row["path"]).pixels.shape == (int(row["height"]), int(row["width"]))
+    assert len({row["name"] for row in rows}) == len({row["path"] for row in rows}) == len(names)
+    finished = cxrlens("explain", out, "--split", "dev", "-m", model, "-o", tmp_path / "explained", *FAST)
+    assert finished.code == 0, finished.err
+    explained = {row["image"] for row in table(tmp_path / "explained" / "explanations.csv")}
+    assert explained == {row["name"] for row in table(out / "manifest.csv") if row["split"] == "dev"}
 
 
 def test_a_file_that_kills_its_process_is_a_row_like_any_other(

@@ -288,7 +288,7 @@ def test_usage_errors(folder: Path, model: Path, tmp_path: Path) -> None:
     refused(run("-", model, out, "--watch"), 2, "--watch", "standard input")
     refused(run(["-", folder], model, out), 2, "stands alone")
     assert not out.exists()
-    refused(run(folder, model, out, "--runtime", "onnx"), 2, "onnx")
+    refused(run(folder, model, out, "--runtime", "onnx"), 2, model, "cxrlens export --to onnx")
     (tmp_path / "empty").mkdir()
     finished = run(tmp_path / "empty", model, out)
     assert finished.code == 4

@@ -10,6 +10,7 @@ from cxrlens.data.check.contents import load_contents
 from cxrlens.data.check.findings import Finding
 from cxrlens.data.check.published import is_object_cxr, published_counts, published_findings
 from cxrlens.data.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split
+from cxrlens.data.manifest import MANIFEST, ManifestRow, write_manifest
 from cxrlens.errors import NothingToDoError, UsageError
 
 
@@ -123,6 +124,22 @@ def object_cxr(root: Path, split: str, ids: range, affected: int) -> None:
 
 def published(root: Path) -> list[tuple[str, str]]:
     return [(finding.kind.id, finding.message) for finding in published_findings(load_contents(root))]
+
+
+def test_dev_offered_as_test_is_compared_as_dev(tmp_path: Path) -> None:
+    rows = [
+        ManifestRow(f"dev/{n:05}.jpg", f"/x/{n:05}.jpg", split, CLASS_NAMES[n % 2])
+        for split in ("dev", "test")
+        for n in range(8001, 9001)
+    ]
+    write_manifest(tmp_path / MANIFEST, rows)
+    contents = load_contents(tmp_path)
+    assert [split.name for split in contents.splits] == ["dev", "test"]
+    assert [(split.name, len(split.items)) for split in contents.own] == [("dev", 1000)]
+    assert is_object_cxr(contents.own)
+    assert published(tmp_path) == []
+    write_manifest(tmp_path / MANIFEST, [*rows, ManifestRow("test/09001.jpg", "/x/09001.jpg", "test", "normal")])
+    assert published(tmp_path) == [("published-part", "test: 1 of 1000 published images are there")]
 
 
 def test_a_whole_split_is_as_published(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from small_sources import BOX, HEIGHT, WIDTH, files, mask_file, write, zipped
 
 from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, rasterize
 from cxrlens.data.layouts import AFFECTED, NORMAL
-from cxrlens.data.manifest import MANIFEST, ManifestRow, write_manifest
+from cxrlens.data.manifest import MANIFEST, ManifestRow, safe_name, write_manifest
 from cxrlens.data.prepare.classes import label_classes
 from cxrlens.data.prepare.origin import FileOrigin
 from cxrlens.data.prepare.record import ClassNames, Found, Record, distinct, split_in, split_of
@@ -491,3 +492,11 @@ def test_long_names_are_cut_and_stay_distinct() -> None:
     found = distinct(Record(f"{'é' * 150}{end}.jpg", FileOrigin(Path(end))) for end in "ab")
     assert len({record.name for record in found}) == 2
     assert all(len(record.name.encode()) < 200 and record.name.endswith(".jpg") for record in found)
+
+
+@pytest.mark.parametrize("name", ["x/new\nline.jpg", "a\\b.jpg", "C:1.jpg", "\t.jpg"])
+def test_names_that_no_manifest_takes_are_made_plain(name: str) -> None:
+    (record,) = distinct([Record(name, FileOrigin(Path(name)))])
+    assert record.name == re.sub(r"[\n\t\\:]", "_", name)
+    assert safe_name(record.name) == record.name
+    assert record.origin == FileOrigin(Path(name))

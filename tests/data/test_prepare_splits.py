@@ -178,7 +178,9 @@ def dicom(patient: str | None) -> bytes:
 def test_patients_of_dicom_files_are_numbered_and_their_own_number_stays_inside(tmp_path: Path) -> None:
     contents = [dicom("SECRET-7"), dicom("OTHER"), dicom("SECRET-7"), dicom(None), b"damaged"]
     (tmp_path / "0.dcm").write_bytes(contents[0])
-    path = zipped(tmp_path / "a.zip", {f"{n}.dcm": content for n, content in enumerate(contents)})
+    path = zipped(
+        tmp_path / "a.zip", {f"1.2.{n}" if n == 2 else f"{n}.dcm": content for n, content in enumerate(contents)}
+    )
     members = list_members(path)
     found = [Record("0.dcm", FileOrigin(tmp_path / "0.dcm"))]
     found += [Record(member.name, member) for member in members[1:]]

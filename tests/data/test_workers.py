@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,39 @@ def test_a_process_that_dies_costs_one_result(count: int) -> None:
             assert result == named(task)
 
 
-def test_a_process_that_hangs_costs_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def swallowing(task: int) -> str:
+    """As readers do, who give a reason of their own for whatever a library raises."""
+    try:
+        return hung(task)
+    except Exception:
+        return "swallowed"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_task_that_hangs_costs_one_result(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SECONDS", 1.0)
-    found = list(in_order(hung, TASKS, workers=2, lost=lost))
+    before = signal.getsignal(signal.SIGALRM)
+    found = list(in_order(swallowing, TASKS, workers=count, lost=lost))
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     assert found.pop(5) == "5: reading it took longer than 1 s"
     assert found == [named(task) for task in TASKS if task != 5]
+
+
+def test_a_timer_of_somebody_else_stays_theirs() -> None:
+    signal.setitimer(signal.ITIMER_REAL, ENDLESS)
+    try:
+        assert list(in_order(named, TASKS, workers=0, lost=lost)) == [named(task) for task in TASKS]
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > ENDLESS / 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_threads_have_no_limit_of_time() -> None:
+    """Signals are the main thread's."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: list(in_order(named, TASKS, workers=0, lost=lost))).result()
+    assert found == [named(task) for task in TASKS]
 
 
 @pytest.mark.parametrize("count", [0, 2])

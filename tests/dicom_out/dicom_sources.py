@@ -45,6 +45,12 @@ IDENTITY: Final = {
     "StudyDescription": "Chest PA",
     "AccessionNumber": "A-5",
     "ReferringPhysicianName": "Roe^Richard",
+    "ClinicalTrialSponsorName": "Sponsor",
+    "ClinicalTrialProtocolID": "Trial",
+    "ClinicalTrialProtocolName": "",
+    "ClinicalTrialSiteID": "",
+    "ClinicalTrialSiteName": "",
+    "ClinicalTrialSubjectID": "T-9",
 }
 UIDS: Final = {
     "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1",

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
 from cxrlens.data.readers import read
-from cxrlens.dicom_out import WrittenDicom, require_highdicom, write_dicom
-from cxrlens.errors import UsageError
+from cxrlens.dicom_out import NotReferableError, WrittenDicom, require_highdicom, write_dicom
+from cxrlens.errors import UnreadableImageError, UsageError
 
 highdicom = pytest.importorskip("highdicom")
 sr = pytest.importorskip("highdicom.sr")
@@ -295,6 +295,14 @@ def test_once_lossy_always_lossy(tmp_path: Path) -> None:
     assert dcmread(written(tmp_path, dx()).capture).LossyImageCompression == "00"
 
 
+def test_captures_and_reports_are_not_read_as_radiographs(tmp_path: Path) -> None:
+    files = written(tmp_path)
+    with pytest.raises(UnreadableImageError, match="made of another image"):
+        read(files.capture)
+    with pytest.raises(UnreadableImageError, match="no image"):
+        read(files.report)
+
+
 # -- the call ---------------------------------------------------------------------------------------------------------
 
 
@@ -323,9 +331,7 @@ def test_the_names_of_the_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "highdicom")
-    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UsageError, match=r"pip install 'cxrlens\[dicom\]'"):
         require_highdicom()
 
@@ -333,6 +339,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_results_of_the_very_picture_are_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no result"):
         write_dicom(dx(), result(probability=None, decision=None, status="unreadable"), INFO, tmp_path / "a")
-    with pytest.raises(ValueError, match="of one size"):
+    with pytest.raises(NotReferableError, match="60 x 90 pixels"):
         write_dicom(dx(), result(height=WIDTH, width=HEIGHT), INFO, tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

@@ -211,6 +211,12 @@ def test_a_missing_picture_file_leaves_its_row(tmp_path: Path) -> None:
     assert f"map-{key_of(EVIL)}" not in source
 
 
+def test_each_record_has_the_path_of_its_file(tmp_path: Path) -> None:
+    images = [screened("b/in.jpg", 0.9), screened("/elsewhere/out.jpg", 0.1)]
+    found = data_of(write_page(tmp_path, images).read_text("utf-8"))["images"]
+    assert [image["path"] for image in found] == ["/images/ward/b/in.jpg", "/elsewhere/out.jpg"]
+
+
 def test_an_empty_worklist_is_a_page_too(tmp_path: Path) -> None:
     assert data_of(write_page(tmp_path, []).read_text("utf-8"))["images"] == []
 
@@ -392,6 +398,14 @@ def test_judging_through_a_filter_goes_down_the_list(review: Review) -> None:
         review.press("a")
     assert review.selected() == IN_ORDER[3]
     assert review.names() == IN_ORDER[3:]
+    review.page.uncheck("#advance")
+    review.press("j", "a")
+    assert review.selected() == IN_ORDER[4]
+    assert review.names() == [IN_ORDER[3], IN_ORDER[5]]
+    review.press("k")
+    assert review.selected() == IN_ORDER[3]
+    review.press("u")
+    assert review.selected() == IN_ORDER[4]
     review.page.locator("#verdict-filter label.chip.accept").click()
     assert review.names() == IN_ORDER[:3]
 
@@ -450,6 +464,25 @@ def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(re
     assert "not imported" in review.import_text("name,verdict\nb/10.jpg,maybe\n")
     assert "not imported" in review.import_text('name,label\n"b/10.jpg" x,normal\n')
     assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
+
+
+def test_two_windows_show_the_same_verdicts(browser: Any, page_file: Path) -> None:
+    context = browser.new_context()
+    one, other = context.new_page(), context.new_page()
+    for page in (one, other):
+        page.goto(page_file.as_uri())
+    other.keyboard.press("a")
+    one.locator("#tally", has_text="1 of 5 judged: 1 accepted, 0 to retake").wait_for()
+    one.keyboard.press("j")
+    one.keyboard.press("r")
+    other.locator("#tally", has_text="2 of 5 judged: 1 accepted, 1 to retake").wait_for()
+    context.close()
+
+
+def test_rows_keep_their_pictures_when_a_verdict_is_given(review: Review) -> None:
+    review.page.evaluate("() => { window.first = document.querySelector('#rows .row img'); }")
+    review.press("a", "u", "j", "r")
+    assert review.page.evaluate("window.first.isConnected")
 
 
 def test_where_storage_is_blocked_verdicts_live_in_memory_and_the_page_says_so(browser: Any, page_file: Path) -> None:

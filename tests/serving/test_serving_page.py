@@ -6,33 +6,23 @@ import base64
 import csv
 import hashlib
 import io
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from serving_files import running
 
 from browsing import Opened
 from cxrlens.data.phantom.dataset import make_phantom
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.models.model_file import ModelCard, save_model
-from cxrlens.models.registry import build_network
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
-
-pytest.importorskip("fastapi")
-httpx = pytest.importorskip("httpx")
-uvicorn = pytest.importorskip("uvicorn")
-
-from cxrlens.serving.app import create_app  # noqa: E402
-from cxrlens.serving.served import load_served  # noqa: E402
-from cxrlens.serving.settings import Settings  # noqa: E402
+from cxrlens.serving.app import create_app
+from cxrlens.serving.served import ServedModel
+from cxrlens.serving.settings import Settings
 
 TOKEN = "a-token-of-the-tests"
 NAMES = ("ward/<b>first</b>.jpg", "ward/second.jpg", "third.jpg")
@@ -46,18 +36,8 @@ def jpeg(seed: int = 0, size: tuple[int, int] | None = None) -> bytes:
     return stream.getvalue()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with random weights; what it says means nothing."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    card = ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=64, width=64), threshold=0.5)
-    save_model(path, build_network("resnet18").eval(), card)
-    return path
-
-
 @pytest.fixture
-def screened(tmp_path: Path) -> Path:
+def reviewed(tmp_path: Path) -> Path:
     """A screened folder of three images, as a calibrated model left it, and of one that cannot be read."""
     folder = ScreenedFolder(tmp_path / "screened")
     (folder.path / "pictures").mkdir(parents=True)
@@ -99,33 +79,12 @@ def screened(tmp_path: Path) -> Path:
     return folder.path
 
 
-class Running:
-    """A server on a free port of this machine, in a thread."""
-
-    def __init__(self, app: Any) -> None:
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
-        self.thread.start()
-        for _ in range(1500):
-            if self.server.started:
-                return
-            time.sleep(0.02)
-        raise AssertionError("the server did not start")
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(20)
-
-
 class Served(Opened):
     """The page of a running server."""
 
-    def __init__(self, browser: Any, server: Running, path: str = "/") -> None:
-        super().__init__(browser, server.address + path)
-        self.server = server
+    def __init__(self, browser: Any, address: str, path: str = "/") -> None:
+        super().__init__(browser, address + path)
+        self.address = address
         self.until("window.review && window.checking && !window.checking.running")
 
     def drop(self, name: str, content: bytes) -> None:
@@ -151,55 +110,50 @@ class Served(Opened):
         return dict(self.page.evaluate("({ ...window.review.viewer.shown.image, file: null })"))
 
     def verdicts(self) -> list[tuple[str, str]]:
-        answer = httpx.get(f"{self.server.address}/api/verdicts", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = httpx.get(f"{self.address}/api/verdicts", headers={"Authorization": f"Bearer {TOKEN}"})
         return [(kept["name"], kept["verdict"]) for kept in answer.json()["verdicts"]]
 
 
-def serve(model: Path, folder: Path | None, **settings: Any) -> Running:
-    return Running(create_app(Settings(decoders=1, **settings), load_served(model, "cpu"), folder))
-
-
 @pytest.fixture(scope="module")
-def bare_server(model: Path) -> Iterator[Running]:
-    server = serve(model, None)
-    yield server
-    server.stop()
+def bare_server(served_model: ServedModel) -> Iterator[str]:
+    """The address of a server without a screened folder."""
+    with running(create_app(Settings(decoders=1), served_model)) as address:
+        yield address
 
 
 @pytest.fixture
-def bare(browser: Any, bare_server: Running) -> Iterator[Served]:
-    """The page of a server without a screened folder."""
+def bare(browser: Any, bare_server: str) -> Iterator[Served]:
+    """Its page."""
     page = Served(browser, bare_server)
     yield page
     _check_conduct(page)
 
 
 @pytest.fixture
-def page(browser: Any, model: Path, screened: Path) -> Iterator[Served]:
+def page(browser: Any, served_model: ServedModel, reviewed: Path) -> Iterator[Served]:
     """The page of a server with a screened folder and a token."""
-    server = serve(model, screened, token=TOKEN)
-    page = Served(browser, server, f"/?token={TOKEN}")
-    yield page
-    _check_conduct(page)
-    server.stop()
+    with running(create_app(Settings(decoders=1, token=TOKEN), served_model, reviewed)) as address:
+        page = Served(browser, address, f"/?token={TOKEN}")
+        yield page
+        _check_conduct(page)
 
 
 def _check_conduct(page: Served) -> None:
     """It asked nobody but its own server; the browser complained of nothing but answers that the test provoked."""
-    own = (page.server.address, "data:", "blob:")
+    own = (page.address, "data:", "blob:")
     assert [address for address in page.requests if not address.startswith(own)] == []
     assert [text for text in page.complaints if "Failed to load resource" not in text] == []
     page.page.close()
 
 
-def test_the_page_is_static_files_under_a_strict_policy(bare_server: Running) -> None:
-    answer = httpx.get(bare_server.address)
+def test_the_page_is_static_files_under_a_strict_policy(bare_server: str) -> None:
+    answer = httpx.get(bare_server)
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert "<script>" not in answer.text
     assert "style=" not in answer.text
-    assert httpx.get(f"{bare_server.address}/static/review.js").headers["content-type"].startswith("text/javascript")
-    assert httpx.get(f"{bare_server.address}/static/served.html.jinja").status_code == 404
-    assert httpx.get(f"{bare_server.address}/static/../app.py").status_code == 404
+    assert httpx.get(f"{bare_server}/static/review.js").headers["content-type"].startswith("text/javascript")
+    assert httpx.get(f"{bare_server}/static/served.html.jinja").status_code == 404
+    assert httpx.get(f"{bare_server}/static/../app.py").status_code == 404
 
 
 def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
@@ -210,7 +164,7 @@ def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
     assert bare.text("#result h2") == "<i>wide</i>.jpg"
     shown = bare.shown()
     assert (shown["width"], shown["height"]) == (120, 80)
-    expected = httpx.post(f"{bare.server.address}/api/check", files={"file": ("x.jpg", jpeg(size=(120, 80)))}).json()
+    expected = httpx.post(f"{bare.address}/api/check", files={"file": ("x.jpg", jpeg(size=(120, 80)))}).json()
     assert bare.text("#result .probability strong") == f"{expected['probability']:.3f}"
     assert bare.text("#result .decision").lower().startswith(expected["decision"])
     assert shown["peak"] == expected["peak"]
@@ -237,7 +191,7 @@ def test_another_method_gives_another_map_of_the_same_file(bare: Served) -> None
     bare.see()
     assert colours(bare)
     before = bare.shown()
-    methods = httpx.get(f"{bare.server.address}/api/methods").json()
+    methods = httpx.get(f"{bare.address}/api/methods").json()
     assert bare.page.locator("#method option").count() == len(methods["methods"])
     assert bare.page.input_value("#method") == methods["default_method"]
     bare.page.select_option("#method", "gradient")
@@ -264,14 +218,13 @@ def test_several_files_are_checked_and_an_unreadable_one_says_why(bare: Served) 
     bare.until("!window.checking.running && window.review.backend.images.length === 2")
     assert bare.text("#notice-text").startswith("notes.txt: ")
     assert bare.text("#result .decision") == "Unreadable"
-    answer = httpx.post(f"{bare.server.address}/api/check", files={"file": ("notes.txt", b"no radiograph")})
+    answer = httpx.post(f"{bare.address}/api/check", files={"file": ("notes.txt", b"no radiograph")})
     assert bare.text("#result .reason").lower().rstrip(".") == answer.json()["detail"].lower().rstrip(".")
 
 
-def test_a_server_that_is_gone_is_said_to_be(browser: Any, model: Path) -> None:
-    server = serve(model, None)
-    page = Served(browser, server)
-    server.stop()
+def test_a_server_that_is_gone_is_said_to_be(browser: Any, served_model: ServedModel) -> None:
+    with running(create_app(Settings(decoders=1), served_model)) as address:
+        page = Served(browser, address)
     page.drop("a.jpg", jpeg())
     assert "The server does not answer; is it still running?" in page.text("#notice-text")
     assert page.page.locator("#rows .row").count() == 0
@@ -318,6 +271,21 @@ def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -
     assert page.verdicts() == []
 
 
+def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: Path) -> None:
+    page.drop("new.jpg", jpeg(9))
+    folder = ScreenedFolder(reviewed)
+    second = folder.results()[NAMES[1]]
+    folder.append([second.model_copy(update={"name": "later.jpg", "key": "c" * 64, "picture": "", "map": ""})])
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    given = {"key": second.key, "verdict": "accept"}
+    assert httpx.post(f"{page.address}/api/verdicts", json=given, headers=headers).status_code == 200
+    page.page.evaluate("lookForNews()")
+    assert page.page.locator("#rows .row").count() == 6
+    assert page.page.locator("#rows .row", has_text="later.jpg").count() == 1
+    assert page.text("#tally") == "1 of 4 judged: 1 accepted, 0 to retake"
+    assert page.text("#result h2") == "new.jpg"
+
+
 def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Served) -> None:
     page.drop("new.jpg", jpeg(9))
     page.see()
@@ -333,3 +301,4 @@ def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Serve
     page.page.evaluate("window.review.backend.queue")
     assert page.verdicts() == [(NAMES[0], "accept")]
     assert page.page.locator("#rows .given").count() == 2
+    assert page.text("#tally") == "1 of 3 judged: 1 accepted, 0 to retake"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, key_of, runni
 
 from cxrlens.errors import UsageError
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.record import ScreenedImage, name_of
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.served import ServedModel
@@ -136,7 +137,7 @@ def test_verdicts_outlive_the_server_and_their_image(served_model: ServedModel, 
     kept = [line for line in folder.results_file.read_bytes().splitlines() if key_of(0).encode() not in line]
     folder.results_file.write_bytes(b"\n".join(kept) + b"\n")
     review = Review(folder.path, "model", OTHER_MODEL)
-    rows = list(csv.DictReader(io.StringIO(review.verdicts_csv())))
+    rows = list(csv.DictReader(io.StringIO(review.verdicts_csv().decode())))
     assert [(row["name"], row["path"]) for row in rows] == [(NAMES[0], str(Path("/archive", NAMES[0])))]
 
 
@@ -197,3 +198,12 @@ def test_a_server_without_a_folder_says_so(served_model: ServedModel) -> None:
 def test_a_folder_that_was_not_screened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no screened folder"):
         Review(tmp_path, "model", OTHER_MODEL)
+
+
+def test_a_path_that_is_no_text_comes_back_in_the_csv(tmp_path: Path) -> None:
+    folder = screened(tmp_path / "screened", root=str(tmp_path))
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    folder.append([ScreenedImage(name=name_of(path, tmp_path), key=key_of(60), probability=0.5)])
+    review = Review(folder.path, "model", OTHER_MODEL)
+    assert review.give(key_of(60), "accept")
+    assert os.fsencode(path) + b",normal,accept," in review.verdicts_csv()

@@ -14,6 +14,7 @@ from cxrlens.cli.options import (
     Combination,
     CombinationChoice,
     Device,
+    Dicom,
     Force,
     Json,
     Layers,
@@ -52,6 +53,7 @@ def command(
     ),
     annotations: Annotated[Path | None, typer.Option(help="CSV whose objects are drawn on the overlays.")] = None,
     split: Split = None,
+    dicom: Dicom = False,
     target: Annotated[TargetChoice, typer.Option(help="The class to explain.")] = TargetChoice.affected,
     combination: Combination = CombinationChoice.product,
     layer_weights: LayerWeights = None,
@@ -69,7 +71,7 @@ def command(
     """Show where a model looks: an overlay and the maps of each image."""
     from cxrlens.data.readers import require_file
     from cxrlens.files import new_folder
-    from cxrlens.jobs.explain import Settings, explain_images
+    from cxrlens.jobs.explain import Settings, dicom_results, explain_images
     from cxrlens.quality_model import load
 
     set_up_logging()
@@ -79,6 +81,7 @@ def command(
         require_file(source)
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
+    results = dicom_results(out, loaded, model, rows) if dicom else None
     new_folder(out, force=force)
     with progress_bar("explaining") as progress:
         result = explain_images(
@@ -89,6 +92,7 @@ def command(
             Settings(target.value, fusion, seed),
             annotations=annotations,
             split=split,
+            dicom=results,
             batch_size=batch_size,
             workers=workers_of(workers),
             progress=progress,

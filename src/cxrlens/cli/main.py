@@ -16,6 +16,7 @@ from cxrlens.cli import (
     demo,
     doctor,
     explain,
+    export,
     pointing_game,
     screen,
     serve,
@@ -64,6 +65,7 @@ app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
 app.command("serve")(serve.command)
 app.command("card")(card.command)
+app.command("export")(export.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 

@@ -67,6 +67,13 @@ Smooth = Annotated[
     typer.Option(min=0.1, help="Sigma in pixels of a Gaussian over the map; the paper smooths with 1."),
 ]
 
+Dicom = Annotated[
+    bool,
+    typer.Option(
+        "--dicom",
+        help="Also write a DICOM report (SR) and picture (SC) for each DICOM image. They carry the patient's identity.",
+    ),
+]
 Combination = Annotated[
     CombinationChoice, typer.Option(help="How the maps of the combined layers become one; the paper multiplies them.")
 ]

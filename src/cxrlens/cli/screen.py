@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr
-from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Workers, workers_of
+from cxrlens.cli.options import BatchSize, Device, Dicom, Json, Model, Seed, Workers, workers_of
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def command(
     maps: Annotated[
         MapsChoice, typer.Option(help="Which images get a map: those suggested for a retake or review, all, or none.")
     ] = MapsChoice.flagged,
-    method: Annotated[str, typer.Option(help="Method id of the maps.")] = "normgrad_conv1x1",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Method id of the maps; by default normgrad_conv1x1, or an ONNX model's own."),
+    ] = None,
     layers: Annotated[str, typer.Option(help="last (costs nothing), combined, or a module name.")] = "last",
     watch: Annotated[bool, typer.Option("--watch", help="Follow the sources until Ctrl-C.")] = False,
     interval: Annotated[
@@ -60,12 +63,15 @@ def command(
     keep_tags: Annotated[
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
     ] = False,
+    dicom: Dicom = False,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever is in the output folder.")] = False,
     device: Device = "auto",
     workers: Workers = None,
-    runtime: Annotated[RuntimeChoice, typer.Option(help="What runs the network.")] = RuntimeChoice.torch,
+    runtime: Annotated[
+        RuntimeChoice | None, typer.Option(help="What runs the network; by default onnx for a model in a .onnx file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
@@ -84,7 +90,7 @@ def command(
         method=method,
         layers=layers,
         keep_tags=keep_tags,
-        runtime=runtime.value,
+        runtime=runtime.value if runtime else None,
         batch_size=batch_size,
         workers=workers_of(workers),
         device=device,
@@ -97,6 +103,7 @@ def command(
             out,
             settings,
             force=force,
+            dicom=dicom,
             needs_triage=fail_on is FailOn.retake,
             watch=interval if watch else None,
             stop=stop,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
+from types import FrameType
 from typing import Any, TypeVar
 
 from cxrlens.data.readers.codecs import let_codecs_end_this_process
@@ -24,6 +25,7 @@ Result = TypeVar("Result")
 SECONDS = 120.0
 """How long one task may take in a process of its own."""
 
+_HAS_TIMERS = hasattr(signal, "setitimer")  # not on Windows
 _function: Callable[[Any], Any] | None = None  # of a worker process
 _seconds = SECONDS  # likewise
 
@@ -38,7 +40,9 @@ def in_order(
     """The results of the tasks in their order, made by ``workers`` processes; 0 makes them in this one.
 
     A process that dies, or is at one task for more than `SECONDS` and is therefore killed, costs nothing but that
-    task. (torch's DataLoader ends with its first process.)
+    task. (torch's DataLoader ends with its first process.) In this process a task is broken off after the same time
+    where the system has timers and this is the main thread, but not before a library at work on it comes back to
+    Python.
 
     Args:
         tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
@@ -48,7 +52,8 @@ def in_order(
         Exception: whatever the function raises.
     """
     if not workers:
-        yield from map(function, tasks)
+        for task in tasks:
+            yield _here(function, task, lost)
         return
     coming, taken, begun = iter(tasks), deque[Task](), deque[tuple[Task, Future[Result]]]()
     pool = process_pool(function, workers)
@@ -78,6 +83,35 @@ def in_order(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+class _TookTooLong(BaseException):
+    """Not an Exception, since libraries and readers turn these into their own."""
+
+
+def _here(function: Callable[[Task], Result], task: Task, lost: Callable[[Task, str], Result]) -> Result:
+    main = threading.current_thread() is threading.main_thread()
+    if not (_HAS_TIMERS and main) or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody else's timer is running
+        return function(task)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise _TookTooLong
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            return function(task)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _TookTooLong:
+        return lost(task, _too_long())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long() -> str:
+    return f"reading it took longer than {SECONDS:.0f} s"
+
+
 def _alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task, str], Result]) -> Result:
     begin = time.monotonic()
     with process_pool(function, 1) as pool:
@@ -86,7 +120,7 @@ def _alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task,
         except BrokenProcessPool:
             late = time.monotonic() - begin > SECONDS
     if late:
-        return lost(task, f"reading it took longer than {SECONDS:.0f} s")
+        return lost(task, _too_long())
     return lost(task, "reading it ended the process (badly damaged, or too large for the memory)")
 
 
@@ -130,12 +164,11 @@ def _end_with_parent() -> None:
 def call(task: Any) -> Any:
     """In a process of a `process_pool`: its function of the task."""
     assert _function is not None
-    limited = hasattr(signal, "setitimer")  # not on Windows
-    if limited:
+    if _HAS_TIMERS:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, _seconds)  # ends the process, also in the middle of a codec
     try:
         return _function(task)
     finally:
-        if limited:
+        if _HAS_TIMERS:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -6,6 +6,9 @@ They carry the patient's identity, as all objects of a study do. docs/dicom.md s
 from __future__ import annotations
 
 import importlib.util
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +16,17 @@ from pydicom import Dataset
 
 from cxrlens.data.readers import Pixels, read
 from cxrlens.data.readers.quiet import without_warnings
+from cxrlens.data.readers.reasons import reason_of
 from cxrlens.dicom_out.equipment import NAME, Equipment
 from cxrlens.dicom_out.regions import closed_regions
-from cxrlens.dicom_out.source import NotReferableError, Source, is_dicom_file, open_source
+from cxrlens.dicom_out.source import NotReferableError, Source, open_source
 from cxrlens.dicom_out.statement import NOTICE, statement_of
-from cxrlens.errors import UsageError
+from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.files import replacing
 from cxrlens.screening.folder import ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 
-__all__ = ["NotReferableError", "WrittenDicom", "is_dicom_file", "require_highdicom", "write_dicom"]
+__all__ = ["NotReferableError", "WrittenDicom", "paths_of", "require_highdicom", "write_dicom"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ def require_highdicom() -> None:
     """
     if importlib.util.find_spec("highdicom") is None:
         raise UsageError("DICOM results need the package highdicom: pip install 'cxrlens[dicom]'")
+
+
+def paths_of(stem: Path) -> tuple[Path, Path]:
+    """Where the report and the capture of a stem lie."""
+    return stem.with_name(f"{stem.name}.sr.dcm"), stem.with_name(f"{stem.name}.sc.dcm")
 
 
 def write_dicom(
@@ -66,9 +75,10 @@ def write_dicom(
 
     Raises:
         UsageError: when highdicom is not installed.
-        NotReferableError: when the source is no DICOM image, or lacks what a result has to refer to.
+        NotReferableError: when the source is no DICOM image, lacks what a result has to refer to, or is not of the
+            size of result and picture.
         UnreadableImageError: when the source cannot be read.
-        ValueError: when the image has no result, or result or picture are of another size than the source.
+        ValueError: when the image has no result.
     """
     require_highdicom()
     from cxrlens.dicom_out.capture import capture
@@ -76,25 +86,45 @@ def write_dicom(
     from cxrlens.dicom_out.report import report
 
     statement = statement_of(image)
-    origin = open_source(source, image.name)
-    size = int(origin.header.Rows), int(origin.header.Columns)
-    if picture is None:
-        picture = read(source).pixels
-    if not size == (image.height, image.width) == picture.shape:
-        raise ValueError(f"{image.name}: result, picture and source should be of one size, here {size}")
-    equipment = Equipment.of(info)
-    regions = closed_regions(image.contours, *size) if statement.has_findings else []
-    key = _key(origin, image, equipment)
-    caption = (
-        f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, "
-        f"probability {statement.probability:.3f}, retake threshold {info.threshold:.3g}. {NOTICE}"
-    )
-    drawn, shown = captured(picture, map_ if statement.has_findings else None, regions, caption)
-    written = WrittenDicom(stem.with_name(f"{stem.name}.sr.dcm"), stem.with_name(f"{stem.name}.sc.dcm"))
-    with without_warnings():
-        _save(report(origin, statement, regions, equipment, key), written.report)
-        _save(capture(origin, statement, drawn, shown, equipment, key), written.capture)
+    with _reasons(image.name):
+        origin = open_source(source, image.name)
+        size = int(origin.header.Rows), int(origin.header.Columns)
+        if picture is None:
+            picture = read(source).pixels
+        if not size == (image.height, image.width) == picture.shape:
+            raise NotReferableError(
+                f"{image.name}: has {size[1]} x {size[0]} pixels, unlike the image that the result is of; make it again"
+            )
+        equipment = Equipment.of(info)
+        regions = closed_regions(image.contours, *size) if statement.has_findings else []
+        key = _key(origin, image, equipment)
+        caption = (
+            f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, "
+            f"probability {statement.probability:.3f}, retake threshold {info.threshold:.3g}. {NOTICE}"
+        )
+        drawn, shown = captured(picture, map_ if statement.has_findings else None, regions, caption)
+        files = (
+            _encoded(report(origin, statement, regions, equipment, key)),
+            _encoded(capture(origin, statement, drawn, shown, equipment, key)),
+        )
+    written = WrittenDicom(*paths_of(stem))
+    for path, content in zip((written.report, written.capture), files, strict=True):
+        with replacing(path) as partial:
+            partial.write_bytes(content)
     return written
+
+
+@contextmanager
+def _reasons(name: str) -> Iterator[None]:
+    """Whatever a header makes the libraries raise is the reason why nothing refers to it."""
+    try:
+        with without_warnings():
+            yield
+    except CxrlensError:
+        raise
+    except Exception as error:  # pydicom and highdicom name no set of errors; an odd element raises nearly anything
+        reason = reason_of(error.__cause__ or error)  # pydicom puts the cause's traceback into its message
+        raise NotReferableError(f"{name}: a DICOM result cannot take over what its header says: {reason}") from error
 
 
 def _key(origin: Source, image: ScreenedImage, equipment: Equipment) -> str:
@@ -104,6 +134,7 @@ def _key(origin: Source, image: ScreenedImage, equipment: Equipment) -> str:
     return "|".join([*parts, image.model_dump_json(include=said)])
 
 
-def _save(result: Dataset, path: Path) -> None:
-    with replacing(path) as partial:
-        result.save_as(partial, enforce_file_format=True)
+def _encoded(result: Dataset) -> bytes:
+    stream = io.BytesIO()
+    result.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +60,7 @@ def capture(
         f"{NAME} {equipment.version}: window applied, saliency map, contours and caption drawn. {NOTICE}"
     )
     _refer(image, source, whole=size == (source.header.Rows, source.header.Columns))
-    _carry_spacing(image, source.header, size)
+    _carry_spacing(image, source, size)
     _carry_compression(image, source)
     if source.header.get("BurnedInAnnotation"):  # the caption names no patient, but the picture shows the source
         image.BurnedInAnnotation = source.header.BurnedInAnnotation
@@ -86,10 +85,11 @@ def _refer(image: Dataset, source: Source, *, whole: bool) -> None:
     image.SourceImageSequence = Sequence([origin])
 
 
-def _carry_spacing(image: Dataset, header: Dataset, size: tuple[int, int]) -> None:
+def _carry_spacing(image: Dataset, source: Source, size: tuple[int, int]) -> None:
     """Distances of pixels in the patient, where the source has them; of those at the detector only the aspect."""
+    header = source.header
     sides = [stored / shown for stored, shown in zip((header.Rows, header.Columns), size, strict=True)]
-    spacing = _pair(header, "PixelSpacing")
+    spacing = source.pair("PixelSpacing")
     if spacing is not None:
         scaled = [value * side for value, side in zip(spacing, sides, strict=True)]
         image.PixelSpacing = [format_number_as_ds(value) for value in scaled]
@@ -97,19 +97,10 @@ def _carry_spacing(image: Dataset, header: Dataset, size: tuple[int, int]) -> No
             if header.get(keyword):
                 setattr(image, keyword, header[keyword].value)
         return
-    aspect = _pair(header, "ImagerPixelSpacing") or _pair(header, "PixelAspectRatio")
+    aspect = source.pair("ImagerPixelSpacing") or source.pair("PixelAspectRatio")
     if aspect is not None and aspect[0] != aspect[1]:
         ratio = Fraction(aspect[0] / aspect[1]).limit_denominator(1000)
         image.PixelAspectRatio = [ratio.numerator, ratio.denominator]
-
-
-def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
-    """(rows, columns), both positive, of an element."""
-    values: Any = header.get(keyword)
-    if values is None or isinstance(values, str) or len(values) != 2:
-        return None
-    first, second = (float(value) for value in values)
-    return (first, second) if first > 0 and second > 0 else None
 
 
 def _carry_compression(image: Dataset, source: Source) -> None:

@@ -10,9 +10,10 @@ from pydicom import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from cxrlens import __version__
+from cxrlens.data.readers.dicom import OWN_PICTURES
 from cxrlens.screening.folder import ScreeningInfo
 
-NAME: Final = "cxrlens"
+NAME: Final = OWN_PICTURES
 
 
 @dataclass(frozen=True)

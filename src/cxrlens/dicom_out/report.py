@@ -26,6 +26,7 @@ from highdicom.sr import (
     TrackingIdentifier,
 )
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
@@ -98,12 +99,10 @@ def _observer(equipment: Equipment) -> ObservationContext:
 def _library_entry(source: Source) -> Dataset:
     """The image as the image library describes it: of a projection with orientation and spacing, else size alone."""
     entry = source.reference
-    wanted = ("PatientOrientation", "ImagerPixelSpacing")
-    found = {keyword: source.header.get(keyword) for keyword in wanted}
-    whole = all(values is not None and not isinstance(values, str) and len(values) == 2 for values in found.values())
-    if entry.Modality in _PROJECTION and whole:
-        for keyword, values in found.items():
-            setattr(entry, keyword, list(values or ()))
+    spacing, orientation = source.pair("ImagerPixelSpacing"), source.header.get("PatientOrientation")
+    described = spacing is not None and isinstance(orientation, MultiValue) and len(orientation) == 2
+    if entry.Modality in _PROJECTION and described:
+        entry.ImagerPixelSpacing, entry.PatientOrientation = list(spacing or ()), list(orientation)
     elif entry.Modality in _PROJECTION | _CROSS_SECTIONS:
         entry.Modality = "OT"
     return entry

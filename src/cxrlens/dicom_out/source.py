@@ -24,7 +24,7 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from cxrlens.data.readers import has_dicom_mark, read_content
+from cxrlens.data.readers import read_content
 from cxrlens.data.readers.dicom import START, is_dicom
 from cxrlens.data.readers.quiet import without_warnings
 from cxrlens.data.readers.reasons import one_line
@@ -53,6 +53,16 @@ IDENTITY: Final = (
     "StudyDescription",
     # Patient in the study
     "PatientAge",
+    # Clinical trial
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
 )
 """What results take over as it is: it identifies patient and study, and is the same in all of a study's objects."""
 
@@ -109,8 +119,18 @@ class Source:
             setattr(bare, keyword, None)
         for keyword in (*_UIDS, "Rows", "Columns"):
             setattr(bare, keyword, self.header[keyword].value)
-        bare.Modality = self.header.get("Modality") or "OT"
+        modality = self.header.get("Modality")
+        bare.Modality = modality if modality and isinstance(modality, str) else "OT"
         return bare
+
+    def pair(self, keyword: str) -> tuple[float, float] | None:
+        """The two numbers of an element, both positive; None where it is not there or holds anything else."""
+        values = self.header.get(keyword)
+        try:
+            first, second = map(float, values)
+        except (TypeError, ValueError):
+            return None
+        return (first, second) if first > 0 and second > 0 else None
 
 
 def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Source:
@@ -137,17 +157,6 @@ def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Sour
     _check(header, name)
     syntax = getattr(found, "file_meta", Dataset()).get("TransferSyntaxUID")
     return Source(name, header, UID(syntax) if syntax else None)
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file may be DICOM, from its first bytes; False for what cannot be opened."""
-    if has_dicom_mark(path):
-        return True
-    try:
-        with path.open("rb") as stream:
-            return is_dicom(stream.read(START))
-    except OSError:
-        return False
 
 
 def carry_identity(result: Dataset, source: Source) -> None:

@@ -29,7 +29,8 @@ from cxrlens.jobs.inputs import scored_split
 from cxrlens.jobs.predictions import Predictions, predict
 from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate
 from cxrlens.models.card import ModelCard
-from cxrlens.models.model_file import model_path, save_model
+from cxrlens.models.location import model_path
+from cxrlens.models.model_file import save_model
 from cxrlens.quality_model import QualityModel, affected_log_odds
 from cxrlens.report.calibration_figures import calibration_figure, operating_point_figure
 from cxrlens.report.calibration_text import calibration_page

@@ -11,7 +11,8 @@ from cxrlens.data.layouts import CLASS_NAMES
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.evaluation.classification import auc_interval_of_counts, share_interval
 from cxrlens.models.card import ModelCard
-from cxrlens.models.model_file import load_model, model_path
+from cxrlens.models.location import model_path
+from cxrlens.models.model_file import load_model
 from cxrlens.report.model_card import CardFacts, DevScore, TrainingData
 from cxrlens.study.outcome import randomisation_verdicts
 

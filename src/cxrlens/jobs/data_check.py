@@ -101,7 +101,11 @@ class CheckResult:
         """Columns and rows of the images per split and class, beside the published ones."""
         columns = ["split", *_COUNTED, *(f"published {name}" for name in CLASS_NAMES if self.published)]
         rows = [
-            [split, *map(str, counts.values()), *map(str, self.published.get(split, {}).values())]
+            [
+                split,
+                *map(str, counts.values()),
+                *(str(self.published.get(split, {}).get(name, "")) for name in CLASS_NAMES if self.published),
+            ]
             for split, counts in self.counts.items()
         ]
         return columns, rows
@@ -159,7 +163,7 @@ def check_data(
     ]
     result = CheckResult(
         _counts(contents, looks),
-        {split.name: published_counts(split.name) for split in contents.splits if is_object_cxr(contents.splits)},
+        {split.name: published_counts(split.name) for split in contents.own if is_object_cxr(contents.own)},
         [finding for _, group in by_kind(findings) for finding in group],
         probes,
         list(looks.unreadable),

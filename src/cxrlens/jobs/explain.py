@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,28 @@ from typing import Any
 
 import numpy as np
 
+import cxrlens
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.ground_truth import masked_objects
 from cxrlens.data.layouts import Item
+from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UnreadableImageError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
+from cxrlens.jobs.dicom_results import DicomResults
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.jobs.rows import combination_of, row_title
-from cxrlens.quality_model import QualityModel, picture_maps
+from cxrlens.models.location import model_path
+from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps, make_row
 from cxrlens.saliency.target import Target
+from cxrlens.screening.contours import half_maximum_contours
+from cxrlens.screening.folder import ScreeningInfo
+from cxrlens.screening.reasons import reason_of
+from cxrlens.screening.record import ScreenedImage, text_of
 
 _COLUMNS = (
     "image",
@@ -75,6 +84,7 @@ def explain_images(
     *,
     annotations: Path | None = None,
     split: str | None = None,
+    dicom: DicomResults | None = None,
     batch_size: int = 8,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -83,6 +93,9 @@ def explain_images(
 
     Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the picture at the
     network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
+
+    Args:
+        dicom: also takes what the first row (see `reported_row`) says of each image.
 
     Raises:
         UsageError: on an unknown method, layer or target, or a missing folder or CSV.
@@ -103,6 +116,8 @@ def explain_images(
         )
         for index, item in enumerate(batch.items):
             written += _write(index, item, batch, result, model, out, root, settings)
+            if dicom:
+                _write_dicom(dicom, index, item, batch, result, model, root, reported_row(rows))
             done += 1
             if progress:
                 progress(done + len(reader.unreadable), len(items))
@@ -113,7 +128,39 @@ def explain_images(
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
     write_csv(out / "explanations.csv", _COLUMNS, written)
     report_unreadable(reader.unreadable, out)
+    if dicom:
+        dicom.report()
     return ExplainResult(written, reader.unreadable, out)
+
+
+def reported_row(rows: Sequence[Row]) -> Row:
+    """The row whose map goes into DICOM results: that of `QualityModel.check` if it is among them, else the first."""
+    usual = make_row(DEFAULT_METHOD, DEFAULT_LAYERS)
+    return usual if usual in rows else rows[0]
+
+
+def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row]) -> DicomResults:
+    """What writes the DICOM results of explanations by a model of a file (or run folder) into ``out``.
+
+    Raises:
+        UsageError: when highdicom is not installed.
+    """
+    row, file = reported_row(rows), model_path(file)
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    calibration = model.card.calibration
+    info = ScreeningInfo(
+        root="",
+        model=file.resolve().name,
+        model_sha256=digest,
+        threshold=model.card.threshold,
+        review_threshold=calibration.review_threshold if calibration else None,
+        method=row.method,
+        layers=row.layers,
+        cxrlens_version=cxrlens.__version__,
+        created=timestamp(),
+    )
+    return DicomResults(out, info)
 
 
 def _single(path: Path, annotations: Path | None) -> Item:
@@ -193,3 +240,37 @@ def _write(
     figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=objects, title=title, extent=geometry.extent())
     save_figure(figure, overlay)
     return table
+
+
+def _write_dicom(
+    dicom: DicomResults,
+    index: int,
+    item: Item,
+    batch: Batch,
+    result: RowMaps,
+    model: QualityModel,
+    root: Path,
+    row: Row,
+) -> None:
+    decoded = batch.images[index]
+    assert decoded.pixels is not None
+    name = item.name_in(root)
+    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+    maps, flags = picture_maps(result, index, geometry)
+    flat = flags[row]
+    probability = float(model.probability_of(result.logits[index : index + 1])[0])
+    image = ScreenedImage(
+        name=text_of(Path(name)),
+        reason=reason_of(model.card, probability),
+        probability=probability,
+        decision=model.card.decision(probability),
+        triage=model.triage(probability),
+        height=decoded.height,
+        width=decoded.width,
+        method=row.method,
+        layers=row.layers,
+        flat=flat,
+        contours=() if flat else half_maximum_contours(maps[row], geometry.without_padding()),
+    )
+    place = Path(name).with_name(short_name(Path(name).name))
+    dicom.add(item.path, image, place, None if flat else maps[row], decoded.pixels.numpy())

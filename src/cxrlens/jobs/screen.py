@@ -16,10 +16,12 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 import cxrlens
+from cxrlens.dicom_out import require_highdicom
 from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
-from cxrlens.models.model_file import model_path
+from cxrlens.jobs.dicom_results import DicomResults
+from cxrlens.models.location import model_path
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import text_of
 from cxrlens.screening.runtime import Runtime
@@ -47,9 +49,10 @@ class Settings:
     Attributes:
         model: model file or run folder.
         maps: for which images maps are made.
-        method: id of the maps; likewise ``layers``.
+        method: id of the maps; by default NormGrad conv1x1, or what an ONNX model gives.
+        layers: of the maps.
         keep_tags: keep patient data in the records.
-        runtime: what runs the network.
+        runtime: what runs the network; by default what the model's file is for.
         batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
         workers: processes that read.
         device: see `cxrlens.devices.resolve_device`.
@@ -58,10 +61,10 @@ class Settings:
 
     model: Path
     maps: Literal["all", "flagged", "none"] = "flagged"
-    method: str = "normgrad_conv1x1"
+    method: str | None = None
     layers: str = "last"
     keep_tags: bool = False
-    runtime: Literal["torch", "onnx"] = "torch"
+    runtime: Literal["torch", "onnx"] | None = None
     batch_size: int = 8
     workers: int = 0
     device: str = "auto"
@@ -115,6 +118,7 @@ def screen(
     *,
     force: bool = False,
     needs_triage: bool = False,
+    dicom: bool = False,
     watch: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -124,6 +128,7 @@ def screen(
     Args:
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
+        dicom: write DICOM results too, of an earlier run's images as well; see `DicomResults`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
 
@@ -135,6 +140,8 @@ def screen(
     stop = stop or threading.Event()
     file = model_path(settings.model)
     runtime = open_runtime(settings)
+    if dicom:
+        require_highdicom()
     if needs_triage and runtime.card.calibration is None:
         raise UsageError(
             f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
@@ -143,13 +150,14 @@ def screen(
     with _locked(out):
         folder = ScreenedFolder(out)
         _begin(folder, _info(file, runtime, sources, settings), force=force)
+        results = DicomResults(out, folder.info(), workers=settings.workers) if dicom else None
         screening = Screening(
             folder,
             sources.root,
             runtime,
             maps=settings.maps,
-            method=settings.method if settings.maps != "none" else "",
-            layers=_layers(settings),
+            method=runtime.method,
+            layers=runtime.layers,
             keep_tags=settings.keep_tags,
             batch_size=settings.batch_size,
             workers=settings.workers,
@@ -161,8 +169,10 @@ def screen(
                 if stop.is_set():
                     break
         else:
-            _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress))
-        worklist = _write_summary(screening, settings)
+            _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress), results)
+        worklist = _write_summary(screening, settings, results)
+        if results:
+            results.report()
     if not worklist.begins and watch is None:
         raise NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
@@ -174,24 +184,33 @@ def open_runtime(settings: Settings) -> Runtime:
     Raises:
         UsageError: when the model cannot be used, or the method or layers are unknown.
     """
-    if settings.runtime == "onnx":
-        raise UsageError(
-            "--runtime onnx needs onnxruntime and a model that was exported as ONNX; leave it out to run torch"
-        )
-    from cxrlens.quality_model import load
+    if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
+        return _onnx_runtime(settings)
+    from cxrlens.quality_model import DEFAULT_METHOD, load
     from cxrlens.saliency.explain import make_row
     from cxrlens.screening.torch_runtime import TorchRuntime
 
     model = load(settings.model, device=settings.device)
-    row = None if settings.maps == "none" else make_row(settings.method, settings.layers)
+    row = None if settings.maps == "none" else make_row(settings.method or DEFAULT_METHOD, settings.layers)
     model.check_rows([row] if row else [])
     return TorchRuntime(model, row, seed=settings.seed)
 
 
-def _layers(settings: Settings) -> str:
-    from cxrlens.saliency.explain import make_row
+def _onnx_runtime(settings: Settings) -> Runtime:
+    from cxrlens.screening.onnx_runtime import load_onnx
 
-    return "" if settings.maps == "none" else make_row(settings.method, settings.layers).layers
+    if settings.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"ONNX models run on the processor: leave --device {settings.device} out, or give the model file for torch"
+        )
+    runtime = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
+    info = runtime.model.info
+    if settings.method not in (None, info.method) or settings.layers != info.layers:
+        raise UsageError(
+            f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
+            "--layers out, or export the model with another --method"
+        )
+    return runtime
 
 
 def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
@@ -204,8 +223,8 @@ def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) ->
         model_sha256=digest,
         threshold=card.threshold,
         review_threshold=card.calibration.review_threshold if card.calibration else None,
-        method="" if settings.maps == "none" else settings.method,
-        layers=_layers(settings),
+        method=runtime.method,
+        layers=runtime.layers,
         maps=settings.maps,
         runtime=runtime.name,
         seed=settings.seed,
@@ -240,7 +259,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
             folder.drop_unfinished()
             _clear(folder, r"\..*\.partial\..*")
             return
-        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png)")
+        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
@@ -269,13 +288,20 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
 
 def _clear(folder: ScreenedFolder, pattern: str) -> None:
     """Delete the folder's own files of such names."""
-    for place in (folder.path, folder.path / "pictures", folder.path / "maps"):
+    for place in (folder.path, *(folder.path / name for name in ("pictures", "maps", "dicom"))):
         for file in place.iterdir() if place.is_dir() else ():
             if re.fullmatch(pattern, file.name) and file.is_file():
                 file.unlink()
 
 
-def _follow(screening: Screening, watch: Watch, settings: Settings, stop: threading.Event, report: _Reporter) -> None:
+def _follow(
+    screening: Screening,
+    watch: Watch,
+    settings: Settings,
+    stop: threading.Event,
+    report: _Reporter,
+    results: DicomResults | None,
+) -> None:
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failed = 0.0, ""
     while not stop.is_set():
@@ -285,7 +311,7 @@ def _follow(screening: Screening, watch: Watch, settings: Settings, stop: thread
                     break
                 if screening.appended and time.monotonic() >= next_summary:
                     began = time.monotonic()
-                    _write_summary(screening, settings)
+                    _write_summary(screening, settings, results)
                     now = time.monotonic()
                     next_summary = now + max(_EVERY, _SHARE * (now - began))
             failed = ""
@@ -296,9 +322,11 @@ def _follow(screening: Screening, watch: Watch, settings: Settings, stop: thread
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: Settings) -> Worklist:
+def _write_summary(screening: Screening, settings: Settings, results: DicomResults | None) -> Worklist:
     worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
+    if results:
+        results.add_screened(screening.folder, screening.root, worklist.images())
     screening.appended = False
     return worklist
 

@@ -12,6 +12,7 @@ from torch import nn
 from cxrlens.errors import UsageError
 from cxrlens.files import replacing
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
+from cxrlens.models.location import model_path
 from cxrlens.models.registry import build_network, find_architecture
 
 
@@ -23,21 +24,6 @@ def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
         partial.write_bytes(save(state, metadata={CARD_KEY: card.to_metadata()}))
 
 
-def model_path(path: Path) -> Path:
-    """The model file itself, or that of a run directory.
-
-    Raises:
-        UsageError: when there is none.
-    """
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: no such model file; 'cxrlens train' writes one as model.safetensors in its run folder"
-        )
-    return path
-
-
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """Read a model file; the network is in evaluation mode on the CPU.
 
@@ -45,6 +31,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
     """
     path = model_path(path)
+    if path.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"{path}: is an ONNX model, which 'cxrlens screen' alone runs; give the model file that it was made from"
+        )
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}

@@ -12,7 +12,7 @@ from cxrlens.files import replacing
 from cxrlens.report.html import content_hash, load_template
 from cxrlens.report.worklist_assets import STYLE, offline_script, read_asset
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
-from cxrlens.screening.record import ScreenedImage, worklist_order
+from cxrlens.screening.record import ScreenedImage, path_of, worklist_order
 
 
 def write_worklist_page(
@@ -63,13 +63,13 @@ def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: froze
     return {
         "id": hashlib.sha256(f"{info.root}\0{info.model_sha256}".encode("utf-8", "replace")).hexdigest(),
         "info": info.model_dump(),
-        "images": [_record(image, image.key in shown) for image in images],
+        "images": [_record(image, Path(info.root), image.key in shown) for image in images],
     }
 
 
-def _record(image: ScreenedImage, shown: bool) -> dict[str, Any]:
+def _record(image: ScreenedImage, root: Path, shown: bool) -> dict[str, Any]:
     left_out = {"picture", "map"} if shown else {"picture", "map", "contours"}
-    return image.model_dump(exclude=left_out) | {"shown": shown}
+    return image.model_dump(exclude=left_out) | {"path": str(path_of(image.name, root)), "shown": shown}
 
 
 def _has_picture(folder: ScreenedFolder, image: ScreenedImage) -> bool:

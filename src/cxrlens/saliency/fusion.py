@@ -31,7 +31,9 @@ def scale(maps: Tensor) -> tuple[Tensor, Tensor]:
     span = high - low
     flat = ~span.isfinite() | (span <= 4 * torch.finfo(maps.dtype).eps * largest)
     scaled = (maps - low[:, None, None]).div_(torch.where(flat, 1, span)[:, None, None])
-    return (scaled.masked_fill_(flat[:, None, None], 0) if bool(flat.any()) else scaled), flat
+    if torch.compiler.is_exporting() or bool(flat.any()):
+        scaled = scaled.masked_fill_(flat[:, None, None], 0)
+    return scaled, flat
 
 
 def combine(

@@ -1,7 +1,8 @@
 """Norms that neither vanish nor overflow in float32, whatever the size of a network's values.
 
 The squares of an untrained network's gradients (1e-20 and less) are zero in float32. Where an image's values are
-out of range, they are brought near 1 by a power of two first, which changes no digit.
+out of range, they are brought near 1 by a power of two first, which changes no digit. A graph that is exported cannot
+ask whether they are: it always divides by the largest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ def norm1(vectors: Tensor) -> Tensor:
 
 def norm2(vectors: Tensor) -> Tensor:
     """Euclidean norm over the channels, [N, C, h, w] -> [N, h, w]."""
+    if torch.compiler.is_exporting():
+        near_one, size = _divided_by_largest(vectors)
+        return torch.linalg.vector_norm(near_one, dim=1) * size
     norms = torch.linalg.vector_norm(vectors, dim=1)
     in_range = _in_range(norms)
     if bool(in_range.all()):
@@ -35,6 +39,9 @@ def box_norm(norms: Tensor) -> Tensor:
     The squared norm of a neighbourhood is the sum of its locations' squared norms, so that no vector is copied
     nine times. [N, h, w] -> [N, h, w].
     """
+    if torch.compiler.is_exporting():
+        near_one, size = _divided_by_largest(norms[:, None])
+        return _box(near_one[:, 0]) * size
     in_range = _in_range(norms)
     if bool(in_range.all()):
         return _box(norms)
@@ -59,3 +66,9 @@ def _near_one(values: Tensor) -> tuple[Tensor, Tensor]:
     exponent = torch.frexp(values.abs().amax((1, 2, 3))).exponent.clamp(-126, 126)
     one = torch.ones_like(exponent, dtype=values.dtype)
     return values * torch.ldexp(one, -exponent)[:, None, None, None], torch.ldexp(one, exponent)[:, None, None]
+
+
+def _divided_by_largest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image's values [N, C, h, w] divided by their largest magnitude, and that magnitude [N, 1, 1]."""
+    largest = values.abs().amax((1, 2, 3)).clamp_min(torch.finfo(values.dtype).tiny)
+    return values / largest[:, None, None, None], largest[:, None, None]

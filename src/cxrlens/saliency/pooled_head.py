@@ -81,6 +81,13 @@ def run_closed_form(network: nn.Module, images: Tensor, layer: str) -> tuple[Ten
     return None
 
 
+def pooled_head(network: nn.Module, layer: str) -> nn.Linear | None:
+    """The linear layer behind a layer's pooling; None where the form does not hold, or no pass has shown it yet."""
+    name = _verdicts.get(network, {}).get(layer)
+    linear = None if name is None else network.get_submodule(name)
+    return linear if isinstance(linear, nn.Linear) else None
+
+
 @contextmanager
 def head_trial(network: nn.Module, layer: str) -> Iterator[HeadTrial | None]:
     """Watch one forward pass for a pooled head behind the layer; nothing is watched where the verdict is known."""

@@ -40,12 +40,19 @@ class Runtime(Protocol):
     Attributes:
         name: "torch" or "onnx".
         card: of the model.
+        method: id of its maps, "" where it makes none; likewise ``layers``.
     """
 
     name: str
 
     @property
     def card(self) -> ModelCard: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def layers(self) -> str: ...
 
     def prepare(self, pixels: npt.NDArray[Any], stored: tuple[int, int]) -> GreyBatch:
         """Pixels [H, W] of an image of the stored (height, width) -> float32 [1, h, w], see `Preprocessing.resized`."""

@@ -50,6 +50,16 @@ class TorchRuntime:
     def card(self) -> ModelCard:
         return self.model.card
 
+    @property
+    def method(self) -> str:
+        """Id of the maps, "" where none are made."""
+        return self.row.method if self.row else ""
+
+    @property
+    def layers(self) -> str:
+        """Layers of the maps, likewise."""
+        return self.row.layers if self.row else ""
+
     def prepare(self, pixels: npt.NDArray[Any], stored: tuple[int, int]) -> GreyBatch:
         """See `Runtime.prepare`."""
         found: GreyBatch = self.model.preprocessing.resized(pixels, stored)

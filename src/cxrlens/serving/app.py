@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +23,7 @@ from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.measures import Measured
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
-from cxrlens.serving.security import Guard
+from cxrlens.serving.security import Guard, WithHeaders
 from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import Settings
 from cxrlens.serving.uploads import LimitedBody
@@ -39,7 +40,10 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
 
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
+        ValueError: when others can reach the server, and it has no token.
     """
+    if settings.token is None and not settings.is_local:
+        raise ValueError("a server that others can reach needs a token")
     review = None if folder is None else Review(folder, model.name, model.sha256)
     if review is not None and review.remark:
         log.warning("%s: %s", folder, review.remark)
@@ -59,6 +63,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         docs_url=None,  # FastAPI's own pages take their scripts from the network
         redoc_url=None,
         middleware=[  # the first is the outermost
+            Middleware(WithHeaders),
             Middleware(Measured, measures=served.measures),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
@@ -67,6 +72,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
             HTTPException: _refused,
             RequestValidationError: _invalid,
             CxrlensError: _failed,
+            sqlite3.Error: _not_kept,
         },
     )
     secured: dict[str, Any] = {}
@@ -95,3 +101,8 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     """A folder that was damaged while it was served."""
     return problem(503, str(error), {"Retry-After": "60"})
+
+
+async def _not_kept(_: Request, error: Exception) -> Response:
+    """A full disk, or verdicts that another program has locked."""
+    return problem(503, f"the verdicts cannot be read or kept at the moment ({error}); try again", {"Retry-After": "2"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -15,6 +16,9 @@ from cxrlens.quality_model import QualityModel
 from cxrlens.saliency.explain import Fusion, Row
 from cxrlens.screening.runtime import GreyBatch, Seen
 from cxrlens.screening.torch_runtime import TorchRuntime
+
+_RUNTIMES = 64
+"""Questions whose runtime is kept, as a new one runs the network once more."""
 
 
 class BusyError(Exception):
@@ -35,6 +39,27 @@ class _Waiting:
     stored: tuple[int, int]
     question: Question
     answer: Future[Seen] = field(default_factory=Future)
+
+
+class Eyes:
+    """A model that answers questions with one pass each.
+
+    An image gets the same numbers however many come with it: on a CPU a batch of one, on other devices any batch of
+    another size may give others in their last digits, so that such batches are filled up.
+    """
+
+    def __init__(self, model: QualityModel, batch_size: int) -> None:
+        self._at_least = batch_size if model.device.type != "cpu" else min(batch_size, 2)
+        self._runtime = functools.lru_cache(_RUNTIMES)(
+            lambda question: TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
+        )
+
+    def see(self, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question) -> list[Seen]:
+        """What is seen in grey images [1, h, w] of the stored (height, width) each."""
+        missing = max(self._at_least - len(grey), 0)
+        filled = np.stack([*grey, *[grey[-1]] * missing])
+        seen: list[Seen] = self._runtime(question).see(filled, [*stored, *[stored[-1]] * missing])
+        return seen[: len(grey)]
 
 
 class Explainer:
@@ -58,7 +83,7 @@ class Explainer:
         queue: int,
         observe: Callable[[float], None] = lambda size: None,
     ) -> None:
-        self._model = model
+        self._eyes = Eyes(model, batch_size)
         self._batch_size = batch_size
         self._wait = wait
         self._queue = queue
@@ -124,7 +149,7 @@ class Explainer:
         if not batch:
             return
         try:
-            found = see(self._model, [item.grey for item in batch], [item.stored for item in batch], batch[0].question)
+            found = self._eyes.see([item.grey for item in batch], [item.stored for item in batch], batch[0].question)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -135,11 +160,3 @@ class Explainer:
         self._observe(len(batch))
         for item, seen in zip(batch, found, strict=True):
             item.answer.set_result(seen)
-
-
-def see(
-    model: QualityModel, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question
-) -> list[Seen]:
-    """What a model sees in grey images [1, h, w] of the stored (height, width) each, made in one pass."""
-    runtime = TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
-    return runtime.see(np.stack(grey), stored)

@@ -14,6 +14,7 @@ from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.saliency.explain import Fusion, make_row
 from cxrlens.saliency.methods import find_method
 from cxrlens.screening.contours import half_maximum_contours
+from cxrlens.screening.reasons import reason_of
 from cxrlens.screening.runtime import Seen
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
@@ -98,7 +99,7 @@ def _checked(served: Served, key: str, picture: Picture, question: Question, see
         probability=seen.probability,
         decision=served.served_model.card.decision(seen.probability),
         triage=served.served_model.card.triage(seen.probability),
-        reason=_reason(served, seen.probability),
+        reason=reason_of(served.served_model.card, seen.probability),
         origin=picture.origin,
         height=picture.height,
         width=picture.width,
@@ -111,22 +112,6 @@ def _checked(served: Served, key: str, picture: Picture, question: Question, see
         picture=data_address(picture.preview, "image/jpeg"),
         map=data_address(map_png(seen.map), "image/png"),
     )
-
-
-def _reason(served: Served, probability: float) -> str:
-    """Why the decision is what it is, in words."""
-    card = served.served_model.card
-    if probability >= card.threshold:
-        return f"probability {probability:.3f} is at or above the retake threshold {card.threshold:.3f}"
-    if served.model.triage(probability) == "review":
-        assert card.calibration is not None
-        return (
-            f"probability {probability:.3f} is at or above the review threshold "
-            f"{card.calibration.review_threshold:.3f}, below the retake threshold {card.threshold:.3f}"
-        )
-    lowest = card.threshold if card.calibration is None else card.calibration.review_threshold
-    name = "retake" if card.calibration is None else "review"
-    return f"probability {probability:.3f} is below the {name} threshold {lowest:.3f}"
 
 
 def _busy() -> HTTPException:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -81,6 +81,14 @@ class Decode:
             return Refusal(413, f"{_NAME}: there is not enough memory to read it")
 
 
+@dataclass(frozen=True, eq=False)
+class _Process:
+    """A pool of one process, and what is done as soon as that has started."""
+
+    pool: ProcessPoolExecutor
+    started: Future[int]
+
+
 class Decoders:
     """So many processes, each of which decodes one upload at a time; an asynchronous context manager."""
 
@@ -91,8 +99,8 @@ class Decoders:
         self._context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
         if sys.platform != "win32":
             self._context.set_forkserver_preload([__name__])
-        self._free: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
-        self._pools: set[ProcessPoolExecutor] = set()
+        self._free: asyncio.Queue[_Process] = asyncio.Queue()
+        self._all: set[_Process] = set()
 
     async def __aenter__(self) -> Decoders:
         for _ in range(self._settings.decoders):
@@ -100,33 +108,35 @@ class Decoders:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._all:
+            process.pool.shutdown(wait=False, cancel_futures=True)
 
     async def picture(self, read: Callable[[], Awaitable[bytes]]) -> Picture | Refusal:
         """Decode an upload as soon as a process is free; ``read`` gives its content, which is not held before."""
-        pool = await self._free.get()
+        process = await self._free.get()
         try:
             content = await read()
             for _ in range(2):  # the first process may have died of something else
-                began = time.monotonic()
+                began = None
                 try:
-                    return await asyncio.wrap_future(pool.submit(call, content))
+                    await asyncio.wrap_future(process.started)
+                    began = time.monotonic()
+                    return await asyncio.wrap_future(process.pool.submit(call, content))
                 except BrokenProcessPool:
-                    pool = self._replaced(pool)
-                    if time.monotonic() - began >= self._settings.decode_seconds:
+                    process = self._replaced(process)
+                    if began is not None and time.monotonic() - began >= self._settings.decode_seconds:
                         return Refusal(422, f"{_NAME}: reading it took longer than {self._settings.decode_seconds:g} s")
             return Refusal(422, f"{_NAME}: reading it ended the process (badly damaged, or too large for the memory)")
         finally:
-            self._free.put_nowait(pool)
+            self._free.put_nowait(process)
 
-    def _new(self) -> ProcessPoolExecutor:
+    def _new(self) -> _Process:
         pool = process_pool(self._decode, 1, seconds=self._settings.decode_seconds, context=self._context)
-        pool.submit(os.getpid)  # starts its process
-        self._pools.add(pool)
-        return pool
+        process = _Process(pool, pool.submit(os.getpid))
+        self._all.add(process)
+        return process
 
-    def _replaced(self, broken: ProcessPoolExecutor) -> ProcessPoolExecutor:
-        self._pools.remove(broken)
-        broken.shutdown(wait=False)
+    def _replaced(self, broken: _Process) -> _Process:
+        self._all.remove(broken)
+        broken.pool.shutdown(wait=False)
         return self._new()

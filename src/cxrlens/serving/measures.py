@@ -106,9 +106,10 @@ class Measures:
 
 
 class Measured:
-    """ASGI middleware: counts and logs every request by its route, never by what was asked; the outermost one.
+    """ASGI middleware: counts and logs every request by its route, never by what was asked.
 
-    An error that nothing else has answered becomes an answer here, and its traceback goes to the log.
+    It stands around all that may refuse or fail. An error that nothing else has answered becomes an answer here, and
+    its traceback goes to the log.
     """
 
     def __init__(self, app: ASGIApp, measures: Measures) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from cxrlens.data.layouts import CLASS_NAMES
+from pydantic import ValidationError
+
+from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
+from cxrlens.errors import CxrlensError
 from cxrlens.files import to_csv
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, worklist_order
+from cxrlens.screening.record import ScreenedImage, path_of, worklist_key
 from cxrlens.serving.answers import GivenVerdict, Verdict, Worklist, WorklistImage
 from cxrlens.serving.verdicts import FILE, VerdictStore
 
@@ -17,6 +21,23 @@ Show: TypeAlias = Literal["all", "open", "decided", "affected", "unreadable"]
 
 VERDICT_COLUMNS = ("path", "label", "verdict", "name", "key", "probability", "time")
 _LABELS = {"accept": CLASS_NAMES[0], "retake": CLASS_NAMES[1]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is held in memory of a result: enough to sort, filter and find it. Its line begins at byte ``begin``."""
+
+    name: str
+    key: str
+    probability: float | None
+    is_read: bool
+    is_affected: bool
+    begin: int
+
+    @classmethod
+    def of(cls, image: ScreenedImage, begin: int) -> _Row:
+        is_affected = image.decision == CLASS_NAMES[AFFECTED]
+        return cls(image.name, image.key, image.probability, image.status == "ok", is_affected, begin)
 
 
 class Review:
@@ -43,24 +64,18 @@ class Review:
             "explains uploads with: their probabilities cannot be compared"
         )
         self._lock = threading.Lock()
-        self._read: tuple[tuple[int, int], list[ScreenedImage], dict[str, list[ScreenedImage]]] | None = None
-        self.images()
+        self._state: tuple[int, int] | None = None
+        self._rows: list[_Row] = []
+        self._by_key: dict[str, list[_Row]] = {}
+        self._results()
         self.verdicts = VerdictStore(path / FILE)
-
-    def images(self) -> list[ScreenedImage]:
-        """All results in the order of the worklist; read again when there are new ones."""
-        return self._results()[0]
-
-    def find(self, key: str) -> ScreenedImage | None:
-        """The first image of this content, None where there is none."""
-        found = self._results()[1].get(key)
-        return found[0] if found else None
 
     def part(self, *, show: Show = "all", offset: int = 0, limit: int = 200) -> Worklist:
         """A part of the worklist; ``show`` filters, "open" being images without a verdict."""
-        images = self.images()
+        rows, _ = self._results()
         standing = self.verdicts.standing()
-        shown = [image for image in images if _is_shown(image, show, standing)]
+        shown = [row for row in rows if _is_shown(row, show, row.key in standing)]
+        part = [self._image_of(row) for row in shown[offset : offset + limit]]
         return Worklist(
             folder=self.folder.path.resolve().name,
             model=self.info.model,
@@ -68,36 +83,38 @@ class Review:
             remark=self.remark,
             threshold=self.info.threshold,
             review_threshold=self.info.review_threshold,
-            total=len(images),
+            total=len(rows),
             shown=len(shown),
-            unreadable=sum(image.status == "unreadable" for image in images),
-            decided=sum(image.key in standing for image in images),
+            unreadable=sum(not row.is_read for row in rows),
+            decided=sum(row.key in standing for row in rows),
             offset=offset,
             images=tuple(
-                self._image(image, standing[image.key].verdict if image.key in standing else "none")
-                for image in shown[offset : offset + limit]
+                self._image(image, standing[image.key].verdict if image.key in standing else "none") for image in part
             ),
         )
 
-    def give(self, image: ScreenedImage, verdict: Verdict) -> GivenVerdict:
-        """Let a verdict on an image stand, see `VerdictStore.give`."""
+    def give(self, key: str, verdict: Verdict) -> GivenVerdict | None:
+        """Let a verdict on an image stand, see `VerdictStore.give`; None where no image has this key."""
+        found = self._results()[1].get(key)
+        if not found:
+            return None
         return self.verdicts.give(
-            image.key, image.name, verdict, probability=image.probability, model_sha256=self.info.model_sha256
+            key, found[0].name, verdict, probability=found[0].probability, model_sha256=self.info.model_sha256
         )
 
-    def verdicts_csv(self) -> str:
-        """The verdicts that stand, a line a file: ``cxrlens train --labels`` and ``data prepare`` take them.
+    def verdicts_csv(self) -> bytes:
+        """The verdicts that stand, a line a file; ``cxrlens train --labels`` and ``data prepare`` take them.
 
         Files of the same content share a verdict. The image of a verdict that is no longer in the list is named as it
-        was when the verdict was given.
+        was when the verdict was given. UTF-8, but for paths that are no text.
         """
         by_key = self._results()[1]
         rows: list[dict[str, Any]] = []
         for key, kept in self.verdicts.standing().items():
-            names = [image.name for image in by_key.get(key, ())] or [kept.name]
+            names = [row.name for row in by_key.get(key, ())] or [kept.name]
             rows += [
                 {
-                    "path": str(Path(self.info.root, name)),
+                    "path": str(path_of(name, Path(self.info.root))),
                     "label": _LABELS[kept.verdict],
                     "verdict": kept.verdict,
                     "name": name,
@@ -107,7 +124,7 @@ class Review:
                 }
                 for name in names
             ]
-        return to_csv(VERDICT_COLUMNS, rows)
+        return to_csv(VERDICT_COLUMNS, rows).encode("utf-8", "surrogateescape")
 
     def picture_file(self, key: str) -> Path | None:
         """The preview of the image of a key, None where there is none."""
@@ -118,23 +135,34 @@ class Review:
         return self._file(self.folder.map_file(key), key)
 
     def _file(self, path: Path, key: str) -> Path | None:
-        return path if self.find(key) is not None and path.is_file() else None
+        return path if key in self._results()[1] and path.is_file() else None
 
-    def _results(self) -> tuple[list[ScreenedImage], dict[str, list[ScreenedImage]]]:
+    def _results(self) -> tuple[list[_Row], dict[str, list[_Row]]]:
+        """All results in the order of the worklist, and by key; read again when the file has changed."""
         with self._lock:
             try:
                 found = self.folder.results_file.stat()
                 state = found.st_size, found.st_mtime_ns
             except FileNotFoundError:
                 state = 0, 0
-            if self._read is None or self._read[0] != state:
-                images = worklist_order(self.folder.results().values())
-                by_key: dict[str, list[ScreenedImage]] = {}
-                for image in images:
-                    if image.key:
-                        by_key.setdefault(image.key, []).append(image)
-                self._read = state, images, by_key
-            return self._read[1], self._read[2]
+            if self._state != state:
+                newest = {image.name: _Row.of(image, begin) for begin, image in self.folder.lines()}
+                self._rows = sorted(newest.values(), key=lambda row: worklist_key(row.name, row.probability))
+                self._by_key = {}
+                for row in self._rows:
+                    if row.key:
+                        self._by_key.setdefault(row.key, []).append(row)
+                self._state = state
+            return self._rows, self._by_key
+
+    def _image_of(self, row: _Row) -> ScreenedImage:
+        try:
+            image = self.folder.result_at(row.begin)
+        except (ValidationError, OSError):
+            image = None
+        if image is None or image.name != row.name:
+            raise CxrlensError(f"{self.folder.results_file}: was written anew at this moment; ask again")
+        return image
 
     @staticmethod
     def _image(image: ScreenedImage, verdict: Verdict) -> WorklistImage:
@@ -148,14 +176,14 @@ class Review:
         )
 
 
-def _is_shown(image: ScreenedImage, show: Show, standing: dict[str, Any]) -> bool:
+def _is_shown(row: _Row, show: Show, is_decided: bool) -> bool:
     match show:
         case "open":
-            return image.key not in standing and image.status == "ok"
+            return row.is_read and not is_decided
         case "decided":
-            return image.key in standing
+            return is_decided
         case "affected":
-            return image.decision == "affected"
+            return row.is_affected
         case "unreadable":
-            return image.status == "unreadable"
+            return not row.is_read
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +28,7 @@ def routes(served: Served) -> APIRouter:
             raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
         return served.review
 
-    @router.get("/api/worklist", responses=described(404, 422))
+    @router.get("/api/worklist", responses=described(404, 422, 503))
     def worklist(
         show: Annotated[Show, Query(description='Which images; "open" are those without a verdict.')] = "all",
         offset: Annotated[int, Query(ge=0, le=_LARGEST)] = 0,
@@ -41,7 +40,7 @@ def routes(served: Served) -> APIRouter:
     @router.get(
         "/api/worklist/{key}/picture",
         response_class=FileResponse,
-        responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422)},
+        responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422, 503)},
     )
     def picture(key: _KeyInPath) -> FileResponse:
         """The preview of an image: grey JPEG of at most 1024 px."""
@@ -50,13 +49,13 @@ def routes(served: Served) -> APIRouter:
     @router.get(
         "/api/worklist/{key}/map",
         response_class=FileResponse,
-        responses={200: {"content": {"image/png": {}}}, **described(404, 422)},
+        responses={200: {"content": {"image/png": {}}}, **described(404, 422, 503)},
     )
     def map_(key: _KeyInPath) -> FileResponse:
         """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
         return _file(review().map_file(key), "image/png")
 
-    @router.get("/api/verdicts", responses=described(404))
+    @router.get("/api/verdicts", responses=described(404, 503))
     def verdicts() -> Verdicts:
         """The verdicts that stand."""
         return Verdicts(verdicts=tuple(review().verdicts.standing().values()))
@@ -68,15 +67,9 @@ def routes(served: Served) -> APIRouter:
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
         request may be repeated when its answer was lost.
         """
-        image = review().find(new.key)
-        if image is None:
+        given = review().give(new.key, new.verdict)
+        if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
-        try:
-            given = review().give(image, new.verdict)
-        except sqlite3.Error as error:
-            raise HTTPException(
-                503, f"the verdict could not be kept ({error}); try again", {"Retry-After": "2"}
-            ) from error
         if given.changed:
             served.measures.verdicts.add(given.verdict)
         return given
@@ -84,7 +77,7 @@ def routes(served: Served) -> APIRouter:
     @router.get(
         "/api/verdicts.csv",
         response_class=Response,
-        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **described(404)},
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **described(404, 503)},
     )
     def verdicts_csv() -> Response:
         """The verdicts that stand as CSV, which ``cxrlens train --labels`` and ``data prepare`` take."""
@@ -94,7 +87,7 @@ def routes(served: Served) -> APIRouter:
             headers={"Content-Disposition": 'attachment; filename="verdicts.csv"'},
         )
 
-    @router.get("/api/audit", responses=described(404, 422))
+    @router.get("/api/audit", responses=described(404, 422, 503))
     def audit(
         after: Annotated[int, Query(ge=0, le=_LARGEST, description="Entries with a larger id.")] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,

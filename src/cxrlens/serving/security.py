@@ -52,8 +52,23 @@ def check_token(token: str) -> str:
     return token
 
 
+class WithHeaders:
+    """ASGI middleware: every answer gets `HEADERS`; the outermost one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
 class Guard:
-    """ASGI middleware: refuses what must not be answered, and sets the headers of every answer.
+    """ASGI middleware: refuses what must not be answered.
 
     - A local server answers to the names of this machine alone, so that no page of another server can reach it under
       a name of its own (DNS rebinding).
@@ -70,14 +85,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
         refusal = self._refusal(scope)
-        await (self.app if refusal is None else refusal)(scope, receive, with_headers)
+        await (self.app if refusal is None else refusal)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrlens.models.card import ModelCard
-from cxrlens.models.model_file import model_path
+from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.saliency.explain import make_row
-from cxrlens.serving.batching import Explainer, Question, see
+from cxrlens.serving.batching import Explainer, Eyes, Question
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.measures import Measures
 from cxrlens.serving.review import Review
@@ -41,7 +41,8 @@ class ServedModel:
             UsageError: when one image does not fit into the device's memory.
         """
         size = self.card.preprocessing.height, self.card.preprocessing.width
-        see(self.model, [np.zeros((1, *size), np.float32)], [size], Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS)))
+        question = Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
+        Eyes(self.model, batch_size=1).see([np.zeros((1, *size), np.float32)], [size], question)
 
 
 def load_served(path: Path, device: str = "auto") -> ServedModel:

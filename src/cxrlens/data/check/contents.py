@@ -67,6 +67,17 @@ class Contents:
     splits: tuple[Split, ...]
     findings: tuple[Finding, ...]
 
+    @property
+    def own(self) -> tuple[Split, ...]:
+        """The splits, test without the images that dev lists too: dev is then offered as test."""
+        dev = {item.path for split in self.splits if split.name == "dev" for item in split.items}
+        found = []
+        for split in self.splits:
+            items = tuple(item for item in split.items if split.name != "test" or item.path not in dev)
+            if items or not split.items:
+                found.append(replace(split, items=items))
+        return tuple(found)
+
     def name(self, path: Path) -> str:
         """How an image is called in the findings: its path below the data set's folder."""
         return relative(path, self.root)

@@ -66,7 +66,7 @@ def look_at(contents: Contents, *, workers: int = 0, progress: Callable[[int, in
         workers: processes that read; 0 reads in this one.
         progress: called with (done, all) after each image.
     """
-    where = _once(contents)
+    where = [(split.name, item) for split in contents.own for item in split.items]
     seen: list[Seen] = []
     thumbnails = np.zeros((len(where), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
     statistics = np.zeros((len(where), len(GLOBAL_STATISTICS)))
@@ -87,15 +87,6 @@ def look_at(contents: Contents, *, workers: int = 0, progress: Callable[[int, in
         if progress:
             progress(done, len(where))
     return Looks(tuple(seen), thumbnails[: len(seen)], statistics[: len(seen)], tuple(unreadable), tuple(findings))
-
-
-def _once(contents: Contents) -> list[tuple[str, Item]]:
-    """All images with their split; a file that is in train and elsewhere stays in both, as that is a fault."""
-    found: dict[tuple[Path, bool], tuple[str, Item]] = {}
-    for split in contents.splits:
-        for item in split.items:
-            found.setdefault((item.path, split.name == "train"), (split.name, item))
-    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,9 @@ def is_object_cxr(splits: Sequence[Split]) -> bool:
 
 def published_findings(contents: Contents) -> Iterator[Finding]:
     """How data that look like Object-CXR differ from what was published; nothing for other data."""
-    if not is_object_cxr(contents.splits):
+    if not is_object_cxr(contents.own):
         return
-    for split in contents.splits:
+    for split in contents.own:
         ids = PUBLISHED_IDS[split.name]
         present = {number for item in split.items if (number := _id(item.name)) in ids}
         for item in split.items:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cxrlens.data.annotations import Shape
+from cxrlens.data.manifest import safe_name
 from cxrlens.data.prepare.origin import Origin
 
 _LONGEST_PART = 180  # bytes of a folder's or file's name; systems allow 255, and temporary names are longer
@@ -88,7 +89,8 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     taken: set[str] = set()
     found = []
     for record in sorted(records, key=lambda record: record.name):
-        path, ending = PurePosixPath(without_ending(record.name)), ending_of(record.name)
+        name = _plain(record.name)
+        path, ending = PurePosixPath(without_ending(name)), ending_of(name)
         path = PurePosixPath(*map(_shortened, path.parts))
         bare, number = path.name, 1
         while _folded(path) in taken:
@@ -107,6 +109,11 @@ def ending_of(name: str) -> str:
 
 def without_ending(name: str) -> str:
     return name.removesuffix(ending_of(name))
+
+
+def _plain(name: str) -> str:
+    """The name as a manifest takes it: a file may be called anything, a line break or a drive in its name."""
+    return name if safe_name(name) == name else re.sub(r"[\x00-\x1f\\:]", "_", name)
 
 
 def _folded(path: PurePosixPath) -> str:

@@ -106,7 +106,7 @@ def _draw_images(pool: Sequence[ManifestRow], share: float, seed: int, name: str
         counts = ", ".join(f"{count} {label}" for label, count in sorted(Counter(labels).items()))
         raise UsageError(
             f"too few images to draw {share:.0%} of them for '{name}' in every class ({counts}); "
-            f"give a larger --{name}-share, or more images"
+            f"give a larger --{name}-share, more images, or --{name}-share 0 for none"
         ) from error
     return list(drawn)
 
@@ -121,7 +121,7 @@ def _draw_patients(pool: Sequence[ManifestRow], share: float, seed: int, name: s
     if not fraction or folds > count or folds > max(Counter(labels).values()):
         raise UsageError(
             f"{count} patients are too few to draw {share:.0%} of {len(pool)} images for '{name}'; "
-            f"give a larger --{name}-share, or more patients"
+            f"give a larger --{name}-share, more patients, or --{name}-share 0 for none"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -35,6 +35,9 @@ START = 132
 MAX_INFLATED = 1 << 30
 """Largest data set, in bytes, that a compressed ("deflated") file may unfold to."""
 
+OWN_PICTURES = "cxrlens"
+"""Manufacturer of the secondary captures that `cxrlens.dicom_out` writes; they are no radiographs."""
+
 _GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # the first element's group, in both byte orders
 _UNCOMPRESSED = (  # as to its pixels
     ImplicitVRLittleEndian,
@@ -142,6 +145,8 @@ def _checked_size(dataset: Dataset, name: str) -> tuple[int, int]:
     if "PixelData" not in dataset or dataset.get("Modality") in _NO_PICTURE:
         what = _NO_PICTURE.get(str(dataset.get("Modality")), kind)
         raise UnreadableImageError(f"{name}: this DICOM file holds no image{f' ({what})' if what else ''}")
+    if dataset.get("Manufacturer") == OWN_PICTURES and dataset.get("Modality") == "OT":
+        raise UnreadableImageError(f"{name}: is a picture with a map drawn on it, which cxrlens made of another image")
     count = int(dataset.get("NumberOfFrames") or 1)
     if count > 1:
         raise UnreadableImageError(f"{name}: a multi-frame DICOM file ({count} frames) is no single radiograph")

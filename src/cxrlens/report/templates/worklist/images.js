@@ -10,6 +10,11 @@ const STATES = {
   unreadable: { label: "unreadable", title: "Unreadable", rank: 3 },
 };
 
+// The decisions that thresholds lead to, the one that is looked for first.
+function statesWith({ review_threshold: review }) {
+  return review === null ? ["affected", "normal"] : ["retake", "review", "pass"];
+}
+
 const VERDICTS = {
   accept: { label: "accepted", title: "Accepted", csv: "normal", rank: 1 },
   retake: { label: "retake", title: "Retake", csv: "affected", rank: 2 },

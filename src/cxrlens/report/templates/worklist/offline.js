@@ -40,7 +40,10 @@ class OfflineBackend {
     this.storage = this.store.kept
       ? "Verdicts are kept in this browser only; export them to pass them on."
       : "This browser keeps nothing for this page: export the verdicts before you close it.";
-    this.found = Object.entries(this.store.read()).flatMap(([key, given]) => (given?.verdict in VERDICTS ? [{ key, ...given }] : []));
+  }
+
+  get found() {
+    return Object.entries(this.store.read()).flatMap(([key, given]) => (given?.verdict in VERDICTS ? [{ key, ...given }] : []));
   }
 
   // Reads before it writes, since the page may be open twice.
@@ -58,7 +61,7 @@ class OfflineBackend {
   }
 
   csv(verdicts) {
-    return verdicts.toCsv(this.images, this.info.root);
+    return verdicts.toCsv(this.images);
   }
 
   thresholdsOf() {
@@ -93,6 +96,10 @@ function embedded(id, type) {
 }
 
 window.review = new Review(new OfflineBackend());
+addEventListener("storage", ({ key }) => {
+  const { backend } = window.review; // the same report in another window
+  if (key === backend.store.name) window.review.renew(backend.images, backend.found);
+});
 if (!window.review.backend.store.kept) {
   window.review.tell(window.review.backend.storage, "error");
   addEventListener("beforeunload", (event) => window.review.verdicts.byKey.size && event.preventDefault());

@@ -10,14 +10,15 @@ class OnlineBackend {
       answerOf("api/methods"),
       wholeWorklist(),
     ]);
-    const found = worklist ? (await answerOf("api/verdicts")).verdicts : [];
+    const found = worklist ? await standing() : [];
     return new OnlineBackend(model, methods, worklist, found);
   }
 
   constructor(model, methods, worklist, found) {
     Object.assign(this, { model, methods, worklist, found });
     this.images = worklist?.images ?? [];
-    this.keys = new Set(this.images.filter(isRead).map((image) => image.key));
+    this.pending = 0;
+    this.#noteKeys();
     this.thresholds = worklist ? [worklist, model] : [model];
     this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
     this.nothing = "Drop a radiograph anywhere on this page, or choose a file: DICOM, JPEG, PNG or TIFF. Nothing of it is kept.";
@@ -26,9 +27,30 @@ class OnlineBackend {
 
   // One after the other, so that a second thought cannot arrive before the first.
   keep(changes) {
+    this.pending += 1;
     const kept = this.queue.then(() => this.#post(changes));
-    this.queue = kept.catch(() => {});
+    this.queue = kept.catch(() => {}).finally(() => (this.pending -= 1));
     return kept;
+  }
+
+  // The list with what has been screened since, and the verdicts that stand; null while verdicts are on their way. The
+  // whole list is asked for only where its length has changed; images whose record has not stay the same objects.
+  async news() {
+    if (!this.worklist || this.pending) return null;
+    const [brief, found] = await Promise.all([answerOf("api/worklist?limit=1"), standing()]);
+    const grown = brief.total !== this.worklist.total || brief.unreadable !== this.worklist.unreadable;
+    const worklist = grown ? await wholeWorklist() : this.worklist;
+    if (this.pending) return null;
+    if (!grown) return { images: this.images, found };
+    const known = new Map(this.worklist.images.map((image) => [sameness(image), image]));
+    const images = worklist.images.map((image) => known.get(sameness(image)) ?? image);
+    this.worklist = { ...worklist, images };
+    this.#noteKeys();
+    return { images: [...this.images.filter(({ file }) => file), ...images], found };
+  }
+
+  #noteKeys() {
+    this.keys = new Set((this.worklist?.images ?? []).filter(isRead).map((image) => image.key));
   }
 
   async #post(changes) {
@@ -86,6 +108,15 @@ class OnlineBackend {
   noPicture(image) {
     return image.status === "ok" ? "There is no picture of this image." : "This file could not be read.";
   }
+}
+
+async function standing() {
+  return (await answerOf("api/verdicts")).verdicts;
+}
+
+// What tells a record from another one: all of it but the verdict.
+function sameness(image) {
+  return JSON.stringify({ ...image, verdict: "" });
 }
 
 const CHECKED = "checked now";

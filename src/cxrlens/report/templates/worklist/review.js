@@ -89,14 +89,32 @@ class Review {
     this.refresh();
   }
 
+  // Takes a worklist and verdicts that have changed elsewhere; what is selected stays so.
+  renew(images, found) {
+    this.verdicts.renew(found);
+    if (images !== this.backend.images) {
+      this.backend.images = images;
+      this.list.setImages(images);
+    }
+    this.refresh();
+    if (!this.current && this.list.images.length) this.list.select(this.list.images[0]);
+  }
+
   tell(text, kind = "note") {
     byId("notice").hidden = false;
     byId("notice").className = `notice ${kind}`;
     byId("notice-text").textContent = text;
   }
 
+  // Says something that comes back whenever nothing else is to be said, until it is closed.
+  remark(text) {
+    this.standing = text;
+    this.hush();
+  }
+
   hush() {
-    byId("notice").hidden = true;
+    if (this.standing) this.tell(this.standing);
+    else byId("notice").hidden = true;
   }
 
   // Takes all filters away.
@@ -131,8 +149,9 @@ class Review {
     byId("verdict-note").textContent = refused;
   }
 
+  // The images of the worklist that can have a verdict.
   #judgeable() {
-    return this.backend.images.filter((image) => this.backend.noVerdict(image) === "");
+    return this.backend.images.filter((image) => !image.file && this.backend.noVerdict(image) === "");
   }
 
   async exportVerdicts() {
@@ -160,10 +179,9 @@ class Review {
   }
 
   #makeFilters() {
-    const calibrated = this.backend.thresholds.some(({ review_threshold: review }) => review !== null);
-    const plain = this.backend.thresholds.some(({ review_threshold: review }) => review === null);
-    const states = [...(calibrated ? ["retake", "review", "pass"] : []), ...(plain ? ["affected", "normal"] : [])];
-    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state]), ["unreadable", "unreadable"]]);
+    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "unreadable"];
+    this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "unreadable"]);
+    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state])]);
     this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
     byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -188,6 +206,9 @@ class Review {
       for (const count of byId(fieldset).querySelectorAll("[data-count]")) {
         count.textContent = (counts[count.dataset.count] ?? 0).toLocaleString("en");
       }
+    }
+    for (const radio of document.querySelectorAll('#decisions input')) {
+      radio.parentElement.hidden = !this.always.has(radio.value) && !this.list.entries.some(({ state }) => state === radio.value);
     }
   }
 
@@ -220,7 +241,10 @@ class Review {
       target.value = "";
     });
     click("help", () => byId("help-dialog").showModal());
-    click("notice-close", () => this.hush());
+    click("notice-close", () => {
+      if (byId("notice-text").textContent === this.standing) this.standing = null;
+      this.hush();
+    });
 
     const keys = {
       j: () => this.move(1), ArrowDown: () => this.move(1), k: () => this.move(-1), ArrowUp: () => this.move(-1),

@@ -1,6 +1,19 @@
 "use strict";
 // Starts the served page.
 
+const NEWS_EVERY = 30_000; // ms
+
+// Images that were screened since, and verdicts of others. A server that is gone is noticed when it is asked for something.
+async function lookForNews() {
+  if (document.hidden) return;
+  try {
+    const news = await window.review.backend.news();
+    if (news) window.review.renew(news.images, news.found);
+  } catch {
+    // the next look, or the reader's next step, will tell
+  }
+}
+
 (async () => {
   let backend;
   try {
@@ -16,5 +29,6 @@
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
-  if (worklist?.remark) window.review.tell(sentence(worklist.remark));
+  setInterval(lookForNews, NEWS_EVERY);
+  if (worklist?.remark) window.review.remark(sentence(worklist.remark));
 })();

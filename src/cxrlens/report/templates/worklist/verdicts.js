@@ -7,9 +7,14 @@ class Verdicts {
   // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
   // good; a verdict of null withdraws. It may fail; `kept` of its error then says how many were stored before.
   constructor(found, keep) {
-    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
     this.keep = keep;
     this.done = [];
+    this.renew(found);
+  }
+
+  // Takes what stands now from elsewhere: another window, another reader.
+  renew(found) {
+    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
   }
 
   of(image) {
@@ -69,14 +74,13 @@ class Verdicts {
   }
 
   // A line a judged image, in the order given.
-  toCsv(images, root) {
-    const folder = root === "" || /[\\/]$/.test(root) ? root : `${root}/`;
+  toCsv(images) {
     const lines = images.flatMap((image) => {
       const given = this.byKey.get(image.key);
       if (!given) return [];
       const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
       const label = VERDICTS[given.verdict].csv;
-      return [[folder + image.name, label, given.verdict, image.name, image.key, probability, given.time]];
+      return [[image.path, label, given.verdict, image.name, image.key, probability, given.time]];
     });
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }

@@ -37,11 +37,12 @@ class Worklist {
     this.entries = images.map((image, place) => ({
       image, place, alphabetical: rank[place], state: stateOf(image), text: `${image.name}\n${image.reason}\n${image.origin}\n${image.note ?? ""}`.toLowerCase(),
     }));
-    this.#drop();
+    this.built.clear();
+    this.rows.replaceChildren();
     this.update();
   }
 
-  // Filters and sorts anew, the selected row staying where it can be seen.
+  // Filters and sorts anew.
   update() {
     this.matching = this.entries.filter((entry) => this.#matches(entry)).sort(this.#order());
     this.rows.style.height = `${this.matching.length * ROW_HEIGHT}px`;
@@ -49,7 +50,6 @@ class Worklist {
     byId("empty").hidden = this.matching.length > 0;
     byId("empty").textContent = this.entries.length ? "No radiograph matches; change the filters." : "No radiographs yet.";
     byId("count").textContent = `${this.matching.length.toLocaleString("en")} of ${counted(this.entries.length, "radiograph")}`;
-    this.#drop();
     this.#build();
   }
 
@@ -87,16 +87,17 @@ class Worklist {
   // The image so many rows further down among those shown; null at the end.
   beside(step) {
     const place = this.matching.findIndex((entry) => entry.image === this.selected);
-    if (place < 0) return this.matching[0]?.image ?? null;
-    return this.matching[place + step]?.image ?? null;
+    if (place >= 0) return this.matching[place + step]?.image ?? null;
+    const gap = Math.min(this.place ?? 0, this.matching.length); // where the selected row was
+    return this.matching[gap + (step > 0 ? step - 1 : step)]?.image ?? null;
   }
 
   select(image) {
     this.selected = image;
     this.#reveal();
     this.#build();
-    for (const [entry, row] of this.built) row.setAttribute("aria-selected", entry.image === image);
     const place = this.matching.findIndex((entry) => entry.image === image);
+    if (place >= 0) this.place = place;
     if (place < 0) this.grid.removeAttribute("aria-activedescendant");
     else this.grid.setAttribute("aria-activedescendant", `row-${this.matching[place].place}`);
     this.onSelect(image);
@@ -146,12 +147,7 @@ class Worklist {
     }
   }
 
-  #drop() {
-    this.built.clear();
-    this.rows.replaceChildren();
-  }
-
-  // The rows in sight and a few around them; rows that stay are kept.
+  // The rows in sight and a few around them; rows that stay are kept, so that their pictures are not loaded again.
   #build() {
     const first = Math.max(Math.floor(this.grid.scrollTop / ROW_HEIGHT) - SPARE_ROWS, 0);
     const last = Math.min(Math.ceil((this.grid.scrollTop + this.grid.clientHeight) / ROW_HEIGHT) + SPARE_ROWS, this.matching.length);
@@ -163,28 +159,36 @@ class Worklist {
     }
     for (let place = first; place < last; place += 1) {
       const entry = this.matching[place];
-      if (this.built.has(entry)) continue;
-      const row = this.#makeRow(entry, place);
-      this.built.set(entry, row);
-      this.rows.append(row);
+      if (!this.built.has(entry)) {
+        this.built.set(entry, this.#makeRow(entry));
+        this.rows.append(this.built.get(entry));
+      }
+      this.#setRow(this.built.get(entry), entry, place);
     }
   }
 
-  #makeRow({ image, place: id, state }, place) {
-    const verdict = this.verdictOf(image);
+  #makeRow({ image, place: id, state }) {
     const row = make(
       "div",
-      { role: "row", class: "row", id: `row-${id}`, "aria-rowindex": place + 2, "aria-selected": image === this.selected, title: image.name },
+      { role: "row", class: "row", id: `row-${id}`, title: image.name },
       make("span", { role: "gridcell", class: "thumb" }, this.#thumb(image)),
       make("span", { role: "gridcell", class: "name" }, make("strong", {}, image.name.slice(folderOf(image).length)), make("small", {}, placeOf(image))),
       make("span", { role: "gridcell", class: "probability" }, probabilityText(image.probability)),
       make("span", { role: "gridcell", class: "decision" }, badge(state)),
-      make("span", { role: "gridcell", class: "verdict" }, ...(verdict ? [make("span", { class: `given ${verdict}` }, VERDICTS[verdict].label)] : [])),
+      make("span", { role: "gridcell", class: "verdict" }),
     );
     if (image.probability !== null) row.querySelector(".probability").append(probabilityBar(image.probability, this.thresholdsOf(image)));
-    row.style.top = `${place * ROW_HEIGHT}px`;
-    row.entry = image;
+    row.image = image;
     return row;
+  }
+
+  // What can change of a row: its place, whether it is selected, its verdict.
+  #setRow(row, { image }, place) {
+    row.style.top = `${place * ROW_HEIGHT}px`;
+    row.setAttribute("aria-rowindex", place + 2);
+    row.setAttribute("aria-selected", image === this.selected);
+    const verdict = this.verdictOf(image);
+    row.querySelector(".verdict").replaceChildren(...(verdict ? [make("span", { class: `given ${verdict}` }, VERDICTS[verdict].label)] : []));
   }
 
   #thumb(image) {
@@ -194,7 +198,7 @@ class Worklist {
 
   #clicked(event) {
     const row = event.target.closest(".row");
-    if (row) this.select(row.entry);
+    if (row) this.select(row.image);
   }
 
   // Scrolls just as far as the selected row needs, the headings covering the top.

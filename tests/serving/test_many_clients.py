@@ -1,0 +1,144 @@
+"""Sixteen clients at once, with good and bad uploads: everybody gets the answer that it would get alone."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx
+import pytest
+from serving_files import Poisoned, check, encoded, key_of, pixels, running, screened, uploads
+
+from cxrlens.serving import served
+from cxrlens.serving.app import create_app
+from cxrlens.serving.served import ServedModel
+from cxrlens.serving.settings import Settings
+
+CLIENTS = 16
+CHOICES = (
+    {},
+    {"method": "grad_cam", "layers": "last"},
+    {"method": "normgrad_scaling", "layers": "combined", "smooth": 1.5},
+    {"method": "gradient"},
+)
+
+
+def test_mixed_uploads_are_answered_as_alone(client: httpx.Client) -> None:
+    tasks = [(name, choice) for name in uploads() for choice in range(len(CHOICES))]
+    alone = {task: ask(client, *task) for task in tasks}
+    assert {answer[0] for answer in alone.values()} == {200, 413, 415, 422}
+    todo = tasks * 3
+    random.Random(0).shuffle(todo)
+    start = threading.Barrier(CLIENTS)
+
+    def client_of(number: int) -> list[tuple[tuple[str, int], tuple[int, Any]]]:
+        with httpx.Client(base_url=client.base_url, timeout=120) as own:
+            start.wait()
+            return [(task, ask(own, *task)) for task in todo[number::CLIENTS]]
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        answers = [each for found in threads.map(client_of, range(CLIENTS)) for each in found]
+    assert len(answers) == len(todo)
+    for task, (status, answer) in answers:
+        assert (status, task) == (alone[task][0], task)
+        same_answer(answer, alone[task][1])
+    sizes = client.get("/metrics").text
+    passes = float(sizes.split("cxrlens_batch_images_count ")[1].split()[0])
+    images = float(sizes.split("cxrlens_batch_images_sum ")[1].split()[0])
+    good = sum(status == 200 for _, (status, _) in answers) + sum(answer[0] == 200 for answer in alone.values())
+    assert images == good
+    assert passes < images  # some were made together
+
+
+def ask(client: httpx.Client, name: str, choice: int) -> tuple[int, Any]:
+    response = check(client, uploads()[name].content, **CHOICES[choice])
+    assert response.status_code == uploads()[name].status
+    return response.status_code, response.json()
+
+
+def same_answer(answer: dict[str, Any], other: dict[str, Any]) -> None:
+    """All is the same but for the last digits of the probability; the map too, as its file has 8 bits."""
+    assert answer.keys() == other.keys()
+    if "probability" in answer:
+        assert answer["probability"] == pytest.approx(other["probability"], abs=1e-6)
+    rest = ("key", "decision", "origin", "height", "width", "method", "layers", "smooth", "flat", "peak", "picture")
+    for field in rest if "key" in answer else ("detail",):
+        assert answer[field] == other[field], field
+
+
+@pytest.fixture
+def poisoned(served_model: ServedModel) -> Iterator[httpx.Client]:
+    """A server whose decoder dies of some uploads and hangs on others."""
+    with mock.patch.object(served, "Decode", return_value=Poisoned()):
+        app = create_app(Settings(decoders=2, decode_seconds=2.0, queue=4), served_model)
+        with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+            yield client
+
+
+def test_uploads_that_hang_or_kill_leave_the_rest_alone(poisoned: httpx.Client) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        bad = [threads.submit(check, poisoned, content) for content in (b"hang", b"die", b"hang")]
+        while " 3\n" not in poisoned.get("/metrics").text.split("gauge\ncxrlens_checks")[1]:
+            pass
+        assert poisoned.get("/health").status_code == 200
+        assert poisoned.get("/api/model").status_code == 200
+        for answer, said in zip(bad, ("longer than 2 s", "ended the process", "longer than 2 s"), strict=True):
+            assert answer.result().status_code == 422
+            assert said in answer.result().json()["detail"]
+
+
+def test_a_full_server_says_when_to_come_again(poisoned: httpx.Client) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(check, poisoned, b"hang") for _ in range(4)]
+        while " 4\n" not in poisoned.get("/metrics").text.split("gauge\ncxrlens_checks")[1]:
+            pass
+        refused = check(poisoned, encoded(pixels()))
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert {answer.result().status_code for answer in waiting} == {422}
+
+
+def test_a_failure_is_answered_and_logged_and_over(poisoned: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = check(poisoned, b"odd")
+    assert response.status_code == 500
+    assert response.json() == {"detail": "the server has failed at this request; its log says why"}
+    assert "Traceback" in caplog.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert check(poisoned, b"good").status_code == 200
+
+
+def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    begun = head + b'Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
+    app = create_app(Settings(upload_seconds=0.5), served_model)
+    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        address = (client.base_url.host, client.base_url.port or 0)
+        with socket.create_connection(address) as gone:
+            gone.sendall(begun)
+        with socket.create_connection(address) as slow:
+            slow.sendall(begun)
+            slow.settimeout(60)
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert check(client, encoded(pixels())).status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_verdicts_that_cannot_be_kept(served_model: ServedModel, tmp_path: Path) -> None:
+    folder = screened(tmp_path / "screened")
+    app = create_app(Settings(), served_model, folder.path)
+    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
+        for suffix in ("-wal", "-shm"):
+            (folder.path / f"verdicts.sqlite{suffix}").unlink(missing_ok=True)
+        for response in (
+            client.post("/api/verdicts", json={"key": key_of(0), "verdict": "accept"}),
+            client.get("/api/worklist"),
+        ):
+            assert response.status_code == 503
+            assert response.headers["retry-after"]

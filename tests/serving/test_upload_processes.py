@@ -1,0 +1,99 @@
+"""Uploads are decoded in processes: one that dies or hangs costs its own upload alone."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+from serving_files import Poisoned, encoded, pixels
+
+from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.serving.decoding import Decode, Decoders, Picture, Refusal
+from cxrlens.serving.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+
+def read(content: bytes) -> Callable[[], Awaitable[bytes]]:
+    async def reading() -> bytes:
+        return content
+
+    return reading
+
+
+def decode_all(contents: list[bytes], settings: Settings) -> list[Picture | Refusal]:
+    async def run() -> list[Picture | Refusal]:
+        async with Decoders(Poisoned(), settings) as decoders:
+            return list(await asyncio.gather(*(decoders.picture(read(content)) for content in contents)))
+
+    return asyncio.run(run())
+
+
+def test_deaths_and_hangs_among_good_uploads() -> None:
+    contents = [b"a" * length for length in range(1, 7)]
+    mixed = [*contents[:2], b"die", *contents[2:4], b"hang", b"die", *contents[4:]]
+    answers = decode_all(mixed, Settings(decoders=2, decode_seconds=3.0))
+    for content, answer in zip(mixed, answers, strict=True):
+        if content in (b"die", b"hang"):
+            assert isinstance(answer, Refusal)
+            assert answer.status == 422
+            assert ("ended the process" if content == b"die" else "longer than 3 s") in answer.reason
+        else:
+            assert isinstance(answer, Picture)
+            assert answer.preview == content
+            assert answer.grey[0, 0, 0] == len(content)
+
+
+def test_a_process_that_died_of_something_else_is_replaced() -> None:
+    async def run() -> Picture | Refusal:
+        before = set(multiprocessing.active_children())
+        async with Decoders(Poisoned(), Settings(decoders=1)) as decoders:
+            assert isinstance(await decoders.picture(read(b"x")), Picture)
+            (process,) = set(multiprocessing.active_children()) - before
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            return await decoders.picture(read(b"yy"))
+
+    assert isinstance(asyncio.run(run()), Picture)
+
+
+def test_a_content_is_read_when_its_turn_has_come() -> None:
+    """So that waiting uploads take no memory."""
+    held, most = 0, 0
+
+    async def run() -> None:
+        async def reading() -> bytes:
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            return b"x"
+
+        async def one(decoders: Decoders) -> None:
+            nonlocal held
+            await decoders.picture(reading)
+            held -= 1
+
+        async with Decoders(Poisoned(), Settings(decoders=1)) as decoders:
+            await asyncio.gather(*(one(decoders) for _ in range(6)))
+
+    asyncio.run(run())
+    assert most <= 2  # the one before may not have counted itself out yet
+
+
+def test_limits_and_kinds() -> None:
+    decode = Decode(Preprocessing(height=24, width=32, resize="letterbox"), max_pixels=10_000)
+    picture = decode(encoded(pixels(shape=(90, 100))))
+    assert isinstance(picture, Picture)
+    assert picture.grey.shape == (1, 24, 32)
+    assert picture.grey.dtype == np.float32
+    large = decode(encoded(pixels(shape=(100, 101))))
+    assert isinstance(large, Refusal)
+    assert large.status == 413
+    assert "101 x 100" in large.reason
