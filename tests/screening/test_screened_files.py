@@ -85,6 +85,7 @@ def test_the_index_knows_names_and_contents(tmp_path: Path) -> None:
     index.append([image("a.jpg", B, 0.2), ScreenedImage(name="c.jpg", key=A, status="unreadable", reason="no")])
     lines = len(list(folder.lines()))
     index.append([image("a.jpg", B, 0.2)])  # says nothing new
+    index.append([])
     assert len(list(folder.lines())) == lines == 4
     for found in (index, Index(folder)):
         assert (found.named("a.jpg"), found.named("d.jpg")) == (image("a.jpg", B, 0.2), None)
@@ -92,3 +93,40 @@ def test_the_index_knows_names_and_contents(tmp_path: Path) -> None:
         assert known is not None
         assert known.probability == 0.1
         assert found.of_content("c" * 64) is None
+
+
+def test_a_name_that_comes_twice_at_once_is_one_line(tmp_path: Path) -> None:
+    index = Index(ScreenedFolder(tmp_path))
+    index.append([image("a.jpg"), image("b.jpg"), image("a.jpg")])
+    assert [found.name for _, found in index.folder.lines()] == ["a.jpg", "b.jpg"]
+    index.append([image("a.jpg", B)])
+    assert index.named("a.jpg") == image("a.jpg", B)
+
+
+@pytest.mark.parametrize("committed", ["as it was", "lost", b"", b"nonsense"])
+def test_what_a_killed_run_left_of_a_batch_is_cut_away(tmp_path: Path, committed: str | bytes) -> None:
+    folder = ScreenedFolder(tmp_path)
+    folder.append([image("a.jpg"), image("b.jpg")])
+    folder.commit()
+    folder.append([image("c.jpg")])
+    with folder.results_file.open("ab") as stream:
+        stream.write(b'{"name"')
+    if committed == "lost":
+        folder.committed_file.unlink()
+    elif isinstance(committed, bytes):
+        folder.committed_file.write_bytes(committed)
+    for _ in range(2):
+        folder.drop_unfinished()
+        assert list(folder.results()) == ["a.jpg", "b.jpg"] + ["c.jpg"] * (committed != "as it was")
+        assert folder.results_file.read_bytes().endswith(b"\n")
+
+
+def test_the_first_batch_may_be_unfinished(tmp_path: Path) -> None:
+    folder = ScreenedFolder(tmp_path)
+    folder.commit()
+    folder.append([image("a.jpg")])
+    folder.drop_unfinished()
+    assert folder.results() == {}
+    folder.results_file.unlink()
+    folder.drop_unfinished()
+    assert folder.results() == {}

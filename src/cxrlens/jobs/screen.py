@@ -267,6 +267,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
+    folder.commit()
     folder.write_info(info)
 
 

@@ -106,6 +106,7 @@ def read_onnx(path: Path) -> OnnxModel:
         raise UsageError(
             f"{path}: cannot be read ({error.strerror or error}); 'cxrlens export' writes an ONNX model"
         ) from error
+    onnxruntime.disable_telemetry_events()  # of its builds for Windows
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = _threads()

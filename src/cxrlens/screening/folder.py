@@ -104,11 +104,11 @@ class ScreenedFolder:
         return list(accumulate(map(len, lines), initial=begin))[:-1]
 
     def commit(self) -> None:
-        """Say that all results so far belong to finished batches."""
-        write_text(self.committed_file, f"{self.results_file.stat().st_size}\n")
+        """Say that all results so far, if any, belong to finished batches."""
+        write_text(self.committed_file, f"{_size(self.results_file)}\n")
 
     def drop_unfinished(self) -> None:
-        """Cut away what a killed process left of a batch.
+        """Cut away what a killed process left of a batch; of a folder that never said what is finished, a torn line.
 
         A run that goes on then makes the very batches that it would have made, and their numbers to the last digit.
         """
@@ -116,8 +116,8 @@ class ScreenedFolder:
         try:
             committed = int(self.committed_file.read_text("utf-8"))
         except (OSError, ValueError):
-            committed = 0 if self.results_file.exists() and not self.committed_file.exists() else -1
-        if 0 <= committed < self.results_file.stat().st_size:
+            return
+        if 0 <= committed < _size(self.results_file):
             os.truncate(self.results_file, committed)
 
     def drop_torn_line(self) -> None:
@@ -172,3 +172,7 @@ class ScreenedFolder:
             UsageError: when another line cannot be read.
         """
         return {image.name: image for _, image in self.lines()}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -28,8 +28,11 @@ class Index:
 
     def append(self, images: list[ScreenedImage]) -> None:
         """Add results to the folder, but for those that say what the newest of their name says already."""
-        new = [image for image in images if self.named(image.name) != image]
-        for image, begin in zip(new, self.folder.append(new) if new else (), strict=True):
+        new: dict[str, ScreenedImage] = {}
+        for image in images:
+            if (new.get(image.name) or self.named(image.name)) != image:
+                new[image.name] = image
+        for image, begin in zip(new.values(), self.folder.append([*new.values()]) if new else (), strict=True):
             self._add(image, begin)
 
     def _add(self, image: ScreenedImage, begin: int) -> None:

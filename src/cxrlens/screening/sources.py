@@ -24,15 +24,13 @@ class Sources:
 
     Attributes:
         root: the one folder, or the working directory for a list of files; names are relative to it.
-        given: absolute paths of files and folders; empty for the standard input.
+        given: absolute paths of files and folders.
+        from_stdin: whether paths come from the standard input instead.
     """
 
     root: Path
-    given: tuple[Path, ...]
-
-    @property
-    def from_stdin(self) -> bool:
-        return not self.given
+    given: tuple[Path, ...] = ()
+    from_stdin: bool = False
 
     def files(self) -> Iterator[Path]:
         """The files as they are found; of folders the images in them."""
@@ -56,7 +54,7 @@ def take_sources(texts: Sequence[str]) -> Sources:
     if STDIN in texts:
         if len(texts) > 1:
             raise UsageError("'-' takes paths from the standard input and stands alone; give it, or files, or a folder")
-        return Sources(Path.cwd(), ())
+        return Sources(Path.cwd(), from_stdin=True)
     paths = tuple(_absolute(Path(text)) for text in texts)
     for path in paths:
         if not os.path.lexists(path):
