@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -80,8 +81,8 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: ServedMo
     greys = pictures(12)
     questions = [GRAD_CAM, *([NORMGRAD, GRAD_CAM] * 5), NORMGRAD]
     first = running.submit(greys[0], STORED[0], questions[0])
-    while running.waiting:  # the first pass has begun
-        pass
+    while running.waiting:  # until the first pass has begun
+        time.sleep(0.001)
     answers = [first] + [
         running.submit(grey, STORED[index % 5], question)
         for index, (grey, question) in enumerate(zip(greys[1:], questions[1:], strict=True), 1)
@@ -120,7 +121,7 @@ def test_a_full_queue_is_busy_and_goes_on(served_model: ServedModel) -> None:
     grey = pictures(1)[0]
     first = running.submit(grey, STORED[0], GRAD_CAM)
     while running.waiting:
-        pass
+        time.sleep(0.001)
     waiting = [running.submit(grey, STORED[0], GRAD_CAM) for _ in range(2)]
     with pytest.raises(BusyError):
         running.submit(grey, STORED[0], GRAD_CAM)
@@ -138,7 +139,7 @@ def test_a_request_that_was_given_up_is_left_out(served_model: ServedModel) -> N
     running = explainer(model)
     first = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     while running.waiting:
-        pass
+        time.sleep(0.001)
     given_up: Future[Seen] = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     kept = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     assert given_up.cancel()
@@ -155,12 +156,12 @@ def test_closing_answers_what_waits(served_model: ServedModel) -> None:
     running = explainer(model, batch_size=1)
     first = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     while running.waiting:
-        pass
+        time.sleep(0.001)
     second = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     closing = threading.Thread(target=running.close)
     closing.start()
     while not running._closed:
-        pass
+        time.sleep(0.001)
     model.go.set()
     closing.join()
     assert first.result(0)
