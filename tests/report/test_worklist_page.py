@@ -447,6 +447,18 @@ def test_verdicts_are_exported_and_imported_again(review: Review, browser: Any, 
     again.page.close()
 
 
+def test_no_name_is_a_formula_in_a_spreadsheet(browser: Any, tmp_path: Path) -> None:
+    opened = Review(browser, write_page(tmp_path, [screened("=1+1.jpg", 0.7)]))
+    opened.press("a")
+    [line] = opened.exported()
+    assert (line["name"], line["path"]) == ("./=1+1.jpg", "/images/ward/=1+1.jpg")
+    opened.press("u")
+    name_alone = "name,verdict\n./=1+1.jpg,retake\n"
+    assert opened.import_text(name_alone) == "1 verdict imported."
+    assert opened.complaints == []
+    opened.page.close()
+
+
 def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(review: Review) -> None:
     review.press("a")
     told = review.import_text(

@@ -20,14 +20,6 @@ from cxrlens.serving.served import ServedModel, load_served
 from cxrlens.serving.settings import Settings
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A seeded ResNet-18 at 48 x 64 px, letterboxed, whose logits differ from picture to picture."""

@@ -207,3 +207,12 @@ def test_a_path_that_is_no_text_comes_back_in_the_csv(tmp_path: Path) -> None:
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(60), "accept")
     assert os.fsencode(path) + b",normal,accept," in review.verdicts_csv()
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    folder = screened(tmp_path / "screened", root="/archive")
+    folder.append([ScreenedImage(name="=1+1.png", key=key_of(60), probability=0.5)])
+    review = Review(folder.path, "model", OTHER_MODEL)
+    assert review.give(key_of(60), "accept")
+    [row] = csv.DictReader(io.StringIO(review.verdicts_csv().decode()))
+    assert (row["name"], row["path"]) == ("./=1+1.png", str(Path("/archive/=1+1.png")))

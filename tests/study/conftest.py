@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from small_study import Made, Whole, a_plan, make_records, untrained
 
 from cxrlens.data.phantom.dataset import write_phantom_dataset
 from cxrlens.jobs.study import run
 from cxrlens.study.plan import StudyPlan
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

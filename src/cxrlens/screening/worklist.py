@@ -109,7 +109,7 @@ def row(image: ScreenedImage) -> dict[str, Any]:
     plain = image.model_dump(include=set(COLUMNS) - {"contours"})
     return {
         **plain,
-        "name": f"./{image.name}" if image.name.startswith(_FORMULA) else image.name,
+        "name": name_cell(image.name),
         "reason": _as_text(image.reason),
         "origin": _as_text(image.origin),
         "flat": int(image.flat),
@@ -118,6 +118,11 @@ def row(image: ScreenedImage) -> dict[str, Any]:
         "contours": len(image.contours),
         **{name: _as_text(value) for name, value in image.tags.items()},
     }
+
+
+def name_cell(name: str) -> str:
+    """A name as a CSV has it: one that a spreadsheet would take for a formula begins with "./", the same path."""
+    return f"./{name}" if name.startswith(_FORMULA) else name
 
 
 def _as_text(cell: str) -> str:

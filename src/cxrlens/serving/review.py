@@ -14,6 +14,7 @@ from cxrlens.errors import CxrlensError
 from cxrlens.files import to_csv
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage, path_of, worklist_key
+from cxrlens.screening.worklist import name_cell
 from cxrlens.serving.answers import GivenVerdict, Verdict, Worklist, WorklistImage
 from cxrlens.serving.verdicts import FILE, VerdictStore
 
@@ -117,7 +118,7 @@ class Review:
                     "path": str(path_of(name, Path(self.info.root))),
                     "label": _LABELS[kept.verdict],
                     "verdict": kept.verdict,
-                    "name": name,
+                    "name": name_cell(name),
                     "key": key,
                     "probability": kept.probability,
                     "time": kept.time,

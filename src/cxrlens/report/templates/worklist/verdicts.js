@@ -80,7 +80,7 @@ class Verdicts {
       if (!given) return [];
       const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
       const label = VERDICTS[given.verdict].csv;
-      return [[image.path, label, given.verdict, image.name, image.key, probability, given.time]];
+      return [[image.path, label, given.verdict, nameCell(image.name), image.key, probability, given.time]];
     });
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }
@@ -88,12 +88,12 @@ class Verdicts {
   // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why.
   fromCsv(text, images) {
     const byKey = new Map(images.map((image) => [image.key, image]));
-    const byName = new Map(images.map((image) => [image.name, image]));
+    const byName = new Map(images.map((image) => [nameCell(image.name), image]));
     const changes = new Map();
     const left = { unknown: 0, older: 0, same: 0 };
     for (const line of fromCsv(text)) {
       const verdict = verdictIn(line);
-      const image = line.key ? byKey.get(line.key) : byName.get(line.name);
+      const image = line.key ? byKey.get(line.key) : byName.get(nameCell(line.name));
       const given = image && this.byKey.get(image.key);
       if (!image) left.unknown += 1;
       else if (given?.verdict === verdict) left.same += 1;
@@ -109,6 +109,11 @@ function verdictIn(line) {
   const found = Object.keys(VERDICTS).find((verdict) => !line.verdict && VERDICTS[verdict].csv === line.label);
   if (!found) throw new Error('each line needs a "verdict" of accept or retake, or a "label" of normal or affected');
   return found;
+}
+
+// A spreadsheet would take such a name for a formula; "./" before it makes no other path of it.
+function nameCell(name) {
+  return /^[=+\-@\t\r\n＝＋－＠]/.test(name ?? "") ? `./${name}` : name;
 }
 
 const now = () => new Date().toISOString();
