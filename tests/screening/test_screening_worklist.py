@@ -75,7 +75,11 @@ def card(threshold: float, review: float | None) -> ModelCard:
 @pytest.mark.parametrize(
     ("threshold", "review", "probability", "reason"),
     [
-        (0.62, 0.3, 0.934, "probability 0.93 is at or above the retake threshold 0.62"),
+        (0.62, 0.3, 0.9964, "probability 0.996 is at or above the retake threshold 0.62"),
+        (0.62, 0.3, 0.99996, "probability 0.99996 is at or above the retake threshold 0.62"),
+        (0.62, 0.3, 1.0, "probability 1 is at or above the retake threshold 0.62"),
+        (0.62, 0.3, 0.00002, "probability 0.00002 is below the review threshold 0.3"),
+        (0.62, 0.3, 0.93, "probability 0.93 is at or above the retake threshold 0.62"),
         (0.62, 0.3, 0.62, "probability 0.62 is at or above the retake threshold 0.62"),
         (0.62, 0.3, 0.6199, "probability 0.6199 is below the retake threshold 0.62, but at or above the review "
                             "threshold 0.3"),

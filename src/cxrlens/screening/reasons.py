@@ -25,6 +25,15 @@ def _compared(probability: float, threshold: float, name: str) -> str:
 
 
 def _short(value: float, other: float) -> str:
-    """At least two digits, and as many as it takes to tell it from the other value."""
-    digits = next((n for n in range(2, 17) if f"{value:.{n}g}" != f"{other:.{n}g}"), 2)
-    return f"{value:.{digits}g}"
+    """Three decimals, or as many as it takes to tell it from the other value, and from 0 and 1 where it is neither."""
+    taken = {_rounded(bound, 3) for bound in (0.0, 1.0) if bound != value}
+    for decimals in range(3, 17):
+        text = _rounded(value, decimals)
+        if text not in taken and (text != _rounded(other, decimals) or value == other):
+            return text
+    return repr(value)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".")
