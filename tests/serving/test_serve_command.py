@@ -85,6 +85,14 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
     assert "was screened with model-a.safetensors" in log
 
 
+def test_a_service_is_ended_in_good_order(model_file: Path) -> None:
+    with process("-m", model_file) as (started, _):
+        started.send_signal(signal.SIGTERM)
+        _, log = started.communicate(timeout=60)
+    assert started.returncode == 0, log
+    assert log.strip().endswith("the server has ended")
+
+
 def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
     folder.append([ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in range(100, 100 + IMAGES)])

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,8 +130,13 @@ def _run(
             timeout_graceful_shutdown=_GRACE,
         )
     )
-    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again when it has ended in good order
-        server.run(sockets=[listener])
+    # uvicorn ends in good order on either signal, and then raises it again.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if not server.started:
         raise CxrlensError("the server could not start; the lines above say why")
     log.info("the server has ended")
