@@ -37,15 +37,23 @@ def half_maximum_contours(map_: Pixels, geometry: Geometry) -> tuple[Polygon, ..
     highest = float(map_.max())
     if not highest > 0:
         return ()
+    part, corner = _around(map_, map_ > highest / 2)
     # The ring of zeros closes what meets the border; half the maximum is crossed within half a pixel of it.
-    lines: list[_Points] = contourpy.contour_generator(z=np.pad(map_, 1)).lines(highest / 2)  # type: ignore[assignment]
+    lines: list[_Points] = contourpy.contour_generator(z=np.pad(part, 1)).lines(highest / 2)  # type: ignore[assignment]
     largest = sorted((line for line in lines if len(line) > 3), key=_area, reverse=True)[:MOST]
     polygons = []
     for line in largest:
-        points = _simplified(line) - 1
+        points = _simplified(line) + corner - 1
         x, y = geometry.backward_point(points[:, 0], points[:, 1])
         polygons.append(tuple(zip(x.round(1).tolist(), y.round(1).tolist(), strict=True)))
     return tuple(polygons)
+
+
+def _around(map_: Pixels, marked: npt.NDArray[np.bool_]) -> tuple[Pixels, _Points]:
+    """The part of a map in which its outlines lie: what is marked with a pixel around it; and its corner (x, y)."""
+    (top, bottom), (left, right) = (np.flatnonzero(marked.any(axis))[[0, -1]] for axis in (1, 0))
+    top, left = max(top - 1, 0), max(left - 1, 0)
+    return map_[top : bottom + 2, left : right + 2], np.array([left, top], dtype=np.float64)
 
 
 def _area(ring: _Points) -> float:
