@@ -24,6 +24,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None:  # of a write to a full disk
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -159,6 +159,42 @@ def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Pat
     assert names(out / "dicom") == set()
 
 
+def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path, tmp_path: Path) -> None:
+    """Rows of names that have gone stay; the content may be there under another, or come back."""
+    from cxrlens.jobs.dicom_results import DicomResults
+    from cxrlens.screening.folder import ScreenedFolder
+
+    out, away = tmp_path / "out", tmp_path / "away.dcm"
+    cxrlens("screen", images, "-m", wary, "-o", out, "--workers", 0)
+    (images / "read").mkdir()
+    (images / "b.dcm").rename(images / "read" / "b.dcm")
+    cxrlens("screen", images, "-m", wary, "-o", out, "--workers", 0)
+    (images / "ward" / "a.dcm").rename(away)
+    screened = ScreenedFolder(out)
+    results = DicomResults(out, screened.info())
+    results.add_screened(screened, images, screened.results().values())
+    assert (results.written, {name for name, _ in results.refused}) == (1, {"c.dcm", "ward/a.dcm"})
+    away.rename(images / "ward" / "a.dcm")
+    results.add_screened(screened, images, screened.results().values())
+    assert (results.written, {name for name, _ in results.refused}) == (2, {"c.dcm"})
+
+
+def test_maps_of_another_target_are_not_reported(images: Path, wary: Path, tmp_path: Path) -> None:
+    finished = cxrlens("explain", images, "-m", wary, "-o", tmp_path / "out", "--dicom", "--target", "predicted")
+    refused(finished, 2, "--target", "leave one of the two out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_result_of_an_earlier_run_stays(images: Path, wary: Path, tmp_path: Path) -> None:
+    given = ("-m", wary, "-o", tmp_path / "out", "--dicom", "--workers", 0, "--method", "grad_cam", "--layers", "last")
+    assert cxrlens("explain", images, *given).code == 0
+    (images / "b.dcm").unlink()
+    assert cxrlens("explain", images, *given, "--force", "--smooth", 2).code == 0
+    assert names(tmp_path / "out" / "dicom") == {"ward/a.dcm.sr.dcm", "ward/a.dcm.sc.dcm", "left_out.txt"}
+    report = (tmp_path / "out" / "dicom" / "ward" / "a.dcm.sr.dcm").read_bytes()
+    assert b"map: grad_cam, layers: last, gaussian sigma 2" in report
+
+
 @pytest.mark.parametrize("command", ["explain", "screen"])
 def test_a_missing_package_is_named_before_any_work(
     command: str, images: Path, wary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

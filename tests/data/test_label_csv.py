@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cxrlens.errors import UsageError
 @pytest.fixture
 def splits(tmp_path: Path) -> tuple[Split, Split]:
     for name in ("a.jpg", "b.jpg", "dev.jpg", "new.jpg", "more.jpg"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text(name.replace("more", "else"))  # as long as new.jpg and the other way round
     train = Split("train", (Item(tmp_path / "a.jpg", NORMAL), Item(tmp_path / "b.jpg", AFFECTED)))
     return train, Split("dev", (Item(tmp_path / "dev.jpg", NORMAL),))
 
@@ -62,6 +63,29 @@ def test_images_of_other_splits_are_refused(tmp_path: Path, splits: tuple[Split,
     new = read_labels(write(tmp_path, "dev.jpg,normal,,"))
     with pytest.raises(UsageError, match=r"belong to 'dev' .*dev\.jpg"):
         with_labels(splits[0], new, splits[1:])
+
+
+def test_an_image_is_known_by_its_content(tmp_path: Path, splits: tuple[Split, Split]) -> None:
+    """A copy under another name, and what a prepared data set made of it, is the image itself."""
+    train, dev = splits
+    for name in ("a", "dev", "new"):
+        (tmp_path / f"copy of {name}.jpg").write_bytes((tmp_path / f"{name}.jpg").read_bytes())
+    new = read_labels(write(tmp_path, "copy of a.jpg,affected,,", "copy of new.jpg,normal,,", "new.jpg,normal,,"))
+    found = with_labels(train, new, [dev])
+    assert [(item.path.name, item.label) for item in found.split.items] == [
+        ("a.jpg", AFFECTED),
+        ("b.jpg", AFFECTED),
+        ("copy of new.jpg", NORMAL),
+    ]
+    assert (found.changed, found.added) == (1, 1)
+    with pytest.raises(UsageError, match=r"belong to 'dev' .*copy of dev\.jpg"):
+        with_labels(train, read_labels(write(tmp_path, "copy of dev.jpg,normal,,")), [dev])
+    source = hashlib.sha256(b"new.jpg").hexdigest()
+    resized = Split("dev", (Item(tmp_path / "b.jpg", NORMAL, digests=("0" * 64, source)),))
+    with pytest.raises(UsageError, match=r"belong to 'dev' .*new\.jpg"):
+        with_labels(train, new, [resized])
+    with pytest.raises(UsageError, match=r"line 3: an earlier row gives copy of a\.jpg, or a copy of it"):
+        read_labels(write(tmp_path, "a.jpg,affected,,", "copy of a.jpg,normal,,"))
 
 
 def test_there_is_no_such_file(tmp_path: Path) -> None:

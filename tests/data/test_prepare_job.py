@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -422,6 +423,24 @@ def test_a_killed_run_goes_on_to_the_same_bytes(download: Path, tmp_path: Path) 
     result = prepare(download, out, options)
     assert (result.made, result.reused) == (0, 8)
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_no_manifest_speaks_of_files_that_are_being_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = folders(tmp_path / "source"), tmp_path / "out"
+    prepare(source, out, Options(form=Form(SIZE)))
+    write(source, {"train/normal/n0.png": encoded(picture(99), "x.png")})
+
+    def stopped(self: object, workers: int) -> Iterator[object]:
+        assert not (out / MANIFEST).exists()
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Making, "each", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, out, Options(form=Form(SIZE)))
+    assert prepare(source, out, Options(form=Form(SIZE))).made == 1
+    assert (out / MANIFEST).exists()
 
 
 def test_what_was_spoilt_or_changed_is_made_anew(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import json
 import sys
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from exported_models import CALIBRATION, SIZE, Exported
 from torch import nn
 
@@ -117,6 +119,34 @@ def test_a_graph_that_differs_from_torch_is_not_put_in_place(
     with pytest.raises(CxrlensError, match=r"differs from torch \(probability by .*nothing was written"):
         export.export_onnx(exported.model, "grad_cam", exported.source, tmp_path / "a.onnx")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.onnx", "the old one")]
+
+
+def test_a_wrong_head_is_seen_where_noise_is_surely_normal(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The probability of 1e-9 or of 1e-7 is the same to four digits; logits and log-odds are not."""
+    from cxrlens.onnx_export import export
+
+    model = deepcopy(exported.model)
+    head = [module for module in model.network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    to_bytes = export._to_bytes
+    with torch.no_grad():
+        head.bias += torch.tensor([20.0, 0.0])
+
+    def of_another_head(*given: Any) -> bytes:
+        with torch.no_grad():
+            head.bias -= torch.tensor([2.0, 0.0])
+        try:
+            return to_bytes(*given)
+        finally:
+            with torch.no_grad():
+                head.bias += torch.tensor([2.0, 0.0])
+
+    export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "right.onnx")
+    monkeypatch.setattr(export, "_to_bytes", of_another_head)
+    with pytest.raises(CxrlensError, match="differs from torch"):
+        export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "wrong.onnx")
+    assert not (tmp_path / "wrong.onnx").exists()
 
 
 def test_a_head_that_needs_a_backward_pass_is_refused(

@@ -81,15 +81,18 @@ def command(
         require_file(source)
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
-    results = dicom_results(out, loaded, model, rows) if dicom else None
+    settings = Settings(target.value, fusion, seed)
+    results = dicom_results(out, loaded, model, rows, settings) if dicom else None
     new_folder(out, force=force)
+    if results:
+        results.clear()
     with progress_bar("explaining") as progress:
         result = explain_images(
             source,
             loaded,
             out,
             rows,
-            Settings(target.value, fusion, seed),
+            settings,
             annotations=annotations,
             split=split,
             dicom=results,

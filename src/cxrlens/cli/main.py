@@ -81,7 +81,7 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be read
         if error.filename is None:
             raise
-        show_error(f"{error.filename}: {error.strerror}; check the space and the rights there")
+        show_error(f"{error.filename}: {error.strerror or error}; check the space and the rights there")
         sys.exit(EXIT_UNEXPECTED)
 
 

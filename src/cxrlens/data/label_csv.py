@@ -7,6 +7,7 @@ alone. A row without a label says nothing of its image.
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +18,29 @@ from cxrlens.errors import UsageError
 
 @dataclass(frozen=True)
 class NewLabels:
-    """Labels by file.
+    """Labels of images, which are known by their content: a copy, or what `data prepare` made of it, is the same image.
 
     Attributes:
         path: the CSV.
-        labels: 0 or 1 by the resolved path of an image.
+        labels: 0 or 1 by the SHA-256 of an image's file.
+        files: a file of that content, likewise.
+        sizes: of these files in bytes.
     """
 
     path: Path
-    labels: Mapping[Path, int]
+    labels: Mapping[str, int]
+    files: Mapping[str, Path]
+    sizes: frozenset[int]
+
+    def digest_of(self, item: Item) -> str | None:
+        """The digest under which an image has a label here; None where it has none, or cannot be read."""
+        found = next((digest for digest in item.digests if digest in self.labels), None)
+        try:
+            if found is None and item.path.stat().st_size in self.sizes:
+                found = _digest(item.path)
+        except OSError:  # it is found out, and listed, when it is read as an image
+            return None
+        return found if found in self.labels else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,8 @@ def read_labels(path: Path) -> NewLabels:
     Raises:
         UsageError: when it cannot be read, a label is unknown, images are missing, or two rows contradict each other.
     """
-    labels: dict[Path, int] = {}
+    labels: dict[str, int] = {}
+    files: dict[str, Path] = {}
     missing: list[str] = []
     for line, text, label in _rows(path):
         if not label:
@@ -51,18 +67,25 @@ def read_labels(path: Path) -> NewLabels:
         if label not in CLASS_NAMES:
             raise UsageError(f"{path}, line {line}: the label '{label}' is neither 'normal' nor 'affected'; correct it")
         file = (path.parent / text).resolve()
-        if not file.is_file():
+        try:
+            digest = _digest(file)
+        except OSError:
             missing.append(text)
-        elif labels.setdefault(file, CLASS_NAMES.index(label)) != CLASS_NAMES.index(label):
-            raise UsageError(f"{path}, line {line}: an earlier row gives {text} the other label; delete one of them")
+            continue
+        files.setdefault(digest, file)
+        if labels.setdefault(digest, CLASS_NAMES.index(label)) != CLASS_NAMES.index(label):
+            raise UsageError(
+                f"{path}, line {line}: an earlier row gives {text}, or a copy of it, the other label; "
+                "delete one of them"
+            )
     if missing:
         raise UsageError(
-            f"{path}: {len(missing)} of its images are not there: {some(missing)}; "
+            f"{path}: {len(missing)} of its images are not there, or may not be read: {some(missing)}; "
             "correct their paths or delete the rows"
         )
     if not labels:
         raise UsageError(f"{path}: no row has a label; give it rows with a label of 'normal' or 'affected'")
-    return NewLabels(path, labels)
+    return NewLabels(path, labels, files, frozenset(file.stat().st_size for file in files.values()))
 
 
 def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabelled:
@@ -75,20 +98,30 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
         UsageError: when an image belongs to one of them.
     """
     for split in others:
-        shared = [str(item.path) for item in split.items if item.path.resolve() in new.labels]
-        if shared:
+        held = [new.files[digest] for digest in map(new.digest_of, split.items) if digest]
+        if held:
             raise UsageError(
-                f"{new.path}: {len(shared)} of its images belong to '{split.name}' and must not be learnt from: "
-                f"{some(shared)}; delete their rows"
+                f"{new.path}: {len(held)} of its images belong to '{split.name}' and must not be learnt from: "
+                f"{some([str(file) for file in held])}; delete their rows and those of their copies"
             )
-    files = [item.path.resolve() for item in train.items]
+    digests = [new.digest_of(item) for item in train.items]
     items = [
-        replace(item, label=new.labels.get(file, item.label)) for item, file in zip(train.items, files, strict=True)
+        replace(item, label=new.labels[digest]) if digest else item
+        for item, digest in zip(train.items, digests, strict=True)
     ]
     changed = sum(item.label != old.label for item, old in zip(items, train.items, strict=True))
-    there = set(files)
-    added = [Item(file, label, listed=str(file)) for file, label in new.labels.items() if file not in there]
+    there = set(digests)
+    added = [
+        Item(new.files[digest], label, listed=str(new.files[digest]))
+        for digest, label in new.labels.items()
+        if digest not in there
+    ]
     return Relabelled(replace(train, items=(*items, *added)), changed, len(added))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:

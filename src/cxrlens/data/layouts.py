@@ -36,6 +36,7 @@ class Item:
             None = not annotated.
         mask: an image of the same size in which the objects are not black; beside the shapes or in their place.
         listed: the name that a manifest gives the image.
+        digests: SHA-256 of the file, and of the one that it was made from, where a manifest says them.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Item:
     shapes: tuple[Shape, ...] | None = None
     mask: Path | None = None
     listed: str | None = None
+    digests: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -233,7 +235,8 @@ def _listed_split(name: str, manifest: Path) -> Split:
             remarks.append(f"{row.name}: is labelled 'normal' but has objects; the label counts")
         known_free = label == NORMAL and not row.mask
         shapes = row.annotation if row.annotation or known_free else None
-        items.append(Item(manifest.parent / row.path, label, shapes, mask, row.name))
+        digests = tuple(filter(None, (row.sha256, row.source_sha256)))
+        items.append(Item(manifest.parent / row.path, label, shapes, mask, row.name, digests))
     for other in SPLIT_NAMES:
         there = {row.path for row in rows if row.split == other}
         shared = [row.name for row in own if row.path in there]

@@ -98,10 +98,7 @@ def write_dicom(
         equipment = Equipment.of(info)
         regions = closed_regions(image.contours, *size) if statement.has_findings else []
         key = _key(origin, image, equipment)
-        caption = (
-            f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, "
-            f"probability {statement.probability:.3f}, retake threshold {info.threshold:.3g}. {NOTICE}"
-        )
+        caption = f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, {statement.reason}. {NOTICE}"
         drawn, shown = captured(picture, map_ if statement.has_findings else None, regions, caption)
         files = (
             _encoded(report(origin, statement, regions, equipment, key)),

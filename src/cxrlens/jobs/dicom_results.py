@@ -35,11 +35,15 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of an image: results, or it is no DICOM file, or the reason why there are none."""
+    """What came of an image: results, or it is no DICOM file, or the reason why there are none.
+
+    A reason that is not final lies in the file's place, not in its content: it may be read another time.
+    """
 
     image: ScreenedImage
     is_other: bool = False
     reason: str = ""
+    is_final: bool = True
 
 
 class DicomResults:
@@ -66,7 +70,13 @@ class DicomResults:
         self.written = 0
         self.others: set[str] = set()
         self.refused: dict[tuple[str, str], str] = {}
+        self._later: set[tuple[str, str]] = set()
         self._workers = workers
+
+    def clear(self) -> None:
+        """Remove the results of an earlier run."""
+        for file in [*self.folder.rglob("*.sr.dcm"), *self.folder.rglob("*.sc.dcm")]:
+            file.unlink()
 
     def add(self, source: Path, image: ScreenedImage, place: Path, map_: Pixels | None, picture: Pixels) -> None:
         """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
@@ -74,6 +84,9 @@ class DicomResults:
 
     def add_screened(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> None:
         """Write what is not there yet of a screening's results, each under the digest of its image's content."""
+        for again in self._later:
+            del self.refused[again]
+        self._later.clear()
         writing = _Writing(self.info, self.folder)
         tasks = self._missing(screened, root, images)
         for outcome in in_order(writing, tasks, workers=self._workers, lost=writing.lost):
@@ -94,19 +107,27 @@ class DicomResults:
 
     def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
         begun: set[str] = set()
+        gone: dict[str, _Task] = {}
         for image in images:
             if image.status != "ok" or (image.name, image.key) in self.refused:
                 continue
             if not image.origin.startswith("DICOM"):
                 self.others.add(image.name)
             elif image.key not in begun and not all(path.exists() for path in paths_of(self.folder / image.key)):
-                begun.add(image.key)
-                map_file = screened.map_file(image.key) if image.map else None
-                yield _Task(path_of(image.name, root), image, map_file)
+                task = _Task(path_of(image.name, root), image, screened.map_file(image.key) if image.map else None)
+                if task.source.exists():
+                    begun.add(image.key)
+                    yield task
+                else:  # its content may be there under another name
+                    gone.setdefault(image.key, task)
+        yield from (task for key, task in gone.items() if key not in begun)
 
     def _note(self, outcome: _Outcome) -> None:
         if outcome.reason:
-            self.refused[outcome.image.name, outcome.image.key] = outcome.reason
+            which = outcome.image.name, outcome.image.key
+            self.refused[which] = outcome.reason
+            if not outcome.is_final:
+                self._later.add(which)
         elif outcome.is_other:
             self.others.add(outcome.image.name)
         else:
@@ -140,7 +161,7 @@ def _write(
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
         write_dicom(content, image, info, stem, map_=map_, picture=picture)
     except (NotReferableError, UnreadableImageError) as error:
-        return _Outcome(image, reason=str(error))
+        return _Outcome(image, reason=str(error), is_final=isinstance(error, NotReferableError))
     return _Outcome(image)
 
 

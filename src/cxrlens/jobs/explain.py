@@ -16,12 +16,12 @@ from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.ground_truth import masked_objects
 from cxrlens.data.layouts import Item
 from cxrlens.environment import timestamp
-from cxrlens.errors import NothingToDoError, UnreadableImageError
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.jobs.dicom_results import DicomResults
 from cxrlens.jobs.inputs import folder_or_split, log, report_unreadable, single_unreadable
-from cxrlens.jobs.rows import combination_of, row_title
+from cxrlens.jobs.rows import combination_of, row_title, smoothing_of
 from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
 from cxrlens.report.figures import save_figure
@@ -139,16 +139,24 @@ def reported_row(rows: Sequence[Row]) -> Row:
     return usual if usual in rows else rows[0]
 
 
-def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row]) -> DicomResults:
+def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row], settings: Settings) -> DicomResults:
     """What writes the DICOM results of explanations by a model of a file (or run folder) into ``out``.
 
     Raises:
-        UsageError: when highdicom is not installed.
+        UsageError: when highdicom is not installed, or maps show something else than what speaks for an object.
     """
+    if settings.target != "affected":
+        raise UsageError(
+            "--dicom reports what speaks for a foreign object, which maps of another --target do not show; "
+            "leave one of the two out"
+        )
     row, file = reported_row(rows), model_path(file)
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     calibration = model.card.calibration
+    fused = [combination_of(row, settings.fusion)]
+    if settings.fusion.smooth is not None:
+        fused.append(smoothing_of(settings.fusion))
     info = ScreeningInfo(
         root="",
         model=file.resolve().name,
@@ -156,7 +164,7 @@ def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row
         threshold=model.card.threshold,
         review_threshold=calibration.review_threshold if calibration else None,
         method=row.method,
-        layers=row.layers,
+        layers=", ".join(filter(None, [row.layers, *fused])),
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
     )

@@ -256,6 +256,8 @@ def _make_all(
                 f"{out}: the images need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
                 "make room, choose another place, or give --size"
             )
+    if None in earlier:  # files may be replaced that the manifest of an earlier run speaks of
+        (out / MANIFEST).unlink(missing_ok=True)
     outcomes: list[Outcome] = []
     for outcome in Making(records, earlier, form, out).each(workers):
         if outcome.fatal:

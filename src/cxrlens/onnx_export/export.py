@@ -27,6 +27,7 @@ from cxrlens.saliency.capture import capture
 from cxrlens.saliency.explain import Row, resolve_layers
 from cxrlens.saliency.methods import METHODS, find_method
 from cxrlens.saliency.pooled_head import pooled_head
+from cxrlens.saliency.target import as_logits
 
 TOLERANCE = 1e-4
 """How far probabilities and maps of the file may be from torch's."""
@@ -181,7 +182,13 @@ def _compare(model: QualityModel, info: OnnxInfo, file: Path) -> Parity:
     assert found.flat is not None
     probability = float(np.abs(found.probability - model.probability_of(expected.logits).numpy()).max())
     map_ = float(np.abs(found.maps - expected.maps[row].numpy()).max())
-    if not (probability <= TOLERANCE and map_ <= TOLERANCE and np.array_equal(found.flat, expected.flat[row].numpy())):
+    is_same = probability <= TOLERANCE and map_ <= TOLERANCE
+    is_same &= bool(np.array_equal(found.flat, expected.flat[row].numpy()))
+    # Where noise is surely normal, the probability alone would show no fault of the head or the calibration.
+    is_same &= bool(np.allclose(found.logits, as_logits(expected.logits).numpy(), rtol=TOLERANCE, atol=TOLERANCE))
+    own = model.probability_of(torch.from_numpy(found.logits)).numpy()
+    is_same &= bool(np.allclose(found.probability, own, rtol=TOLERANCE, atol=1e-30))
+    if not is_same:
         raise CxrlensError(
             f"{model.card.architecture}: what onnxruntime gives for the exported graph differs from torch (probability "
             f"by {probability:.2g}, map by {map_:.2g}); nothing was written; please report this"

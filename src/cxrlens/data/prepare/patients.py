@@ -53,7 +53,7 @@ def _by_name(records: Iterable[Record], pattern: str) -> Iterator[Record]:
 def _dicom_patient(origin: Origin) -> str:
     try:
         with origin.open() as stream:
-            header = dcmread(stream, stop_before_pixels=True, specific_tags=["PatientID"])
+            header = dcmread(stream, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
         return str(header.get("PatientID", "") or "")
     except UnreadableImageError:
         return ""
