@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 from pathlib import Path
 
 import pytest
 
-from cxrlens.files import replacing
+from cxrlens.files import replacing, to_csv
+
+
+def test_every_line_break_in_a_csv_is_quoted() -> None:
+    names = ["a\rb", "a\nb", "a\r\nb", "a,b", 'a"b', "plain", ""]
+    text = to_csv(("name", "n"), ({"name": name, "n": 0.5} for name in names))
+    assert [row["name"] for row in csv.DictReader(io.StringIO(text, newline=""))] == names
+    assert '"a\rb","0.5"' in text
+    assert "plain,0.5" in text
 
 
 def write_half(path: Path) -> None:

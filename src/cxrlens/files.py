@@ -63,8 +63,13 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV text; None and NaN become empty fields, floats have 6 significant digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
-    writer.writerows([_field(row.get(column)) for column in columns] for row in rows)
+    for row in rows:
+        fields = [_field(row.get(column)) for column in columns]
+        # Python before 3.13 leaves a carriage return bare, which begins a row for others.
+        has_return = any(isinstance(field, str) and "\r" in field for field in fields)
+        (quoting if has_return else writer).writerow(fields)
     return stream.getvalue()
 
 

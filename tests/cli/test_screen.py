@@ -345,6 +345,28 @@ def test_a_list_of_files(folder: Path, model: Path, tmp_path: Path, monkeypatch:
     assert set(results(tmp_path / "out")) == {*names, *(f"sub/{path.name}" for path in folder.glob("sub/*.jpg"))}
 
 
+def test_a_listed_file_that_has_gone_keeps_its_row(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    names = [path.name for path in sorted(folder.glob("*.jpg"))[:3]]
+    assert run(names, model, tmp_path / "out").code == 0
+    before = results(tmp_path / "out")
+    (folder / names[1]).rename(tmp_path / "moved.jpg")
+    paths = tmp_path / "paths"
+    paths.write_text("\n".join(names))
+    with paths.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        assert run(["-"], model, tmp_path / "out").code == 0
+    assert results(tmp_path / "out") == before
+
+
+def test_results_go_to_another_folder_than_the_images(folder: Path, model: Path, tmp_path: Path) -> None:
+    refused(run(folder, model, folder, "--force"), 2, folder, "is the folder of the images")
+    assert run(folder, model, tmp_path / "out").code == 0
+    refused(run(tmp_path / "out", model, tmp_path / "again"), 2, "is the output of a screening")
+
+
 SECRETS = {
     "PatientName": "DISTINCTIVE^NAME",
     "PatientID": "DISTINCTIVE-ID",

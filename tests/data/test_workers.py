@@ -28,6 +28,10 @@ def named(task: int) -> str:
     return f"{task} done"
 
 
+def ended_by_the_pool(task: int) -> bool:
+    return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def died(task: int) -> str:
     """Some tasks take their process with them: two of them neighbours, so that both may be under way at once."""
     if task in (0, 9, 10, 22):
@@ -163,3 +167,12 @@ def test_tasks_are_taken_as_they_are_needed(count: int) -> None:
 def test_no_task_is_lost_when_a_process_dies_among_tasks_that_come_one_by_one() -> None:
     found = list(in_order(died, (task for task in TASKS), workers=2, lost=lost))
     assert [result.split(" done")[0].split(":")[0] for result in found] == [str(task) for task in TASKS]
+
+
+def test_a_process_ends_when_its_pool_says_so() -> None:
+    """Whatever the main process does on that signal; a pool that has lost a process waits for the others."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert all(in_order(ended_by_the_pool, TASKS, workers=2, lost=lambda *_: False))
+    finally:
+        signal.signal(signal.SIGTERM, before)

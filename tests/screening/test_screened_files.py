@@ -121,6 +121,18 @@ def test_what_a_killed_run_left_of_a_batch_is_cut_away(tmp_path: Path, committed
         assert folder.results_file.read_bytes().endswith(b"\n")
 
 
+def test_a_cut_in_the_middle_of_a_line_leaves_no_half(tmp_path: Path) -> None:
+    """Where a person has deleted a line, what is committed ends elsewhere."""
+    folder = ScreenedFolder(tmp_path)
+    folder.append([image("a.jpg"), image("b.jpg")])
+    folder.commit()
+    first = folder.results_file.read_bytes().splitlines(keepends=True)[0]
+    folder.results_file.write_bytes(first)
+    folder.append([image("a name that is longer than that of the other one.jpg")])
+    folder.drop_unfinished()
+    assert folder.results_file.read_bytes() == first
+
+
 def test_the_first_batch_may_be_unfinished(tmp_path: Path) -> None:
     folder = ScreenedFolder(tmp_path)
     folder.commit()

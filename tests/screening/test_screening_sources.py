@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from cxrlens.errors import UsageError
 from cxrlens.screening import watching
-from cxrlens.screening.sources import Sources, read_paths, take_sources
+from cxrlens.screening.sources import read_paths, take_sources
 from cxrlens.screening.watching import Watch
 
 
@@ -82,7 +83,7 @@ class Clock:
 
 def test_a_file_is_taken_once_it_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, ahead=0.0)
-    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+    watch = Watch(take_sources([str(tmp_path)]), 5)
 
     def look(after: float) -> list[str]:
         clock.now += after
@@ -105,10 +106,57 @@ def test_a_file_is_taken_once_it_stands_still(tmp_path: Path, monkeypatch: pytes
     assert look(5) == []
 
 
+def test_a_folder_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no file; the other folder is looked at all the same, and what was taken of it is not given again."""
+    clock = Clock(monkeypatch, ahead=0.0)
+    share, other = tmp_path / "share", tmp_path / "other"
+    for folder in (share, other):
+        folder.mkdir()
+        (folder / "a.jpg").write_bytes(b"1")
+    watch = Watch(take_sources([str(share), str(other)]), 5)
+
+    def look() -> list[str]:
+        clock.now += 5
+        return [path.relative_to(tmp_path).as_posix() for path in watch.look()]
+
+    assert look() == []
+    assert look() == ["share/a.jpg", "other/a.jpg"]
+    share.rename(tmp_path / "away")
+    (other / "b.jpg").write_bytes(b"1")
+    assert look() == []
+    assert [failure.split(": ")[1] for failure in watch.failures] == [
+        "cannot be searched (No such file or directory); check its rights"
+    ]
+    assert look() == ["other/b.jpg"]
+    (tmp_path / "away").rename(share)
+    assert look() == []
+    assert watch.failures == []
+
+
+def test_a_file_whose_rights_change_is_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, ahead=0.0)
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    watch = Watch(take_sources([str(tmp_path)]), 5)
+    taken = []
+    for turn in range(6):
+        clock.now += 5
+        taken += [(turn, path.name) for path in watch.look()]
+        if turn == 2:
+            time.sleep(0.05)
+            (tmp_path / "a.jpg").chmod(0o600)
+    assert taken == [(1, "a.jpg"), (4, "a.jpg")]
+
+
+def test_the_output_of_a_screening_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "screening.json").touch()
+    with pytest.raises(UsageError, match=r"is the output of a screening .* give the folder of the images"):
+        take_sources([str(tmp_path)])
+
+
 def test_old_files_are_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch, ahead=60.0)
     (tmp_path / "a.jpg").touch()
-    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+    watch = Watch(take_sources([str(tmp_path)]), 5)
     assert [path.name for path in watch.look()] == ["a.jpg"]
     (tmp_path / "b.jpg").touch()
     assert list(watch.look()) == []
@@ -118,7 +166,7 @@ def test_a_file_that_was_not_reached_is_given_again(tmp_path: Path, monkeypatch:
     Clock(monkeypatch, ahead=60.0)
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
-    watch = Watch(Sources(tmp_path, (tmp_path,)), 5)
+    watch = Watch(take_sources([str(tmp_path)]), 5)
     look = watch.look()
     next(look)
     look.close()  # type: ignore[attr-defined]

@@ -72,6 +72,16 @@ def card(threshold: float, review: float | None) -> ModelCard:
     return ModelCard.model_construct(threshold=threshold, calibration=calibration)
 
 
+def test_a_folder_that_can_be_searched_again_has_no_row(tmp_path: Path) -> None:
+    folder = ScreenedFolder(tmp_path / "out")
+    folder.path.mkdir()
+    folder.append([ScreenedImage(name=name, status="unreadable", reason="may not be entered") for name in ("sub", "x")])
+    assert write_worklist(folder, tmp_path, keep_tags=False).counts.unreadable == 2
+    (tmp_path / "sub").mkdir()
+    assert write_worklist(folder, tmp_path, keep_tags=False).counts.unreadable == 1
+    assert (folder.path / "unreadable.txt").read_text().startswith(f"{tmp_path}/x: ")
+
+
 @pytest.mark.parametrize(
     ("threshold", "review", "probability", "reason"),
     [

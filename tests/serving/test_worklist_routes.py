@@ -14,7 +14,7 @@ from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, key_of, runni
 
 from cxrlens.errors import UsageError
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, name_of
+from cxrlens.screening.record import ScreenedImage, name_of, text_of
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.served import ServedModel
@@ -216,3 +216,22 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     assert review.give(key_of(60), "accept")
     [row] = csv.DictReader(io.StringIO(review.verdicts_csv().decode()))
     assert (row["name"], row["path"]) == ("./=1+1.png", str(Path("/archive/=1+1.png")))
+
+
+def test_a_folder_that_is_screened_anew_has_its_new_model(tmp_path: Path) -> None:
+    """The audit log cannot be corrected later."""
+    review = Review(screened(tmp_path / "screened").path, "model", OTHER_MODEL)
+    assert (review.same_model, review.remark) == (True, "")
+    screened(tmp_path / "screened", model_sha256="e" * 64, root="/elsewhere")
+    assert review.give(key_of(0), "accept")
+    assert review.verdicts.audit()[1][0].model_sha256 == "e" * 64
+    assert "another model than model" in review.part().remark
+    assert b"/elsewhere/" in review.verdicts_csv()
+
+
+def test_a_root_that_is_no_text_is_that_of_the_paths(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder = screened(tmp_path / "screened", root=text_of(root))
+    review = Review(folder.path, "model", OTHER_MODEL)
+    assert review.give(key_of(0), "accept")
+    assert os.fsencode(root / NAMES[0]) in review.verdicts_csv()

@@ -82,7 +82,7 @@ def command(
         if open_page:
             import webbrowser
 
-            secret_url = address.url if secret is None else f"{address.url}?token={secret}"
-            threading.Thread(target=webbrowser.open, args=(secret_url,), daemon=True).start()
+            # Without a token that was given: other users of this machine can read a browser's command line.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     serve(model, folder, settings, port=port, device=device, ready=ready)

@@ -148,6 +148,7 @@ def _begin(function: Callable[[Any], Any], seconds: float) -> None:
     global _function, _seconds
     _function, _seconds = function, seconds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the pool sends; not whatever the main process does on it
     if "torch" in sys.modules:  # not imported for this alone
         sys.modules["torch"].set_num_threads(1)
     let_codecs_end_this_process()

@@ -138,6 +138,8 @@ def screen(
         NothingToDoError: when there is no image, and there was none before.
     """
     began = time.monotonic()
+    if out.resolve() in {folder.resolve() for folder in sources.folders}:
+        raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
     stop = stop or threading.Event()
     file = model_path(settings.model)
     runtime = open_runtime(settings)
@@ -262,11 +264,13 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
             folder.drop_unfinished()
             _clear(folder, r"\..*\.partial\..*")
             return
-        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
+    was_screened = folder.info_file.exists()
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
+    if was_screened:  # the results have gone, so that a kill from here on leaves none without its picture
+        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
     folder.commit()
     folder.write_info(info)
 
@@ -306,22 +310,20 @@ def _follow(
     results: DicomResults | None,
 ) -> None:
     """Screen what comes until told to stop, and write the worklist every now and then."""
-    next_summary, failed = 0.0, ""
+    next_summary, failures = 0.0, list[str]()
     while not stop.is_set():
-        try:
-            for _ in screening.run(watch.look(), report):
-                if stop.is_set():
-                    break
-                if screening.appended and time.monotonic() >= next_summary:
-                    began = time.monotonic()
-                    _write_summary(screening, settings, results)
-                    now = time.monotonic()
-                    next_summary = now + max(_EVERY, _SHARE * (now - began))
-            failed = ""
-        except UsageError as error:  # a share that is gone for a while
-            if str(error) != failed:
-                log.warning("%s; it is looked for again", error)
-            failed = str(error)
+        for _ in screening.run(watch.look(), report):
+            if stop.is_set():
+                break
+            if screening.appended and time.monotonic() >= next_summary:
+                began = time.monotonic()
+                _write_summary(screening, settings, results)
+                now = time.monotonic()
+                next_summary = now + max(_EVERY, _SHARE * (now - began))
+        for failure in watch.failures:
+            if failure not in failures:
+                log.warning("%s; it is looked for again", failure)
+        failures = watch.failures
         stop.wait(watch.interval)
 
 

@@ -63,7 +63,7 @@ def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: froze
     return {
         "id": hashlib.sha256(f"{info.root}\0{info.model_sha256}".encode("utf-8", "replace")).hexdigest(),
         "info": info.model_dump(),
-        "images": [_record(image, Path(info.root), image.key in shown) for image in images],
+        "images": [_record(image, path_of(info.root, Path()), image.key in shown) for image in images],
     }
 
 

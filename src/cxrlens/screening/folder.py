@@ -96,11 +96,15 @@ class ScreenedFolder:
     def append(self, images: Sequence[ScreenedImage]) -> list[int]:
         """Add results, each a whole line, and wait until they are on the disk; gives the byte where each begins."""
         lines = [image.model_dump_json().encode() + b"\n" for image in images]
-        with self.results_file.open("ab") as stream:
-            begin = stream.tell()
-            stream.write(b"".join(lines))
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with self.results_file.open("ab") as stream:
+                begin = stream.tell()
+                stream.write(b"".join(lines))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(self.results_file)  # of a write to a full disk it has none
+            raise
         return list(accumulate(map(len, lines), initial=begin))[:-1]
 
     def commit(self) -> None:
@@ -119,6 +123,7 @@ class ScreenedFolder:
             return
         if 0 <= committed < _size(self.results_file):
             os.truncate(self.results_file, committed)
+            self.drop_torn_line()  # where a person has changed the lines before
 
     def drop_torn_line(self) -> None:
         """Cut away what a killed process left behind the last whole line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -101,7 +102,8 @@ class Screening:
             yield Task(path, name, last.key if last and last.status == "ok" else "")
 
     def _take(self, look: Look) -> None:
-        if look.is_known:
+        is_gone = not look.key and not os.path.exists(look.task.path)  # noqa: PTH110 (whatever looking fails with)
+        if look.is_known or (look.task.key and is_gone):  # a file that has gone keeps its row
             return
         if look.grey is None:
             self._rows.append(ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=look.reason))

@@ -25,11 +25,13 @@ class Sources:
     Attributes:
         root: the one folder, or the working directory for a list of files; names are relative to it.
         given: absolute paths of files and folders.
+        folders: which of them are folders, and stay such while they cannot be reached.
         from_stdin: whether paths come from the standard input instead.
     """
 
     root: Path
     given: tuple[Path, ...] = ()
+    folders: frozenset[Path] = frozenset()
     from_stdin: bool = False
 
     def files(self) -> Iterator[Path]:
@@ -39,17 +41,24 @@ class Sources:
                 yield _absolute(path)
             return
         for path in self.given:
-            if path.is_dir():
-                yield from walk_images(path, recursive=True, any_dicom=True, unless_holding=OUTPUT_MARK)
-            else:
-                yield path
+            yield from self.files_of(path)
+
+    def files_of(self, given: Path) -> Iterator[Path]:
+        """The files of one of the given paths.
+
+        Raises:
+            UsageError: when a folder cannot be searched.
+        """
+        if given in self.folders:
+            return walk_images(given, recursive=True, any_dicom=True, unless_holding=OUTPUT_MARK)
+        return iter((given,))
 
 
 def take_sources(texts: Sequence[str]) -> Sources:
     """Sources as a command line names them: a folder, files (and folders), or "-" for paths on the standard input.
 
     Raises:
-        UsageError: when a path does not exist, or "-" is not alone.
+        UsageError: when a path does not exist, or is the output of a screening, or "-" is not alone.
     """
     if STDIN in texts:
         if len(texts) > 1:
@@ -59,8 +68,12 @@ def take_sources(texts: Sequence[str]) -> Sources:
     for path in paths:
         if not os.path.lexists(path):
             raise UsageError(f"{path}: no such file or folder; check the path")
-    root = paths[0].resolve() if len(paths) == 1 and paths[0].is_dir() else Path.cwd()
-    return Sources(root, (root,) if len(paths) == 1 and paths[0].is_dir() else paths)
+        if (path / OUTPUT_MARK).exists():
+            raise UsageError(f"{path}: is the output of a screening ({OUTPUT_MARK}); give the folder of the images")
+    if len(paths) == 1 and paths[0].is_dir():
+        root = paths[0].resolve()
+        return Sources(root, (root,), frozenset((root,)))
+    return Sources(Path.cwd(), paths, frozenset(path for path in paths if path.is_dir()))
 
 
 def read_paths(stream: BinaryIO) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from cxrlens.data.readers.dicom import START, is_dicom
 from cxrlens.data.readers.quiet import without_warnings
@@ -13,10 +13,20 @@ KEPT_TAGS = ("PatientID", "AccessionNumber", "StudyDate", "StudyInstanceUID", "S
 
 
 def kept_tags(content: bytes) -> dict[str, str]:
-    """Those of `KEPT_TAGS` that a file's content has and that are not empty; none of a file that is no DICOM."""
+    """Those of `KEPT_TAGS` that a file's content has and that are not empty; none of a file that is no DICOM.
+
+    One that is damaged is left out: the picture can be read without it.
+    """
     if not is_dicom(content[:START]):
         return {}
     with without_warnings():
         dataset = dcmread(io.BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(KEPT_TAGS))
-        found = {name: str(dataset.get(name) or "") for name in KEPT_TAGS}
+        found = {name: _text(dataset, name) for name in KEPT_TAGS}
     return {name: value for name, value in found.items() if value}
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    try:
+        return str(dataset.get(name) or "")
+    except Exception:  # an odd element raises nearly anything
+        return ""

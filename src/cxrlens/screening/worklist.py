@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from cxrlens.files import replacing, write_csv
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, text_of, worklist_key
+from cxrlens.screening.record import ScreenedImage, path_of, text_of, worklist_key
 from cxrlens.screening.tags import KEPT_TAGS
 
 COLUMNS = (
@@ -72,9 +73,16 @@ class Worklist:
     counts: Counts
 
     @classmethod
-    def of(cls, folder: ScreenedFolder) -> Worklist:
-        """Sort the results of a folder, of which no more than name and probability are in memory."""
-        newest = {image.name: (begin, image.probability) for begin, image in folder.lines()}
+    def of(cls, folder: ScreenedFolder, root: Path) -> Worklist:
+        """Sort the results of a folder, of which no more than name and probability are in memory.
+
+        A folder that could not be searched has a row until it can be.
+        """
+        newest = {
+            image.name: (begin, image.probability)
+            for begin, image in folder.lines()
+            if image.status == "ok" or image.key or not _is_searchable(path_of(image.name, root))
+        }
         ordered = sorted(newest, key=lambda name: worklist_key(name, newest[name][1]))
         worklist = cls(folder, tuple(newest[name][0] for name in ordered), Counts())
         for image in worklist.images():
@@ -88,7 +96,7 @@ class Worklist:
 
 def write_worklist(folder: ScreenedFolder, root: Path, *, keep_tags: bool) -> Worklist:
     """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole."""
-    worklist = Worklist.of(folder)
+    worklist = Worklist.of(folder, root)
     columns = (*COLUMNS, *KEPT_TAGS) if keep_tags else COLUMNS
     write_csv(folder.worklist_file, columns, (row(image) for image in worklist.images()))
     listed = folder.path / "unreadable.txt"
@@ -101,6 +109,10 @@ def write_worklist(folder: ScreenedFolder, root: Path, *, keep_tags: bool) -> Wo
                 place = image.name if image.name.startswith("/") else f"{text_of(root)}/{image.name}"
                 stream.write(f"{place}: {image.reason}".replace("\n", "\\n") + "\n")
     return worklist
+
+
+def _is_searchable(path: Path) -> bool:
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112 (whatever looking fails with)
 
 
 def row(image: ScreenedImage) -> dict[str, Any]:

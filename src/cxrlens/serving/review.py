@@ -56,20 +56,25 @@ class Review:
 
     def __init__(self, path: Path, model_name: str, model_sha256: str) -> None:
         self.folder = ScreenedFolder(path)
-        self.info = self.folder.info()
-        self.same_model = self.info.model_sha256 == model_sha256
-        self.remark = (
-            ""
-            if self.same_model
-            else f"the folder was screened with {self.info.model}, another model than {model_name}, which the server "
-            "explains uploads with: their probabilities cannot be compared"
-        )
+        self._model = model_name, model_sha256
+        self._take_info()
         self._lock = threading.Lock()
-        self._state: tuple[int, int] | None = None
+        self._state: tuple[int, ...] | None = None
         self._rows: list[_Row] = []
         self._by_key: dict[str, list[_Row]] = {}
         self._results()
         self.verdicts = VerdictStore(path / FILE)
+
+    def _take_info(self) -> None:
+        name, digest = self._model
+        self.info = self.folder.info()
+        self.same_model = self.info.model_sha256 == digest
+        self.remark = (
+            ""
+            if self.same_model
+            else f"the folder was screened with {self.info.model}, another model than {name}, which the server "
+            "explains uploads with: their probabilities cannot be compared"
+        )
 
     def part(self, *, show: Show = "all", offset: int = 0, limit: int = 200) -> Worklist:
         """A part of the worklist; ``show`` filters, "open" being images without a verdict."""
@@ -115,7 +120,7 @@ class Review:
             names = [row.name for row in by_key.get(key, ())] or [kept.name]
             rows += [
                 {
-                    "path": str(path_of(name, Path(self.info.root))),
+                    "path": str(path_of(name, path_of(self.info.root, Path()))),
                     "label": _LABELS[kept.verdict],
                     "verdict": kept.verdict,
                     "name": name_cell(name),
@@ -141,12 +146,9 @@ class Review:
     def _results(self) -> tuple[list[_Row], dict[str, list[_Row]]]:
         """All results in the order of the worklist, and by key; read again when the file has changed."""
         with self._lock:
-            try:
-                found = self.folder.results_file.stat()
-                state = found.st_size, found.st_mtime_ns
-            except FileNotFoundError:
-                state = 0, 0
+            state = *_state_of(self.folder.results_file), *_state_of(self.folder.info_file)
             if self._state != state:
+                self._take_info()
                 newest = {image.name: _Row.of(image, begin) for begin, image in self.folder.lines()}
                 self._rows = sorted(newest.values(), key=lambda row: worklist_key(row.name, row.probability))
                 self._by_key = {}
@@ -175,6 +177,14 @@ class Review:
             map=f"{address}/map" if image.map else "",
             verdict=verdict,
         )
+
+
+def _state_of(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _is_shown(row: _Row, show: Show, is_decided: bool) -> bool:
