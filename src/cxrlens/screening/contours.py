@@ -76,13 +76,10 @@ def _simplified(ring: _Points) -> _Points:
 
 def is_simple(ring: _Points) -> bool:
     """Whether no two sides of a closed polygon [N, 2], the last point being the first, cross."""
-    a, b = ring[:-1], ring[1:]
-
-    def side(p: _Points, q: _Points, r: _Points) -> _Points:
-        """On which side of the line through p and q each r lies, for all pairs: [lines, points]."""
-        d, e = q - p, r[None] - p[:, None]
-        found: _Points = np.sign(d[:, None, 0] * e[..., 1] - d[:, None, 1] * e[..., 0])
-        return found
-
-    apart = side(a, b, a) * side(a, b, b)
-    return not bool(((apart < 0) & (apart.T < 0)).any())
+    x, y = ring.T
+    dx, dy = np.diff(ring, axis=0).T
+    # On which side of the line through each side each point lies; exactly on it are its own two.
+    place = dx[:, None] * (y - y[:-1, None]) - dy[:, None] * (x - x[:-1, None])
+    begins, ends = place[:, :-1], place[:, 1:]
+    apart = ((begins < 0) & (ends > 0)) | ((begins > 0) & (ends < 0))
+    return not bool((apart & apart.T).any())
