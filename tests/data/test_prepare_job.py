@@ -425,6 +425,15 @@ def test_a_killed_run_goes_on_to_the_same_bytes(download: Path, tmp_path: Path) 
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_a_mask_tells_the_class_of_a_csv_without_labels(tmp_path: Path) -> None:
+    table = "path,annotation,mask\na.png,,m/a.png\nb.png,,m/b.png\nc.png,0 1 1 9 9,\nd.png,,\n"
+    masks = {"m/a.png": mask_file(), "m/b.png": mask_file(empty=True)}
+    write(tmp_path / "source", {**files("a.png", "b.png", "c.png", "d.png"), **masks, "t.csv": table})
+    prepare(tmp_path / "source" / "t.csv", tmp_path / "out", Options(form=Form(copy=True), dev_share=0))
+    labels = {name: row.label for (_, name), row in rows_of(tmp_path / "out").items()}
+    assert labels == {"a.png": "affected", "b.png": "normal", "c.png": "affected", "d.png": "normal"}
+
+
 def test_no_manifest_speaks_of_files_that_are_being_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = folders(tmp_path / "source"), tmp_path / "out"
     prepare(source, out, Options(form=Form(SIZE)))

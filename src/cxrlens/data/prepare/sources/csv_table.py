@@ -49,11 +49,11 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     for line, row in rows:
         where, text = f"{path}, line {line}", row[path_column]
         shapes = _shapes(row["annotation"], where)
-        label = labels[row["label"]] if row["label"] else (AFFECTED if shapes else NORMAL)
+        label = labels[row["label"]] if row["label"] else _label_of_objects(shapes, row["mask"])
         split = split_of(row["split"])
         if row["split"] and not split:
             raise UsageError(f"{where}: the split '{row['split']}' is none of train, dev and test; correct it")
-        if label is None:
+        if row["label"] and label is None:
             left_out += 1
         elif text in records:
             repeated.append(f"line {line}: {text}")
@@ -68,6 +68,13 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     if left_out:
         remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
     return Found(tuple(records.values()), (*tree.refused, *refused), (*tree.remarks, *remarks))
+
+
+def _label_of_objects(shapes: tuple[Shape, ...], mask: str) -> int | None:
+    """By the annotation; where there is a mask alone, that tells once it is read."""
+    if mask and not shapes:
+        return None
+    return AFFECTED if shapes else NORMAL
 
 
 def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
