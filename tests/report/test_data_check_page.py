@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Opened, Page
 from PIL import Image
 
+from browsing import Opened, Page
 from cxrlens.data.annotations import Ellipse, Polygon, Rectangle
 from cxrlens.report.data_check_page import (
     PICTURE_SIDE,

@@ -10,8 +10,8 @@ from typing import Any
 
 import jinja2
 import pytest
-from browsing import Page
 
+from browsing import Page
 from cxrlens.report.html import data_uri, numeric_columns, render_page
 
 EVIL = "<script>alert(1)</script>.jpg"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Opened, Page
 from PIL import Image
 
+from browsing import Opened, Page
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.study_page import (
     Foot,
