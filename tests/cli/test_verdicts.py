@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from command_line import cxrlens, refused, table
+from PIL import Image, ImageOps
 
 TINY = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 1, "--workers", 0, "--json")
 COLUMNS = ("path", "label", "verdict", "name", "key", "probability", "time")
@@ -31,7 +31,7 @@ def verdicts(data: Path, tmp_path: Path) -> Path:
     confirmed = min((data / "train" / "normal").glob("*.jpg"))
     new = tmp_path / "inbox" / "new.jpg"
     new.parent.mkdir()
-    shutil.copy(min((data / "dev" / "normal").glob("*.jpg")), new)
+    ImageOps.mirror(Image.open(min((data / "dev" / "normal").glob("*.jpg")))).save(new)
     return write_verdicts(tmp_path / "verdicts.csv", {turned: "normal", confirmed: "normal", new: "affected"})
 
 

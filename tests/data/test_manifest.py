@@ -50,10 +50,10 @@ def test_a_split_of_a_manifest(tmp_path: Path) -> None:
     train, dev = load_split(tmp_path, "train"), load_split(tmp_path, "dev")
     assert train.items == (
         Item(tmp_path / "images" / "a.jpg", AFFECTED, ROWS[0].annotation, None, "a.jpg"),
-        Item(Path("/somewhere/else/b.jpg"), NORMAL, (), None, "b.jpg"),
+        Item(Path("/somewhere/else/b.jpg"), NORMAL, (), None, "b.jpg", ("0f",)),
     )
     assert dev.items == (
-        Item(tmp_path / "../c.png", AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png"),
+        Item(tmp_path / "../c.png", AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png", ("1",)),
         Item(tmp_path / ROWS[3].path, None, (Ellipse(0, 0, 2, 2),), None, ROWS[3].name),
     )
     assert [item.has_object for item in (*train.items, *dev.items)] == [True, False, True, True]

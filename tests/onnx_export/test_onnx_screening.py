@@ -65,7 +65,8 @@ def test_a_folder_is_screened_where_there_is_no_torch(
     ended = without_torch(*common, "-m", exported.file, "-o", tmp_path / "onnx", "--json")
     assert ended.returncode == 3, ended.stderr
     assert json.loads(ended.stdout)["images"] == 7
-    assert with_torch(monkeypatch, *common, "-m", exported.source, "-o", tmp_path / "torch", "--device", "cpu") == 3
+    torch_alone = ("-m", exported.source, "-o", tmp_path / "torch", "--layers", "last", "--device", "cpu")
+    assert with_torch(monkeypatch, *common, *torch_alone) == 3
     onnx, torch = ScreenedFolder(tmp_path / "onnx"), ScreenedFolder(tmp_path / "torch")
     assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
     assert (torch.info().threshold, torch.info().review_threshold) == (0.3, 0.05)
