@@ -108,8 +108,9 @@ class Decoders:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for process in self._all:
-            process.pool.shutdown(wait=False, cancel_futures=True)
+        # The interpreter waits for them at its end anyway, and complains about pools that are half shut down.
+        ends = (asyncio.to_thread(process.pool.shutdown, cancel_futures=True) for process in self._all)
+        await asyncio.gather(*ends)
 
     async def picture(self, read: Callable[[], Awaitable[bytes]]) -> Picture | Refusal:
         """Decode an upload as soon as a process is free; ``read`` gives its content, which is not held before."""
