@@ -32,6 +32,12 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal digits, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def short_name(name: str, longest: int = 150) -> str:
     """The name of a file to be derived from one of this name; a long one is cut and gets a digest of itself.
 

@@ -7,13 +7,13 @@ alone. A row without a label says nothing of its image.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrlens.data.layouts import CLASS_NAMES, Item, Split, some
 from cxrlens.errors import UsageError
+from cxrlens.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NewLabels:
         found = next((digest for digest in item.digests if digest in self.labels), None)
         try:
             if found is None and item.path.stat().st_size in self.sizes:
-                found = _digest(item.path)
+                found = sha256_of(item.path)
         except OSError:  # it is found out, and listed, when it is read as an image
             return None
         return found if found in self.labels else None
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> NewLabels:
             raise UsageError(f"{path}, line {line}: the label '{label}' is neither 'normal' nor 'affected'; correct it")
         file = (path.parent / text).resolve()
         try:
-            digest = _digest(file)
+            digest = sha256_of(file)
         except OSError:
             missing.append(text)
             continue
@@ -117,11 +117,6 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
         if digest not in there
     ]
     return Relabelled(replace(train, items=(*items, *added)), changed, len(added))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.classification import Labels, auc_interval
 from cxrlens.evaluation.odds import calibrated_log_odds, prior_shift
 from cxrlens.evaluation.operating_points import Cuts, Target
-from cxrlens.files import new_folder, write_csv, write_json, write_text
+from cxrlens.files import new_folder, sha256_of, write_csv, write_json, write_text
 from cxrlens.jobs import calibration_remarks
 from cxrlens.jobs.inputs import scored_split
 from cxrlens.jobs.predictions import Predictions, predict
@@ -310,7 +309,7 @@ def _sha256(model: QualityModel, source: Path) -> str:
     """Of the file that was trained: a calibrated one names it."""
     if model.card.calibration is not None:
         return model.card.calibration.source_sha256
-    return hashlib.sha256(model_path(source).read_bytes()).hexdigest()
+    return sha256_of(model_path(source))
 
 
 def _beside(out: Path, ending: str) -> Path:

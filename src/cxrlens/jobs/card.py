@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from cxrlens.data.layouts import CLASS_NAMES
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.evaluation.classification import auc_interval_of_counts, share_interval
+from cxrlens.files import sha256_of
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
@@ -34,7 +34,7 @@ def card_facts(model: Path, *, data_licence: str | None = None, study: Path | No
     """
     _, card = load_model(model)
     path = model_path(model).resolve()
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = sha256_of(path)
     data = _training_data(card, data_licence)
     trained = sha256 if card.calibration is None else card.calibration.source_sha256
     verdicts = None if study is None else randomisation_verdicts(study, trained, card.architecture)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-import cxrlens
 from cxrlens.data.annotation_csv import clip_to_image, read_annotations
 from cxrlens.data.decoding import Batch, BatchReader
 from cxrlens.data.ground_truth import masked_objects
 from cxrlens.data.layouts import Item
-from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
@@ -150,24 +147,12 @@ def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row
             "--dicom reports what speaks for a foreign object, which maps of another --target do not show; "
             "leave one of the two out"
         )
-    row, file = reported_row(rows), model_path(file)
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    calibration = model.card.calibration
+    row = reported_row(rows)
     fused = [combination_of(row, settings.fusion)]
     if settings.fusion.smooth is not None:
         fused.append(smoothing_of(settings.fusion))
-    info = ScreeningInfo(
-        root="",
-        model=file.resolve().name,
-        model_sha256=digest,
-        threshold=model.card.threshold,
-        review_threshold=calibration.review_threshold if calibration else None,
-        method=row.method,
-        layers=", ".join(filter(None, [row.layers, *fused])),
-        cxrlens_version=cxrlens.__version__,
-        created=timestamp(),
-    )
+    layers = ", ".join(filter(None, [row.layers, *fused]))
+    info = ScreeningInfo.now(model_path(file), model.card, root="", method=row.method, layers=layers)
     return DicomResults(out, info)
 
 

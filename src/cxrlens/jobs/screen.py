@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import threading
@@ -15,9 +14,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-import cxrlens
 from cxrlens.dicom_out import require_highdicom
-from cxrlens.environment import timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
 from cxrlens.jobs.dicom_results import DicomResults
@@ -219,23 +216,16 @@ def _onnx_runtime(settings: Settings) -> Runtime:
 
 
 def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
-    card = runtime.card
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ScreeningInfo(
+    return ScreeningInfo.now(
+        file,
+        runtime.card,
         root=text_of(sources.root),
-        model=file.resolve().name,
-        model_sha256=digest,
-        threshold=card.threshold,
-        review_threshold=card.calibration.review_threshold if card.calibration else None,
         method=runtime.method,
         layers=runtime.layers,
         maps=settings.maps,
         runtime=runtime.name,
         seed=settings.seed,
         keep_tags=settings.keep_tags,
-        cxrlens_version=cxrlens.__version__,
-        created=timestamp(),
     )
 
 
@@ -258,7 +248,8 @@ def _locked(out: Path) -> Iterator[None]:
 
 def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
     """Make the folder ready to be gone on with."""
-    if folder.info_file.exists():
+    was_screened = folder.info_file.exists()
+    if was_screened:
         if not force:
             _check_same(folder, info)
             folder.drop_unfinished()
@@ -266,7 +257,6 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
             return
     elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
-    was_screened = folder.info_file.exists()
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
     if was_screened:  # the results have gone, so that a kill from here on leaves none without its picture

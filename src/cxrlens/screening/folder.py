@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cxrlens import __version__
+from cxrlens.environment import timestamp
 from cxrlens.errors import UsageError
-from cxrlens.files import write_json, write_text
+from cxrlens.files import sha256_of, write_json, write_text
+from cxrlens.models.card import ModelCard
 from cxrlens.screening.record import ScreenedImage
 
 
@@ -46,6 +49,19 @@ class ScreeningInfo(BaseModel):
     keep_tags: bool = False
     cxrlens_version: str = ""
     created: str = ""
+
+    @classmethod
+    def now(cls, file: Path, card: ModelCard, **facts: Any) -> ScreeningInfo:
+        """Of a model's file and card, by this version at this moment; ``facts`` are the other attributes."""
+        return cls(
+            model=file.resolve().name,
+            model_sha256=sha256_of(file),
+            threshold=card.threshold,
+            review_threshold=card.calibration.review_threshold if card.calibration else None,
+            cxrlens_version=__version__,
+            created=timestamp(),
+            **facts,
+        )
 
 
 class ScreenedFolder:

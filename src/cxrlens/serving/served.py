@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cxrlens.files import sha256_of
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
@@ -53,7 +53,7 @@ def load_served(path: Path, device: str = "auto") -> ServedModel:
     """
     model = load(path, device=device)
     file = model_path(path).resolve()
-    return ServedModel(model, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+    return ServedModel(model, file.name, sha256_of(file))
 
 
 class Served:

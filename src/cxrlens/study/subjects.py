@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
+from cxrlens.files import sha256_of
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
@@ -112,5 +112,5 @@ def _trained(architecture: str, seed: int, path: Path) -> Subject:
     _, card = load_model(path)
     if card.architecture != architecture:
         raise UsageError(f"{path}: is a {card.architecture}, the plan lists it under {architecture}; list it there")
-    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    content = sha256_of(file)
     return Subject(architecture, "trained", seed, str(path), card.preprocessing, trained_id(content))
