@@ -14,15 +14,15 @@ import torch
 
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.export.onnx import export_onnx
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.onnx_runtime import load_onnx
+from cxrlens.inspection.quality_model import load
+from cxrlens.inspection.torch_runtime import TorchRuntime
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
-from cxrlens.onnx_export.export import export_onnx
-from cxrlens.quality_model import load
 from cxrlens.saliency.explain import Row
-from cxrlens.screening.onnx_runtime import load_onnx
-from cxrlens.screening.torch_runtime import TorchRuntime
 
 SIZES = (224, 600)
 BATCHES = (8, 1)

@@ -26,14 +26,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import lively
 from benchmarks.training_input import PAPER, Memory, write_pictures
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.jobs.inputs import default_workers
-from cxrlens.jobs.screen import Settings, screen
+from cxrlens.inputs.dataset.chosen import default_workers
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
-from cxrlens.quality_model import load
+from cxrlens.screening.run import Settings, screen
 from cxrlens.screening.sources import take_sources
 
 ARCHITECTURE = "resnet34"

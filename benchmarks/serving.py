@@ -23,12 +23,12 @@ from PIL import Image
 
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
-from cxrlens.data.phantom.dataset import write_phantom_dataset
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
-from cxrlens.quality_model import load
 
 CLIENTS = 16
 BATCH = 8

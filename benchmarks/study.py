@@ -14,18 +14,18 @@ import torch
 
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians, peak_mib
-from cxrlens.data.layouts import load_split
-from cxrlens.data.phantom.dataset import write_phantom_dataset
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
-from cxrlens.quality_model import load
 from cxrlens.study.data import StudyData
+from cxrlens.study.execution import run_study
 from cxrlens.study.plan import StudyPlan, load_plan
 from cxrlens.study.records import Records
-from cxrlens.study.run import run_study
 from cxrlens.study.subjects import find_subjects
 from cxrlens.study.work import score_settings
 

@@ -23,10 +23,10 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.timing import peak_mib
-from cxrlens.data.cache.store import ArrayStore
-from cxrlens.data.layouts import Split, load_split
-from cxrlens.data.phantom.dataset import make_phantom
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.dataset.phantom.dataset import make_phantom
+from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.dataset.layouts import Split, load_split
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.process import keep_freed_memory
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.recipe import PRESETS, Augmentation

@@ -5,14 +5,16 @@ of hypothesis each time, without a limit of time, since a slow machine is no fai
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from torch import nn
 
-from cxrlens.data.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
+from cxrlens.inputs.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
+from cxrlens.models.registry import build_network
 
 settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -43,3 +45,20 @@ def browser() -> Iterator[Any]:
         chromium = running.chromium.launch(executable_path=program, headless=True, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def build_lively() -> Callable[..., nn.Module]:
+    """Builds a seeded network whose batch norms are set so that random weights give logits of different images."""
+
+    def build(name: str, *, seed: int = 0, classes: int = 2) -> nn.Module:
+        torch.manual_seed(seed)
+        network = build_network(name, classes=classes)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        with torch.no_grad():
+            network.train()(torch.randn(4, 3, 64, 64))
+        return network.eval()
+
+    return build

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cxrlens.check import Check
     from cxrlens.evaluation.pointing_game import PointingResult, pointing_game
-    from cxrlens.quality_model import QualityModel, load
+    from cxrlens.inspection.quality_model import QualityModel, load
+    from cxrlens.inspection.result import Check
     from cxrlens.saliency.explain import explain
 
 __version__ = version("cxrlens")
@@ -20,11 +20,11 @@ __version__ = version("cxrlens")
 __all__ = ["Check", "PointingResult", "QualityModel", "__version__", "explain", "load", "pointing_game"]
 
 _HOMES = {
-    "Check": "cxrlens.check",
+    "Check": "cxrlens.inspection.result",
     "PointingResult": "cxrlens.evaluation.pointing_game",
-    "QualityModel": "cxrlens.quality_model",
+    "QualityModel": "cxrlens.inspection.quality_model",
     "explain": "cxrlens.saliency.explain",
-    "load": "cxrlens.quality_model",
+    "load": "cxrlens.inspection.quality_model",
     "pointing_game": "cxrlens.evaluation.pointing_game",
 }
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrlens.data.phantom.dataset import write_phantom_dataset
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network

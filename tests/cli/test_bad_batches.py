@@ -17,8 +17,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from cxrlens.data import decoding
-from cxrlens.data.readers import Radiograph, decode, read
+from cxrlens.inputs import decoding
+from cxrlens.inputs.readers import Radiograph, decode, read
 
 FAST = ("--method", "normgrad_scaling", "--layers", "last", "--batch-size", 4)
 TINY = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 1)

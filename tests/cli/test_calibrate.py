@@ -18,12 +18,12 @@ from scipy.special import expit, logit
 from torch import Tensor, nn
 
 import cxrlens as package
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.jobs.calibrate import trained_share
+from cxrlens.calibration.run import trained_share
+from cxrlens.calibration.text import SCORES
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, Stages
-from cxrlens.report.calibration_text import SCORES
 
 TEMPERATURE = 2.5
 SIZE = 8

@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cxrlens as package
-from cxrlens.data.annotations import parse_annotation, rasterize
-from cxrlens.data.layouts import load_split
+from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
+from cxrlens.inputs.dataset.layouts import load_split
 from cxrlens.models.model_file import load_model
 from cxrlens.saliency.methods import METHODS
 

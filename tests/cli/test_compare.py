@@ -10,7 +10,7 @@ import torch
 from command_line import cxrlens, refused, table
 from sklearn.metrics import roc_auc_score
 
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network

@@ -11,9 +11,9 @@ import pytest
 from command_line import cxrlens, refused, table
 from PIL import Image, ImageOps
 
-from cxrlens.data.annotations import format_annotation
-from cxrlens.data.check.findings import KINDS, Severity
-from cxrlens.jobs.data_check import check_data
+from cxrlens.dataset.check.findings import KINDS, Severity
+from cxrlens.dataset.check.run import check_data
+from cxrlens.inputs.annotations.shapes import format_annotation
 
 Found = set[tuple[str, tuple[str, ...]]]
 

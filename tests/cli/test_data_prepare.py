@@ -14,10 +14,10 @@ from PIL import Image
 from typer.main import get_command
 
 from cxrlens.cli.main import app
-from cxrlens.data.annotations import parse_annotation, rasterize
-from cxrlens.data.manifest import COLUMNS
-from cxrlens.data.prepare.sources import KINDS
-from cxrlens.data.prepare.split import HOW
+from cxrlens.dataset.prepare.sources import KINDS
+from cxrlens.dataset.prepare.split import HOW
+from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
+from cxrlens.inputs.dataset.manifest import COLUMNS
 
 
 @pytest.fixture(scope="module")

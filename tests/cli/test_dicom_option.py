@@ -142,7 +142,7 @@ def test_screen_writes_them_by_content_and_goes_on(images: Path, wary: Path, tmp
 
 
 def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Path, tmp_path: Path) -> None:
-    from cxrlens.jobs.dicom_results import DicomResults
+    from cxrlens.dicom_out.results import DicomResults
     from cxrlens.screening.folder import ScreenedFolder
 
     out = tmp_path / "out"
@@ -161,7 +161,7 @@ def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Pat
 
 def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path, tmp_path: Path) -> None:
     """Rows of names that have gone stay; the content may be there under another, or come back."""
-    from cxrlens.jobs.dicom_results import DicomResults
+    from cxrlens.dicom_out.results import DicomResults
     from cxrlens.screening.folder import ScreenedFolder
 
     out, away = tmp_path / "out", tmp_path / "away.dcm"

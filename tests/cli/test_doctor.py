@@ -20,7 +20,7 @@ from pydicom.pixels.decoders import JPEG2000Decoder, JPEGLSLosslessDecoder
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cxrlens.data.cache.store import ArrayStore
+from cxrlens.inputs.cache.store import ArrayStore
 
 EXTRA = "pip install 'cxrlens[dicom]'"
 

@@ -11,7 +11,7 @@ from command_line import Finished, agree, cxrlens, refused, table
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network

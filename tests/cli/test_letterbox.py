@@ -17,12 +17,13 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from cxrlens.data.annotation_csv import write_annotations
-from cxrlens.data.annotations import Rectangle
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.jobs import explain, pointing_game
+from cxrlens.explanation import run as explain
+from cxrlens.inputs.annotations.shapes import Rectangle
+from cxrlens.inputs.annotations.table import write_annotations
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
-from cxrlens.quality_model import QualityModel, load
+from cxrlens.pointing import run as pointing_game
 from cxrlens.saliency.explain import Row
 
 SIZES = {"strip": (40, 320), "tall": (330, 50), "wide": (100, 180), "square": (90, 90)}  # height, width

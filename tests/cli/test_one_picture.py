@@ -11,9 +11,9 @@ from command_line import cxrlens, table
 from PIL import Image, ImageDraw
 
 import cxrlens as package
-from cxrlens.data.decoding import DecodedImages
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
+from cxrlens.inputs.decoding import DecodedImages
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import read
 
 TINY = ("--recipe", "small", "--arch", "resnet18", "--epochs", 1, "--workers", 0)
 

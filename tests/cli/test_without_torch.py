@@ -9,22 +9,22 @@ import pytest
 
 MODULES = (
     "cxrlens",
-    "cxrlens.check",
+    "cxrlens.inspection.result",
     "cxrlens.cli.console",
     "cxrlens.cli.main",
     "cxrlens.cli.options",
-    "cxrlens.data.geometry",
-    "cxrlens.data.layouts",
-    "cxrlens.data.preprocessing",
-    "cxrlens.data.readers",
-    "cxrlens.data.workers",
+    "cxrlens.inputs.geometry",
+    "cxrlens.inputs.dataset.layouts",
+    "cxrlens.inputs.preprocessing",
+    "cxrlens.inputs.readers",
+    "cxrlens.inputs.workers",
     "cxrlens.evaluation.pointing_game",
-    "cxrlens.jobs.inputs",
+    "cxrlens.inputs.dataset.chosen",
     "cxrlens.models.calibration",
     "cxrlens.models.card",
     "cxrlens.screening.folder",
     "cxrlens.screening.record",
-    "cxrlens.screening.runtime",
+    "cxrlens.inspection.runtime",
 )
 
 

@@ -18,10 +18,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from cxrlens.data.readers import read
 from cxrlens.dicom_out import NotReferableError, write_dicom
 from cxrlens.dicom_out.source import open_source
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.readers import read
 
 pytest.importorskip("highdicom")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about the values that are wrong on purpose

@@ -14,9 +14,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
-from cxrlens.data.readers import read
 from cxrlens.dicom_out import NotReferableError, WrittenDicom, require_highdicom, write_dicom
 from cxrlens.errors import UnreadableImageError, UsageError
+from cxrlens.inputs.readers import read
 
 highdicom = pytest.importorskip("highdicom")
 sr = pytest.importorskip("highdicom.sr")

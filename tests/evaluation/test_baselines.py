@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxrlens.data.annotations import Rectangle, rasterize
 from cxrlens.evaluation.baselines import brightest_map, centre_map, mean_annotation_map, random_hit_probability
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
+from cxrlens.inputs.annotations.shapes import Rectangle, rasterize
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle
 from cxrlens.evaluation.bootstrap import bootstrap_interval
 from cxrlens.evaluation.froc import CHALLENGE_RATES, Prediction, froc, froc_interval, map_peaks
+from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle
 
 BOX, ROUND = Rectangle(10, 20, 30, 40), Ellipse(100, 20, 140, 40)
 TRIANGLE = Polygon(((200, 10), (240, 10), (200, 50)))

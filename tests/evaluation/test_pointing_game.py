@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cxrlens
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape, format_annotation, rasterize
 from cxrlens.evaluation.pointing_game import (
     Peak,
     _peaks_together,
@@ -23,6 +22,7 @@ from cxrlens.evaluation.pointing_game import (
     judge,
     pointing_game,
 )
+from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape, format_annotation, rasterize
 
 
 def peak_map(row: int, column: int, *, height: int = 20, width: int = 30) -> np.ndarray:

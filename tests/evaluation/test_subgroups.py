@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape, rasterize
 from cxrlens.evaluation.subgroups import object_area, shape_type, size_terciles
+from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape, rasterize
 
 BOX, ROUND, TRIANGLE = Rectangle(1, 2, 3, 4), Ellipse(0, 0, 5, 9), Polygon(((0, 0), (4, 0), (0, 4)))
 

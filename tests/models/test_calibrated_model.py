@@ -15,10 +15,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import cxrlens
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import load_model, save_model
-from cxrlens.quality_model import QualityModel
 
 PREPROCESSING = Preprocessing(height=8, width=6, mean=(0, 0, 0), std=(1, 1, 1))
 

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, Stages

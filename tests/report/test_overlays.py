@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape
+from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape
 from cxrlens.report.figures import GREEN, RED
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet, overlay_figure
 

@@ -13,8 +13,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import read
 from cxrlens.screening.reading import PREVIEW_SIDE, Reading, Task, preview
 from cxrlens.screening.tags import kept_tags
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from cxrlens.files import to_csv
+from cxrlens.inspection.reasons import reason_of
 from cxrlens.models.card import ModelCard
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.reasons import reason_of
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.worklist import COLUMNS, row, write_worklist
 

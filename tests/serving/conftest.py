@@ -11,7 +11,7 @@ import torch
 from serving_files import running, screened
 from torch import nn
 
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network

@@ -155,7 +155,7 @@ def running(app: FastAPI) -> Iterator[str]:
     """The app behind a real socket, in a thread; gives its address."""
     import uvicorn
 
-    from cxrlens.jobs.serve import listening
+    from cxrlens.serving.run import listening
 
     listener = listening("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="on", timeout_graceful_shutdown=5))

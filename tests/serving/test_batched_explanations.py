@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from cxrlens.quality_model import QualityModel
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.runtime import Seen
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.screening.runtime import Seen
 from cxrlens.serving.batching import BusyError, Explainer, Eyes, Question
 from cxrlens.serving.served import ServedModel
 

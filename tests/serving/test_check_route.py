@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, uploads
 
-from cxrlens.quality_model import Check
+from cxrlens.inspection.quality_model import Check
 from cxrlens.saliency.methods import METHODS
 from cxrlens.serving.served import ServedModel
 

@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from cxrlens.cli.main import app
 from cxrlens.errors import UsageError
-from cxrlens.jobs import serve as job
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.serving import run as job
 from cxrlens.serving.settings import Settings
 from cxrlens.serving.verdicts import VerdictStore
 

@@ -17,7 +17,7 @@ from PIL import Image
 from serving_files import running
 
 from browsing import Opened
-from cxrlens.data.phantom.dataset import make_phantom
+from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app

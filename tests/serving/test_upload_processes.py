@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from serving_files import Poisoned, encoded, pixels
 
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.serving.decoding import Decode, Decoders, Picture, Refusal
 from cxrlens.serving.settings import Settings
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from small_study import Made, Whole, a_plan, make_records, untrained
 
-from cxrlens.data.phantom.dataset import write_phantom_dataset
-from cxrlens.jobs.study import run
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.study.plan import StudyPlan
+from cxrlens.study.run import run
 
 
 @pytest.fixture(scope="session")

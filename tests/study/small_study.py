@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from cxrlens.data.layouts import load_split
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.jobs.study import StudyResult
+from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.study.data import StudyData
+from cxrlens.study.execution import Progress, run_study
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Records
 from cxrlens.study.results import Results
-from cxrlens.study.run import Progress, run_study
+from cxrlens.study.run import StudyResult
 from cxrlens.study.subjects import Subject, find_subjects
 from cxrlens.study.work import score_settings
 

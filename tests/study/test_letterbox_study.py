@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from small_study import Made, a_plan, make_records, untrained
 
-from cxrlens.data.annotation_csv import write_annotations
-from cxrlens.data.annotations import Rectangle
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import read
 from cxrlens.evaluation.similarity import ssim
-from cxrlens.jobs.pointing_game import Settings, play_folder
-from cxrlens.quality_model import load, picture_maps
+from cxrlens.inputs.annotations.shapes import Rectangle
+from cxrlens.inputs.annotations.table import write_annotations
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import read
+from cxrlens.inspection.quality_model import load, picture_maps
+from cxrlens.pointing.run import Settings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.study.results import Results
 from cxrlens.study.work import FAITHFULNESS, PERTURBATION, RANDOMISATION

@@ -9,8 +9,8 @@ import pytest
 from small_study import Whole
 
 from cxrlens.errors import UsageError
-from cxrlens.jobs.card import card_facts
-from cxrlens.report.model_card import card_page, card_values
+from cxrlens.model_card.run import card_facts
+from cxrlens.model_card.text import card_page, card_values
 from cxrlens.study.outcome import randomisation_verdicts
 
 

@@ -12,11 +12,11 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score
 from small_study import PREPROCESSING, Made
 
-from cxrlens.data.ground_truth import object_mask
-from cxrlens.data.readers import image_size, read
 from cxrlens.evaluation.similarity import ssim
-from cxrlens.jobs.pointing_game import Settings, play_folder
-from cxrlens.quality_model import load
+from cxrlens.inputs.annotations.ground_truth import object_mask
+from cxrlens.inputs.readers import image_size, read
+from cxrlens.inspection.quality_model import load
+from cxrlens.pointing.run import Settings, play_folder
 from cxrlens.saliency.explain import Fusion, Row
 from cxrlens.study.results import Results
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from small_study import Made, a_plan, make_records
 
-from cxrlens.data.annotations import rasterize
-from cxrlens.data.layouts import load_split
-from cxrlens.data.masks import MaskPart
-from cxrlens.jobs.prepare import Options, prepare
+from cxrlens.dataset.prepare.run import Options, prepare
+from cxrlens.inputs.annotations.masks import MaskPart
+from cxrlens.inputs.annotations.shapes import rasterize
+from cxrlens.inputs.dataset.layouts import load_split
 from cxrlens.report.tables import Score
 from cxrlens.study.figures import all_figures
 from cxrlens.study.results import Results

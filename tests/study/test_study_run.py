@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from small_study import Made, a_plan, make_records, untrained
 
-from cxrlens.quality_model import QualityModel
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.saliency.explain import Row
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.processes import run_on

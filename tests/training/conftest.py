@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrlens.data.phantom.dataset import write_phantom_dataset
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 
 
 @pytest.fixture(scope="session")

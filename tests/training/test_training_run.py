@@ -17,18 +17,18 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cxrlens.cli.training_progress import StderrProgressBar
-from cxrlens.data.cache.store import ArrayStore
-from cxrlens.data.layouts import load_split
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.jobs.score import score_model
-from cxrlens.jobs.train import train_model
+from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import load
 from cxrlens.models.model_file import load_model
-from cxrlens.quality_model import load
+from cxrlens.testing.run import score_model
 from cxrlens.training.data_module import QualityData
+from cxrlens.training.fitting import Hardware, TrainingResult, resolve_precision
 from cxrlens.training.lightning_module import balanced_weights, dev_scores
 from cxrlens.training.recipe import resolve_recipe
-from cxrlens.training.run import Hardware, TrainingResult, resolve_precision
+from cxrlens.training.run import train_model
 
 CPU = torch.device("cpu")
 SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
@@ -195,10 +195,10 @@ def test_dev_scores_of_a_hand_computed_table() -> None:
 
 def test_precision_auto_takes_bfloat16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = resolve_recipe("small", {})
-    monkeypatch.setattr("cxrlens.training.run.cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("cxrlens.training.fitting.cpu_has_bfloat16", lambda: True)
     assert resolve_precision(recipe, "resnet34", CPU) == "bf16-mixed"
     assert resolve_precision(recipe, "efficientnet_b0", CPU) == "32-true"
-    monkeypatch.setattr("cxrlens.training.run.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("cxrlens.training.fitting.cpu_has_bfloat16", lambda: False)
     assert resolve_precision(recipe, "resnet34", CPU) == "32-true"
     half = resolve_recipe("small", {"precision": "16-mixed"})
     assert resolve_precision(half, "resnet34", torch.device("cuda")) == "16-mixed"

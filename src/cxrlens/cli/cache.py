@@ -16,7 +16,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Show the decoded images that trainings keep for each other, or remove them."""
-    from cxrlens.data.cache.location import format_size
+    from cxrlens.inputs.cache.location import format_size
 
     store = store_of(cache_dir)
     before = store.clear() if clear else None

@@ -12,8 +12,8 @@ from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Split, Wor
 from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.evaluation.operating_points import Kind, Target
-    from cxrlens.jobs.calibrate import CalibrateResult
+    from cxrlens.calibration.operating_points import Kind, Target
+    from cxrlens.calibration.run import CalibrateResult
 
 _DEFAULT_SPECIFICITY = 0.95
 _DEFAULT_SEEN = 0.95
@@ -54,9 +54,9 @@ def command(
     json: Json = False,
 ) -> None:
     """Set a model's threshold and make its probabilities right for your site, in a copy of its file."""
-    from cxrlens.data.layouts import require_folder
-    from cxrlens.jobs.calibrate import Goals, calibrate_model, check_output
-    from cxrlens.quality_model import load
+    from cxrlens.calibration.run import Goals, calibrate_model, check_output
+    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inspection.quality_model import load
 
     set_up_logging()
     require_folder(data)
@@ -82,7 +82,7 @@ def command(
 
 
 def _retake(specificity: str | None, sensitivity: str | None, max_retake_rate: str | None) -> Target:
-    from cxrlens.evaluation.operating_points import Target
+    from cxrlens.calibration.operating_points import Target
 
     options: dict[Kind, tuple[str, str | None]] = {
         "specificity": ("--specificity", specificity),
@@ -96,7 +96,7 @@ def _retake(specificity: str | None, sensitivity: str | None, max_retake_rate: s
 
 
 def _review(text: str | None, retake: Target) -> Target | None:
-    from cxrlens.evaluation.operating_points import Target
+    from cxrlens.calibration.operating_points import Target
 
     if text is None:
         return Target("sensitivity", (1 + retake.value) / 2 if retake.kind == "sensitivity" else _DEFAULT_SEEN)
@@ -109,7 +109,7 @@ def _review(text: str | None, retake: Target) -> Target | None:
 
 
 def _show(result: CalibrateResult, *, json: bool) -> None:
-    from cxrlens.report.calibration_text import agreement_rows, decision_rows, percent, sentences
+    from cxrlens.calibration.text import agreement_rows, decision_rows, percent, sentences
 
     calibration = result.calibration
     if json:

@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Say what a model is: data and licence, recipe, scores, operating point, limits."""
     from cxrlens.files import write_text
-    from cxrlens.jobs.card import card_facts
-    from cxrlens.report.model_card import card_page, card_values
+    from cxrlens.model_card.run import card_facts
+    from cxrlens.model_card.text import card_page, card_values
 
     set_up_logging()
     if out is not None and (out.is_dir() or (out.exists() and not force)):

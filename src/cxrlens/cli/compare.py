@@ -30,7 +30,7 @@ from cxrlens.cli.options import (
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.jobs.compare import CompareResult
+    from cxrlens.comparison.run import CompareResult
     from cxrlens.saliency.explain import Row
 
 _FLIPS_SHOWN = 20
@@ -64,11 +64,11 @@ def command(
 
     B is worse in a score when the 95 % interval of the difference B - A lies wholly below minus the margin.
     """
-    from cxrlens.data.layouts import require_folder
+    from cxrlens.comparison import run as compare
     from cxrlens.files import new_folder
-    from cxrlens.jobs import compare
-    from cxrlens.jobs.pointing_game import Settings
-    from cxrlens.quality_model import load
+    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inspection.quality_model import load
+    from cxrlens.pointing.run import Settings
 
     set_up_logging()
     require_folder(data)

@@ -34,7 +34,7 @@ def phantom(
     json: Json = False,
 ) -> None:
     """Draw a data set of procedural chest radiographs, half of them with foreign objects."""
-    from cxrlens.data.phantom.dataset import write_phantom_dataset
+    from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 
     set_up_logging()
     with progress_bar("drawing phantoms") as progress:

@@ -13,7 +13,7 @@ from cxrlens.cli.options import Force, Json, Seed, Workers, workers_of
 from cxrlens.errors import EXIT_GATE
 
 if TYPE_CHECKING:
-    from cxrlens.jobs.data_check import CheckResult
+    from cxrlens.dataset.check.run import CheckResult
 
 _SHOWN = 5  # findings of a kind
 
@@ -38,10 +38,10 @@ def command(
     json: Json = False,
 ) -> None:
     """Look for what would spoil training or scores: missing rows, wrong boxes, duplicates, leaks, shortcuts."""
-    from cxrlens.data.check.findings import Severity
-    from cxrlens.data.layouts import require_folder
+    from cxrlens.dataset.check.findings import Severity
+    from cxrlens.dataset.check.run import check_data
     from cxrlens.files import new_folder
-    from cxrlens.jobs.data_check import check_data
+    from cxrlens.inputs.dataset.layouts import require_folder
 
     set_up_logging()
     require_folder(data)
@@ -64,7 +64,7 @@ def command(
 
 
 def _show(result: CheckResult, out: Path | None) -> None:
-    from cxrlens.data.check.findings import by_kind
+    from cxrlens.dataset.check.findings import by_kind
 
     show_table(f"{result.images} images", *result.count_table())
     if result.probes:

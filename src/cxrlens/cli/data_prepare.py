@@ -73,9 +73,9 @@ def command(
     json: Json = False,
 ) -> None:
     """Make one data set with a manifest of what you have; every command reads it. Goes on where it was stopped."""
-    from cxrlens.data.prepare.record import ClassNames
-    from cxrlens.data.prepare.write import Form
-    from cxrlens.jobs.prepare import Options, prepare
+    from cxrlens.dataset.prepare.record import ClassNames
+    from cxrlens.dataset.prepare.run import Options, prepare
+    from cxrlens.dataset.prepare.write import Form
 
     set_up_logging()
     options = Options(

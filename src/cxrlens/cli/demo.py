@@ -23,9 +23,9 @@ def command(
 ) -> None:
     """Run everything once on built-in phantoms: draw, train, test, explain, score."""
     from cxrlens.cli.training_progress import EpochLines
+    from cxrlens.demo.run import FULL, QUICK, run_demo
     from cxrlens.devices import resolve_device
-    from cxrlens.jobs.demo import FULL, QUICK, run_demo
-    from cxrlens.training.run import Hardware
+    from cxrlens.training.fitting import Hardware
 
     set_up_logging()
     with progress_bar("demo") as progress:

@@ -25,7 +25,7 @@ def command(
 
     Each line is ok, a note (what does not need it works) or a problem. Exit code 0 without a problem, else 2.
     """
-    from cxrlens.jobs.doctor import diagnose
+    from cxrlens.doctor.run import diagnose
 
     set_up_logging()
     diagnosis = diagnose(model=model, device=device)

@@ -69,10 +69,10 @@ def command(
     ] = False,
 ) -> None:
     """Show where a model looks: an overlay and the maps of each image."""
-    from cxrlens.data.readers import require_file
+    from cxrlens.explanation.run import Settings, dicom_results, explain_images
     from cxrlens.files import new_folder
-    from cxrlens.jobs.explain import Settings, dicom_results, explain_images
-    from cxrlens.quality_model import load
+    from cxrlens.inputs.readers import require_file
+    from cxrlens.inspection.quality_model import load
 
     set_up_logging()
     rows = rows_of(method, layers)

@@ -30,7 +30,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Write a model as one ONNX graph that gives probability and map; it needs neither torch nor cxrlens to run."""
-    from cxrlens.jobs.export import export_model
+    from cxrlens.export.run import export_model
 
     set_up_logging()
     result = export_model(model, method=method, out=out, force=force)

@@ -11,7 +11,7 @@ import typer
 from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.data.cache.store import ArrayStore
+    from cxrlens.inputs.cache.store import ArrayStore
     from cxrlens.saliency.explain import Fusion, Row
 
 
@@ -105,7 +105,7 @@ def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
 
 def workers_of(workers: int | None) -> int:
     """The number of loader processes."""
-    from cxrlens.jobs.inputs import default_workers
+    from cxrlens.inputs.dataset.chosen import default_workers
 
     return default_workers() if workers is None else workers
 
@@ -130,8 +130,8 @@ def share_of(text: str, option: str) -> float:
 
 def store_of(cache_dir: Path | None, cache_size: str | None = None) -> ArrayStore:
     """Where decoded images are kept."""
-    from cxrlens.data.cache.location import default_folder, default_limit, parse_size
-    from cxrlens.data.cache.store import ArrayStore
+    from cxrlens.inputs.cache.location import default_folder, default_limit, parse_size
+    from cxrlens.inputs.cache.store import ArrayStore
 
     limit = default_limit() if cache_size is None else parse_size(cache_size)
     return ArrayStore(cache_dir or default_folder(), limit)

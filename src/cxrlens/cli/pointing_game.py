@@ -65,10 +65,10 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure whether the highest point of each map lies on an annotated object."""
-    from cxrlens.data.readers import require_file
     from cxrlens.files import new_folder
-    from cxrlens.jobs.pointing_game import Settings, annotated_item, play_folder, play_image
-    from cxrlens.quality_model import load
+    from cxrlens.inputs.readers import require_file
+    from cxrlens.inspection.quality_model import load
+    from cxrlens.pointing.run import Settings, annotated_item, play_folder, play_image
 
     set_up_logging()
     rows = rows_of(method, layers)

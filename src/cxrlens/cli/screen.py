@@ -20,7 +20,7 @@ from cxrlens.cli.options import BatchSize, Device, Dicom, Json, Model, Seed, Wor
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.jobs.screen import Progress as Far
+    from cxrlens.screening.run import Progress as Far
 
 _EVERY = 10.0  # seconds between lines where stderr is no terminal
 
@@ -81,7 +81,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
-    from cxrlens.jobs.screen import Settings, screen
+    from cxrlens.screening.run import Settings, screen
     from cxrlens.screening.sources import take_sources
 
     set_up_logging()

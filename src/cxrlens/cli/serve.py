@@ -12,7 +12,7 @@ from cxrlens.cli.console import set_up_logging, show_json, show_lines
 from cxrlens.cli.options import BatchSize, Device, Json, Model, workers_of
 
 if TYPE_CHECKING:
-    from cxrlens.jobs.serve import Address
+    from cxrlens.serving.run import Address
 
 TOKEN_VARIABLE = "CXRLENS_TOKEN"
 
@@ -54,8 +54,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Serve a review page and an HTTP API: check uploads, review the worklist of a screened folder."""
-    from cxrlens.data.cache.location import parse_size
-    from cxrlens.jobs.serve import serve
+    from cxrlens.inputs.cache.location import parse_size
+    from cxrlens.serving.run import serve
     from cxrlens.serving.security import check_token, new_token
     from cxrlens.serving.settings import Settings
 

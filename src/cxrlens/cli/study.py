@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Run the paper's experiments and the checks that they lack; goes on where it was stopped."""
     from cxrlens.devices import device_names
-    from cxrlens.jobs.study import run
     from cxrlens.study.plan import load_plan
+    from cxrlens.study.run import run
 
     set_up_logging()
     changes: dict[str, Any] = {key: value for key, value in (("split", split), ("seed", seed)) if value is not None}

@@ -26,10 +26,10 @@ def command(
     json: Json = False,
 ) -> None:
     """Score a model on labelled images."""
-    from cxrlens.data.layouts import require_folder
     from cxrlens.files import new_folder
-    from cxrlens.jobs.score import score_model
-    from cxrlens.quality_model import load
+    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inspection.quality_model import load
+    from cxrlens.testing.run import score_model
 
     set_up_logging()
     require_folder(data)

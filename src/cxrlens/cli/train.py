@@ -53,8 +53,8 @@ def command(
     """Train a classifier and keep the epoch with the best AUC on the dev images."""
     from cxrlens.cli.training_progress import EpochLines, StderrProgressBar
     from cxrlens.devices import resolve_device
-    from cxrlens.jobs.train import train_model
-    from cxrlens.training.run import Hardware
+    from cxrlens.training.fitting import Hardware
+    from cxrlens.training.run import train_model
 
     set_up_logging()
     options = {

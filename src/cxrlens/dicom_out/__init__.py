@@ -14,15 +14,15 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from cxrlens.data.readers import Pixels, read
-from cxrlens.data.readers.quiet import without_warnings
-from cxrlens.data.readers.reasons import reason_of
 from cxrlens.dicom_out.equipment import NAME, Equipment
 from cxrlens.dicom_out.regions import closed_regions
 from cxrlens.dicom_out.source import NotReferableError, Source, open_source
 from cxrlens.dicom_out.statement import NOTICE, statement_of
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.files import replacing
+from cxrlens.inputs.readers import Pixels, read
+from cxrlens.inputs.readers.quiet import without_warnings
+from cxrlens.inputs.readers.reasons import reason_of
 from cxrlens.screening.folder import ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 
@@ -71,7 +71,7 @@ def write_dicom(
         info: which model with which thresholds gave it.
         stem: path of the files without their endings.
         map_: [h, w] in [0, 1] of the whole picture, drawn over it where a retake or review is suggested.
-        picture: [height, width] in [0, 1] as `cxrlens.data.readers.read` gives it; read from the source if not given.
+        picture: [height, width] in [0, 1] as `cxrlens.inputs.readers.read` gives it; read from the source if not given.
 
     Raises:
         UsageError: when highdicom is not installed.

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from cxrlens import __version__
-from cxrlens.data.readers.dicom import OWN_PICTURES
+from cxrlens.inputs.readers.dicom import OWN_PICTURES
 from cxrlens.screening.folder import ScreeningInfo
 
 NAME: Final = OWN_PICTURES

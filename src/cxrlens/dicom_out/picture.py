@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from cxrlens.data.geometry import Geometry
-from cxrlens.data.readers import Pixels
 from cxrlens.dicom_out.regions import Vertices
+from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.readers import Pixels
 from cxrlens.report.overlays import MAP_COLORS
 
 MAX_SIDE: Final = 1600

@@ -24,11 +24,11 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from cxrlens.data.readers import read_content
-from cxrlens.data.readers.dicom import START, is_dicom
-from cxrlens.data.readers.quiet import without_warnings
-from cxrlens.data.readers.reasons import one_line
 from cxrlens.errors import UsageError
+from cxrlens.inputs.readers import read_content
+from cxrlens.inputs.readers.dicom import START, is_dicom
+from cxrlens.inputs.readers.quiet import without_warnings
+from cxrlens.inputs.readers.reasons import one_line
 
 IDENTITY: Final = (
     # Patient

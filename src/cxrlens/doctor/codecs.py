@@ -10,10 +10,10 @@ from PIL import Image
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import AllTransferSyntaxes
 
-from cxrlens.data.readers import read
 from cxrlens.doctor.finding import Finding, Status
 from cxrlens.doctor.packages import PACKAGE, extras, installed, requirements
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.readers import read
 
 _FORMATS: dict[str, tuple[Status, dict[str, Any]]] = {  # how bad it is without the codec; what a file is saved with
     "JPEG": ("problem", {"quality": 95}),

@@ -11,8 +11,8 @@ import torch
 from cxrlens.devices import resolve_device
 from cxrlens.doctor.finding import Finding
 from cxrlens.errors import UsageError
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.model_file import load_model
-from cxrlens.quality_model import QualityModel
 
 _SECTION = "model"
 _BROKEN = "take another copy of the file, or train anew with a smaller --lr"

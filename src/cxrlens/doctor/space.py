@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxrlens.data.cache.location import format_size
-from cxrlens.data.cache.store import ArrayStore
 from cxrlens.doctor.finding import Finding
 from cxrlens.errors import UsageError
+from cxrlens.inputs.cache.location import format_size
+from cxrlens.inputs.cache.store import ArrayStore
 
 _SECTION = "space"
 _ROOM = 8e9  # bytes: the decoded images of 10,000 radiographs at 600 px, and some more

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from cxrlens.data.annotations import BoolMask
-from cxrlens.data.geometry import Geometry
+from cxrlens.inputs.annotations.shapes import BoolMask
+from cxrlens.inputs.geometry import Geometry
 
 FloatMap: TypeAlias = npt.NDArray[np.float32]
 

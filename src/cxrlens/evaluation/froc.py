@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cxrlens.data.masks import AnnotatedObject
 from cxrlens.evaluation.bootstrap import Indices, Interval, bootstrap_interval
+from cxrlens.inputs.annotations.masks import AnnotatedObject
 
 CHALLENGE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 

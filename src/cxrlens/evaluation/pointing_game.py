@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
-from cxrlens.data.annotations import BoolMask, Shape, parse_annotation, rasterize
+from cxrlens.inputs.annotations.shapes import BoolMask, Shape, parse_annotation, rasterize
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrlens.data.annotations import BoolMask, Ellipse, Polygon, Rectangle
-from cxrlens.data.masks import AnnotatedObject, MaskPart
+from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart
+from cxrlens.inputs.annotations.shapes import BoolMask, Ellipse, Polygon, Rectangle
 
 SIZES = ("small", "medium", "large")
 SHAPE_TYPES = {Rectangle: "rectangle", Ellipse: "ellipse", Polygon: "polygon", MaskPart: "mask"}

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
-from cxrlens.evaluation.odds import calibrated_log_odds, prior_shift
+from cxrlens.models.odds import calibrated_log_odds, prior_shift
 
 Triage: TypeAlias = Literal["pass", "review", "retake"]
 Values = TypeVar("Values", bound=Any)
@@ -36,7 +36,7 @@ class CalibrationData(_Part):
 
 
 class Agreement(_Part):
-    """How well probabilities agree with labels, see `cxrlens.evaluation.calibration.CalibrationScores`."""
+    """How well probabilities agree with labels, see `cxrlens.calibration.probabilities.CalibrationScores`."""
 
     nll: float
     brier: float

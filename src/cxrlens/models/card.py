@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cxrlens.data.layouts import CLASS_NAMES
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.calibration import Calibration, Triage
 
 CARD_KEY = "cxrlens"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from cxrlens.files import replacing
@@ -23,8 +23,11 @@ _NUMBER: Final = re.compile(
 _NO_VALUE: Final = ("", "-", "–", "n/a")
 
 
-def render_page(template: str, output: Path, **context: Any) -> Path:
-    """Fill a template of this package, such as ``report.html.jinja``, and write the page whole or not at all.
+_SHARED: Final = "cxrlens.report"
+
+
+def render_page(template: str, output: Path, *, package: str = _SHARED, **context: Any) -> Path:
+    """Fill a template of a package, such as ``report.html.jinja``, and write the page whole or not at all.
 
     The first lines of each template list the values that it needs. All text is escaped. Returns `output`.
 
@@ -32,15 +35,18 @@ def render_page(template: str, output: Path, **context: Any) -> Path:
         jinja2.UndefinedError: when a value that the template needs is missing.
         ValueError: when a figure is no PNG, SVG or JPEG file.
     """
-    page = load_template(template).render(context)
+    page = load_template(template, package).render(context)
     with replacing(output) as partial:
         partial.write_bytes(page.encode("utf-8", "replace"))
     return output
 
 
-def load_template(name: str) -> Template:
-    """A template of this package; all text that it is filled with is escaped."""
-    return _environment().get_template(name)
+def load_template(name: str, package: str = _SHARED) -> Template:
+    """A template in the folder ``templates`` of a package; all text that it is filled with is escaped.
+
+    It may extend and include the templates of its own package and those of this one.
+    """
+    return _environment(package).get_template(name)
 
 
 def data_uri(path: Path | str) -> str:
@@ -71,16 +77,17 @@ def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment(package: str) -> Environment:
+    shared = PackageLoader(_SHARED)
     environment = Environment(
-        loader=PackageLoader("cxrlens.report"),
+        loader=ChoiceLoader([PackageLoader(package), shared]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "numeric_columns": numeric_columns}
-    script, _, _ = PackageLoader("cxrlens.report").get_source(environment, "sort_tables.js")
+    script, _, _ = shared.get_source(environment, "sort_tables.js")
     script = script.replace("\r\n", "\n")  # as browsers read it before they compare the hash
     environment.globals |= {"script": Markup(script), "script_hash": content_hash(script)}
     return environment

@@ -23,8 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from PIL import Image
 
-from cxrlens.data.annotations import Ellipse, Polygon, Rectangle, Shape
-from cxrlens.data.masks import AnnotatedObject, MaskPart
+from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart
+from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape
 from cxrlens.report.figures import GREEN, GREY, RED, bottom_legend, new_figure, shorten, text_style
 
 Extent: TypeAlias = tuple[float, float, float, float]  # left, right, bottom, top edge in picture pixels

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import Pixels, decode, read_content
 from cxrlens.errors import UnreadableImageError
-from cxrlens.screening.runtime import GreyBatch
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import Pixels, decode, read_content
+from cxrlens.inspection.runtime import GreyBatch
 from cxrlens.screening.tags import kept_tags
 
 PREVIEW_SIDE = 1024

@@ -10,17 +10,17 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from cxrlens.data.geometry import Geometry
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.workers import in_order
 from cxrlens.files import replacing
-from cxrlens.screening.contours import half_maximum_contours
+from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.workers import in_order
+from cxrlens.inspection.contours import half_maximum_contours
+from cxrlens.inspection.reasons import reason_of
+from cxrlens.inspection.runtime import Runtime, Seen
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.index import Index
 from cxrlens.screening.reading import Look, Reading, Task
-from cxrlens.screening.reasons import reason_of
 from cxrlens.screening.record import ScreenedImage, name_of
-from cxrlens.screening.runtime import Runtime, Seen
 
 _WAITING = 256
 """Rows that need no network and may wait to be written together."""

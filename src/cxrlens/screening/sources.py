@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cxrlens.data.finding import walk_images
 from cxrlens.errors import UsageError
+from cxrlens.inputs.finding import walk_images
 
 STDIN = "-"
 

@@ -6,8 +6,8 @@ import io
 
 from pydicom import Dataset, dcmread
 
-from cxrlens.data.readers.dicom import START, is_dicom
-from cxrlens.data.readers.quiet import without_warnings
+from cxrlens.inputs.readers.dicom import START, is_dicom
+from cxrlens.inputs.readers.quiet import without_warnings
 
 KEPT_TAGS = ("PatientID", "AccessionNumber", "StudyDate", "StudyInstanceUID", "SOPInstanceUID", "ViewPosition")
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 import cxrlens
-from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.saliency.explain import LAYER_CHOICES
 from cxrlens.saliency.methods import METHODS
 from cxrlens.saliency.methods import Method as RegisteredMethod

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cxrlens.quality_model import QualityModel
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.runtime import GreyBatch, Seen
+from cxrlens.inspection.torch_runtime import TorchRuntime
 from cxrlens.saliency.explain import Fusion, Row
-from cxrlens.screening.runtime import GreyBatch, Seen
-from cxrlens.screening.torch_runtime import TorchRuntime
 
 _RUNTIMES = 64
 """Questions whose runtime is kept, as a new one runs the network once more."""

@@ -10,12 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from cxrlens.errors import UsageError
-from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
+from cxrlens.inspection.contours import half_maximum_contours
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
+from cxrlens.inspection.reasons import reason_of
+from cxrlens.inspection.runtime import Seen
 from cxrlens.saliency.explain import Fusion, make_row
 from cxrlens.saliency.methods import find_method
-from cxrlens.screening.contours import half_maximum_contours
-from cxrlens.screening.reasons import reason_of
-from cxrlens.screening.runtime import Seen
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
 from cxrlens.serving.batching import BusyError, Question

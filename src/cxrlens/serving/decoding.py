@@ -12,12 +12,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.data.readers import OversizedImageError, UnknownFormatError, content_size, decode
-from cxrlens.data.workers import call, process_pool
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import OversizedImageError, UnknownFormatError, content_size, decode
+from cxrlens.inputs.workers import call, process_pool
+from cxrlens.inspection.runtime import GreyBatch
 from cxrlens.screening.reading import PREVIEW_SIDE, preview
-from cxrlens.screening.runtime import GreyBatch
 from cxrlens.serving.settings import Settings
 
 _NAME = "the upload"  # stands for the file in messages; its own name may be a patient's

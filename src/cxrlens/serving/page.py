@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, Response
 
-from cxrlens.report.worklist_assets import SERVED_SCRIPTS, STYLE, read_asset, served_page
+from cxrlens.screening.page_assets import SERVED_SCRIPTS, STYLE, read_asset, served_page
 
 _FOLDER = "static"
 

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from cxrlens.data.readers import Pixels
+from cxrlens.inputs.readers import Pixels
 
 
 def map_png(map_: Pixels) -> bytes:

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from cxrlens.data.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.errors import CxrlensError
 from cxrlens.files import to_csv
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage, path_of, worklist_key
 from cxrlens.screening.worklist import name_cell

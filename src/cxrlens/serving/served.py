@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrlens.files import sha256_of
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
-from cxrlens.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.saliency.explain import make_row
 from cxrlens.serving.batching import Explainer, Eyes, Question
 from cxrlens.serving.decoding import Decode, Decoders

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from cxrlens.data.readers import MAX_PIXELS
+from cxrlens.inputs.readers import MAX_PIXELS
 
 
 @dataclass(frozen=True)

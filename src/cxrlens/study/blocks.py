@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxrlens.data.decoding import Batch
-from cxrlens.data.ground_truth import annotated_objects, object_masks
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.evaluation.subgroups import object_area, shape_type
-from cxrlens.quality_model import affected_probability, cut_to_picture
+from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_masks
+from cxrlens.inputs.decoding import Batch
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import affected_probability, cut_to_picture
 from cxrlens.saliency.explain import Fusion, Row, RowMaps
 from cxrlens.saliency.fusion import scale, smooth
 from cxrlens.study.data import StudyData

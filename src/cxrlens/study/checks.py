@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cxrlens.data.decoding import Batch
-from cxrlens.data.layouts import AFFECTED
 from cxrlens.evaluation.faithfulness import faithfulness
 from cxrlens.evaluation.perturbation import PERTURBATIONS, stability
 from cxrlens.evaluation.randomisation import cascade
 from cxrlens.evaluation.similarity import pixel_ranks, rank_correlation, ssim
-from cxrlens.quality_model import QualityModel, affected_probability
+from cxrlens.inputs.dataset.layouts import AFFECTED
+from cxrlens.inputs.decoding import Batch
+from cxrlens.inspection.quality_model import QualityModel, affected_probability
 from cxrlens.saliency.explain import Fusion, Row, RowMaps
 from cxrlens.study.pictures import Pictures, in_block_order, pictures_of
 from cxrlens.study.plan import StudyPlan

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrlens.data.layouts import AFFECTED, Item, Split
-from cxrlens.data.readers import open_regular
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
+from cxrlens.inputs.readers import open_regular
 from cxrlens.study.plan import StudyPlan, digest
 
 

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 from cxrlens.evaluation.bootstrap import bootstrap_means, row_means
 from cxrlens.evaluation.froc import froc
-from cxrlens.report.study_figures import (
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.methods import find_method
+from cxrlens.study.plots import (
     Bars,
     Curve,
     FrocCurve,
@@ -20,8 +22,6 @@ from cxrlens.report.study_figures import (
     grouped_bar_figure,
     heat_map_figure,
 )
-from cxrlens.saliency.explain import Row
-from cxrlens.saliency.methods import find_method
 from cxrlens.study.records import key
 from cxrlens.study.results import Group, Results
 from cxrlens.study.stages import cascade_stages, layer_grids

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from cxrlens.data.decoding import Decoded
-from cxrlens.data.geometry import Geometry
-from cxrlens.data.preprocessing import Preprocessing
-from cxrlens.quality_model import cut_to_picture
+from cxrlens.inputs.decoding import Decoded
+from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import cut_to_picture
 from cxrlens.study.records import Arrays
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
-from cxrlens.data.preprocessing import Preprocessing, Resize
 from cxrlens.errors import UsageError
+from cxrlens.inputs.preprocessing import Preprocessing, Resize
 
 PRESETS = ("paper", "quick")
 EACH = "each"  # in a row: every combined layer by itself

@@ -9,9 +9,9 @@ from torch import multiprocessing
 
 from cxrlens.process import keep_freed_memory
 from cxrlens.study.data import StudyData
+from cxrlens.study.execution import Progress, run_study
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Records
-from cxrlens.study.run import Progress, run_study
 from cxrlens.study.subjects import Subject
 from cxrlens.study.work import all_work, is_missing
 

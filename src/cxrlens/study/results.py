@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from cxrlens.data.ground_truth import annotated_objects
-from cxrlens.data.masks import AnnotatedObject
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.froc import Prediction
 from cxrlens.evaluation.subgroups import size_terciles
+from cxrlens.inputs.annotations.ground_truth import annotated_objects
+from cxrlens.inputs.annotations.masks import AnnotatedObject
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.saliency.explain import Row
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxrlens.data.decoding import Batch
-from cxrlens.data.ground_truth import object_mask
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.froc import map_peaks
 from cxrlens.evaluation.localisation import ObjectPixels, energy_inside, otsu_iou, pixel_average_precision
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peaks
+from cxrlens.inputs.annotations.ground_truth import object_mask
+from cxrlens.inputs.decoding import Batch
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.study.pictures import Pictures
 from cxrlens.study.records import Arrays
 

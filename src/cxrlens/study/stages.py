@@ -7,8 +7,8 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.evaluation.randomisation import stages
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.registry import find_architecture
 from cxrlens.saliency.explain import resolve_layers
 from cxrlens.saliency.hooks import forward_hooks

@@ -10,14 +10,14 @@ from typing import Literal, TypeAlias
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
 from cxrlens.models.registry import build_network, find_architecture
-from cxrlens.quality_model import QualityModel, load
 from cxrlens.study.plan import StudyPlan, digest, trained_id
 
 Weights: TypeAlias = Literal["trained", "random", "random_head"]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrlens.data.layouts import AFFECTED, Item
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.dataset.layouts import AFFECTED, Item
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.saliency.explain import Row, make_row, resolve_layers
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import EACH, StudyPlan, digest

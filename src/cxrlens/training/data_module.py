@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from cxrlens.data.cache.images import CachedImages, cache_images
-from cxrlens.data.cache.store import ArrayStore
-from cxrlens.data.layouts import CLASS_NAMES, Split
-from cxrlens.data.preprocessing import Preprocessing
 from cxrlens.errors import UsageError
+from cxrlens.inputs.cache.images import CachedImages, cache_images
+from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.training.augmentation import build_transform
 from cxrlens.training.recipe import Recipe, derived_seed
 

@@ -17,8 +17,8 @@ from torchmetrics.functional.classification import (
     binary_specificity,
 )
 
-from cxrlens.data.layouts import AFFECTED
-from cxrlens.data.preprocessing import Preprocessing
+from cxrlens.inputs.dataset.layouts import AFFECTED
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.training.recipe import Recipe, derived_seed
 
 

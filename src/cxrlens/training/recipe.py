@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
-from cxrlens.data.preprocessing import Preprocessing, Resize
 from cxrlens.errors import UsageError
+from cxrlens.inputs.preprocessing import Preprocessing, Resize
 
 
 class Augmentation(BaseModel):

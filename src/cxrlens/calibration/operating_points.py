@@ -1,0 +1,245 @@
+"""Thresholds for a wanted score, the decision pass / review / retake, and what it leads to at a prevalence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from cxrlens.calibration.probabilities import folds
+from cxrlens.evaluation.bootstrap import (
+    Floats,
+    Indices,
+    Interval,
+    bootstrap_interval,
+    percentile_interval,
+    resampled_means,
+    row_means,
+)
+from cxrlens.evaluation.classification import Labels
+
+Kind: TypeAlias = Literal["specificity", "sensitivity", "retake_rate", "npv"]
+Decisions: TypeAlias = npt.NDArray[np.intp]
+
+PASS, REVIEW, RETAKE = range(3)
+
+_ROUNDING = 1e-12  # 19 of 20 reach 0.95
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a threshold should give.
+
+    Attributes:
+        kind: ``specificity`` or ``sensitivity`` of calling the images from the threshold on, the share of all images
+            that are called (``retake_rate``), or the negative predictive value of those below (``npv``).
+        value: strictly between 0 and 1; the least wanted, of ``retake_rate`` the most.
+    """
+
+    kind: Kind
+    value: float
+
+    def __str__(self) -> str:
+        name = {"retake_rate": "retake rate", "npv": "negative predictive value"}.get(self.kind, self.kind)
+        return f"{name} of at {'most' if self.kind == 'retake_rate' else 'least'} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Two thresholds on log-odds: images from ``retake`` on are retaken, those from ``review`` on reviewed.
+
+    ``review`` is at most ``retake``; -inf calls every image, +inf none.
+    """
+
+    review: float
+    retake: float
+
+    def decide(self, log_odds: Floats) -> Decisions:
+        """`PASS`, `REVIEW` or `RETAKE` of log-odds [n]."""
+        return np.add(log_odds >= self.review, log_odds >= self.retake, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score and its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> tuple[Floats, Floats]:
+    """Positive and negative predictive value by Bayes' rule; NaN where no image is called, or left."""
+    true_alarms, false_alarms = prevalence * sensitivity, (1 - prevalence) * (1 - specificity)
+    misses, true_passes = prevalence * (1 - sensitivity), (1 - prevalence) * specificity
+    with np.errstate(invalid="ignore"):
+        return true_alarms / (true_alarms + false_alarms), true_passes / (true_passes + misses)
+
+
+def rates(labels: Labels, log_odds: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
+    """Sensitivity and specificity of calling the images from each threshold on; both classes occur."""
+    missed, right = (
+        np.searchsorted(np.sort(log_odds[labels == label]), thresholds) / (labels == label).sum() for label in (1, 0)
+    )
+    return 1 - missed, right
+
+
+def choose_cut(labels: Labels, log_odds: Floats, target: Target, prevalence: float) -> float:
+    """The threshold on log-odds that reaches the target at the least cost.
+
+    For specificity and retake rate that is the lowest threshold, which finds the most affected images; for
+    sensitivity and negative predictive value the highest, which calls the fewest normal ones. It lies halfway between
+    two values that occur, so that rounding decides nothing.
+
+    Args:
+        labels: [n], 1 = affected; both classes occur.
+        log_odds: [n], in any monotone form.
+        target: what is wanted.
+        prevalence: share of affected images where the threshold is used.
+
+    Returns:
+        The threshold; inf where only calling no image reaches the target, -inf where only calling every image does.
+    """
+    values = np.unique(log_odds)
+    sensitivity, specificity = rates(labels, log_odds, np.append(values, np.inf))
+    if target.kind == "specificity":
+        reached = specificity >= target.value - _ROUNDING
+    elif target.kind == "sensitivity":
+        reached = sensitivity >= target.value - _ROUNDING
+    elif target.kind == "retake_rate":
+        reached = prevalence * sensitivity + (1 - prevalence) * (1 - specificity) <= target.value + _ROUNDING
+    else:
+        _, npv = predictive_values(sensitivity, specificity, prevalence)
+        reached = (npv >= target.value - _ROUNDING) | np.isnan(npv)  # where none is below, none is missed
+    places = np.flatnonzero(reached)
+    place = int(places[0] if target.kind in ("specificity", "retake_rate") else places[-1])
+    if place == 0:
+        return -math.inf
+    return math.inf if place == values.size else float(values[place - 1] + values[place]) / 2
+
+
+def choose_cuts(labels: Labels, log_odds: Floats, retake: Target, review: Target | None, prevalence: float) -> Cuts:
+    """Both thresholds; without a second target, or where the first one reaches it already, the review band is empty."""
+    upper = choose_cut(labels, log_odds, retake, prevalence)
+    lower = upper if review is None else choose_cut(labels, log_odds, review, prevalence)
+    return Cuts(min(lower, upper), upper)
+
+
+def held_out_decisions(
+    labels: Labels, log_odds: Floats, choose: Callable[[Labels, Floats], Cuts], *, seed: int = 0
+) -> Decisions:
+    """Decisions [n], each image's by thresholds that ``choose`` gives for the other `folds` alone."""
+    decisions = np.empty(labels.size, dtype=np.intp)
+    for rest, part in folds(labels, seed=seed):
+        decisions[part] = choose(labels[rest], log_odds[rest]).decide(log_odds[part])
+    return decisions
+
+
+def threshold_interval(
+    labels: Labels,
+    log_odds: Floats,
+    choose: Callable[[Labels, Floats], float],
+    *,
+    repeats: int = 500,
+    seed: int = 0,
+) -> Interval:
+    """The 95 % bootstrap interval of the probability at a cut that is chosen anew on each resample of the images."""
+
+    def chosen(drawn: Indices) -> float:
+        return float(expit(choose(labels[drawn], log_odds[drawn])))  # infinite cuts are the probabilities 0 and 1
+
+    return bootstrap_interval(chosen, labels.size, repeats=repeats, seed=seed, strata=labels)
+
+
+def outcomes(labels: Labels, decisions: Decisions) -> Floats:
+    """What decisions [n] do to each image, [4, n] of 0 and 1, NaN where the image is of the other class.
+
+    The rows: an affected image is retaken; a normal one is not; an affected one is retaken or reviewed; a normal one
+    passes.
+    """
+    affected = labels == 1
+    return np.stack([
+        np.where(affected, decisions == RETAKE, np.nan),
+        np.where(affected, np.nan, decisions != RETAKE),
+        np.where(affected, decisions != PASS, np.nan),
+        np.where(affected, np.nan, decisions == PASS),
+    ])  # fmt: skip
+
+
+def expected_outcomes(
+    labels: Labels, decisions: Decisions, held_out: Decisions, retake: Target, review: Target | None
+) -> Floats:
+    """`outcomes` free of the favour that comes from choosing thresholds on the images that they judge.
+
+    A class that had a part in choosing a threshold is judged by ``held_out``; one that had none by the final
+    ``decisions``, which are as good as decisions on other images for it.
+    """
+    of_retake = _choosers(retake)
+    of_review = of_retake if review is None else _choosers(review)
+    if not (decisions == REVIEW).any():  # the review threshold may be the other one
+        of_review = of_review | of_retake
+    part = [label in choosers for choosers in (of_retake, of_review) for label in (1, 0)]
+    return np.where(np.array(part)[:, None], outcomes(labels, held_out), outcomes(labels, decisions))
+
+
+def _choosers(target: Target) -> frozenset[int]:
+    """The classes (1 = affected) on which a threshold for the target depends."""
+    return {"specificity": frozenset({0}), "sensitivity": frozenset({1})}.get(target.kind, frozenset({0, 1}))
+
+
+def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, Estimate]:
+    """What decisions lead to where a share ``prevalence`` of the images is affected.
+
+    Args:
+        values: [4, n], see `outcomes`; both classes occur.
+        prevalence: strictly between 0 and 1.
+        repeats: resamples of the images; all scores share them.
+        seed: of the resamples.
+
+    Returns:
+        ``sensitivity``, ``specificity``, ``ppv`` of retakes; ``seen_sensitivity`` (affected images that are retaken or
+        reviewed) and ``pass_npv`` (share of passed images that are normal); per 1,000 images ``retakes``, ``reviews``
+        and ``missed`` (affected images that pass). A score that all images agree on has an interval of no width.
+    """
+    found = _at_prevalence(row_means(values), prevalence)
+    draws = _at_prevalence(resampled_means(values, repeats=repeats, seed=seed).T, prevalence)
+    lows, highs = percentile_interval(np.stack(list(draws.values()), axis=1), 0.95)
+    return {
+        name: Estimate(float(found[name]), float(low), float(high))
+        for name, low, high in zip(draws, lows, highs, strict=True)
+    }
+
+
+def _at_prevalence(shares: Floats, prevalence: float) -> dict[str, Floats]:
+    """The scores of `triage_scores` from the means of the rows of `outcomes`."""
+    sensitivity, specificity, seen, passed = shares
+    retakes = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
+    called = prevalence * seen + (1 - prevalence) * (1 - passed)
+    return {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ppv": predictive_values(sensitivity, specificity, prevalence)[0],
+        "seen_sensitivity": seen,
+        "pass_npv": predictive_values(seen, passed, prevalence)[1],
+        "retakes": 1000 * retakes,
+        "reviews": 1000 * np.maximum(called - retakes, 0),
+        "missed": 1000 * prevalence * (1 - seen),
+    }
+
+
+def images_to_establish(share: float, confidence: float = 0.95) -> int:
+    """How many images, all of them right, it takes to say that at least this share is right.
+
+    With n of n right the one-sided lower bound of Clopper and Pearson (Biometrika 1934) is (1 - confidence)^(1/n).
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(share))
+
+
+def lowest_share(n: int, confidence: float = 0.95) -> float:
+    """The share that n of n right images still allow: the bound of `images_to_establish`; 0 without images."""
+    return (1 - confidence) ** (1 / n) if n else 0.0

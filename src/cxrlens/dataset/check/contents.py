@@ -1,0 +1,205 @@
+"""The images of a data set with their rows, and what is wrong before any image is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxrlens.dataset.check.findings import Finding, Severity, new_kind
+from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.inputs.annotations.table import AnnotationTable, RowFault, read_annotations
+from cxrlens.inputs.dataset.layouts import (
+    AFFECTED,
+    CLASS_NAMES,
+    NORMAL,
+    Split,
+    find_splits,
+    list_images,
+    load_folder,
+    load_split,
+    require_folder,
+    some,
+)
+
+UNUSABLE_SPLIT = new_kind(
+    "unusable-split", Severity.problem, "Split that cannot be used", "The other commands refuse the split as it is."
+)
+BAD_ROW = new_kind(
+    "bad-row",
+    Severity.problem,
+    "Row that cannot be read",
+    "A row of the CSV is no file name and annotation; the other commands stop there.",
+)
+SECOND_ROW = new_kind("second-row", Severity.problem, "Second row for an image", "The last row of an image counts.")
+ROW_WITHOUT_IMAGE = new_kind(
+    "row-without-image", Severity.problem, "Row without an image", "No file of the split has the name of the row."
+)
+IMAGE_WITHOUT_ROW = new_kind(
+    "image-without-row",
+    Severity.problem,
+    "Image without a row",
+    "The split has a CSV without a row for this image, which is affected, or whose label the row should give.",
+)
+NORMAL_WITHOUT_ROW = new_kind(
+    "normal-without-row",
+    Severity.note,
+    "Normal image without a row",
+    "The split has a CSV without a row for this image, which lies in `normal`.",
+)
+CONTRADICTION = new_kind(
+    "contradiction",
+    Severity.problem,
+    "Label and annotation contradict each other",
+    "A normal image has annotated objects, or an affected one has an annotation without any.",
+)
+UNUSED_IMAGE = new_kind(
+    "unused-image", Severity.note, "Image that belongs to no split", "A file below the folder that no split takes."
+)
+REMARK = new_kind("remark", Severity.note, "Remark", "What else was odd when the split was read.")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The splits of a data set (or the one of a plain folder), and what was found on the way."""
+
+    root: Path
+    splits: tuple[Split, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def own(self) -> tuple[Split, ...]:
+        """The splits, test without the images that dev lists too: dev is then offered as test."""
+        dev = {item.path for split in self.splits if split.name == "dev" for item in split.items}
+        found = []
+        for split in self.splits:
+            items = tuple(item for item in split.items if split.name != "test" or item.path not in dev)
+            if items or not split.items:
+                found.append(replace(split, items=items))
+        return tuple(found)
+
+    def name(self, path: Path) -> str:
+        """How an image is called in the findings: its path below the data set's folder."""
+        return relative(path, self.root)
+
+
+def relative(path: Path, root: Path) -> str:
+    """The path below the root, with forward slashes; the whole path where it lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def load_contents(root: Path, annotations: Path | None = None) -> Contents:
+    """Read what a data set folder holds; what the other commands would stop at becomes a finding.
+
+    Args:
+        root: a data set with splits, or a plain folder of images (searched recursively).
+        annotations: the CSV of a plain folder.
+
+    Raises:
+        UsageError: when the folder is missing, the CSV of a plain folder is, or a CSV is given for a data set.
+        NothingToDoError: when there is no image.
+    """
+    names = find_splits(require_folder(root))
+    if names and annotations is not None:
+        raise UsageError(
+            f"{root} is a data set, whose own CSVs are read: leave --annotations out, or give one of its folders"
+        )
+    splits: list[Split] = []
+    findings: list[Finding] = []
+    for name in names:
+        split, found = _read_split(root, name)
+        splits.append(split)
+        findings += found
+    if not names:
+        split, found = _read_folder(root, root, annotations)
+        splits.append(split)
+        findings += found
+    if not any(split.items for split in splits):
+        raise NothingToDoError(f"{root}: holds no images; check the path")
+    for split in splits:
+        findings += _contradictions(root, split)
+    return Contents(root, tuple(splits), (*findings, *_unused(root, splits, findings)))
+
+
+def _read_split(root: Path, name: str) -> tuple[Split, list[Finding]]:
+    table_path = root / f"{name}.csv"
+    try:
+        split = load_split(root, name)
+    except UsageError as error:
+        if not (root / name).is_dir():  # listed elsewhere: there is nothing to go on with
+            raise
+        try:
+            split, findings = _read_folder(root, root / name, table_path if table_path.is_file() else None)
+        except NothingToDoError:
+            split, findings = Split(name, ()), []
+        except UsageError as unreadable:  # the CSV as a whole
+            return load_folder(root / name), [Finding(UNUSABLE_SPLIT, str(unreadable))]
+        if not any(finding.kind is BAD_ROW for finding in findings):
+            findings.insert(0, Finding(UNUSABLE_SPLIT, str(error)))
+        return split, findings
+    if table_path.is_file():
+        sorted_by_class = any((root / name / class_name).is_dir() for class_name in CLASS_NAMES)
+        paths = [item.path for item in split.items] if sorted_by_class else list_images(root / name)
+        return split, list(_compare(root, split, paths, read_annotations(table_path)))
+    return split, [Finding(REMARK, remark) for remark in split.remarks]
+
+
+def _read_folder(root: Path, folder: Path, annotations: Path | None) -> tuple[Split, list[Finding]]:
+    """All images below a folder, in whatever order they lie, with the rows that can be read."""
+    split = load_folder(folder)
+    if annotations is None:
+        return split, []
+    faults: list[RowFault] = []
+    table = read_annotations(annotations, faults)
+    items = []
+    for item in split.items:
+        row = table.find(item.path)
+        shapes = None if row is None else table.shapes[row]
+        by_row = item.label if shapes is None else AFFECTED if shapes else NORMAL
+        items.append(replace(item, shapes=shapes, label=by_row if item.label is None else item.label))
+    split = replace(split, items=tuple(items))
+    bad = AnnotationTable(annotations, {fault.name: () for fault in faults})
+    found = _compare(root, split, [item.path for item in items if bad.find(item.path) is None], table)
+    return split, [*(Finding(BAD_ROW, fault.reason) for fault in faults), *found]
+
+
+def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable) -> Iterator[Finding]:
+    """Hold the images, those that were taken and those that would be with a row, against the rows of the CSV."""
+    name = table.path.name
+    labels = {item.path: item.label for item in split.items}
+    rows = {path: table.find(path) for path in paths}
+    yield from (Finding(SECOND_ROW, remark) for remark in table.remarks)
+    for row in sorted(set(table.shapes) - set(rows.values())):
+        yield Finding(ROW_WITHOUT_IMAGE, f"{name}: there is no image {row} in '{split.name}'")
+    for path, found in rows.items():
+        if found is None:
+            without = NORMAL_WITHOUT_ROW if labels.get(path) == NORMAL else IMAGE_WITHOUT_ROW
+            image = relative(path, root)
+            yield Finding(without, f"{image}: has no row in {name}", (image,))
+
+
+def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
+    for item in split.items:
+        annotated = item.shapes is not None or item.mask is not None
+        if annotated and item.label is not None and item.has_object != (item.label == AFFECTED):
+            image = relative(item.path, root)
+            says = "objects" if item.has_object else "no object"
+            message = f"{image}: is labelled '{CLASS_NAMES[item.label]}', but its annotation has {says}"
+            yield Finding(CONTRADICTION, message, (image,), item.shapes or ())
+
+
+def _unused(root: Path, splits: list[Split], findings: list[Finding]) -> list[Finding]:
+    """Images below the root that no split took and no finding names; those in hidden folders do not count."""
+    known = {item.path for split in splits for item in split.items}
+    named = {image for finding in findings for image in finding.images}
+    unused = [
+        name
+        for path in list_images(root, recursive=True)
+        if path not in known
+        and (name := relative(path, root)) not in named
+        and not any(part.startswith(".") for part in Path(name).parts)
+    ]
+    if not unused:
+        return []
+    verb = "belongs" if len(unused) == 1 else "belong"
+    return [Finding(UNUSED_IMAGE, f"{some(unused)} {verb} to no split", tuple(unused))]

@@ -1,0 +1,124 @@
+"""A CSV with a row for each image, or the manifest of a prepared data set.
+
+Columns: ``path`` (or ``image_path``, ``image_name``), from the CSV's folder on or absolute; ``label`` (any two class
+names, or 0 and 1) or ``annotation`` (Object-CXR's text) or both; optionally ``split``, ``patient_id``, ``mask`` and
+``name``.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cxrlens.dataset.prepare.classes import label_classes
+from cxrlens.dataset.prepare.lookup import Lookup
+from cxrlens.dataset.prepare.origin import FileOrigin
+from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
+from cxrlens.dataset.prepare.tree import Tree, shared_parts
+from cxrlens.errors import UsageError
+from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, parse_annotation
+from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
+from cxrlens.inputs.dataset.manifest import find_manifest, safe_name
+
+_PATH_COLUMNS = ("path", "image_path", "image_name")
+
+
+def applies(source: Path, _tree: Tree) -> bool:
+    """Whether it is a CSV, or a folder with a manifest."""
+    return source.suffix.lower() == ".csv" if source.is_file() else find_manifest(source) is not None
+
+
+def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
+    """The images of all rows; of two rows of one path the first counts.
+
+    Raises:
+        UsageError: when the file or a row cannot be used (its line is named).
+    """
+    path = source if source.is_file() else source / "manifest.csv"
+    rows, path_column = _rows(path)
+    labels = label_classes(dict.fromkeys(row["label"] for _, row in rows if row["label"]), names, where=str(path))
+    lookup = Lookup(tree)
+    shorter = _without_shared_folders([row[path_column] for _, row in rows])
+    records: dict[str, Record] = {}
+    refused: list[str] = []
+    remarks: list[str] = []
+    repeated: list[str] = []
+    left_out = 0
+    for line, row in rows:
+        where, text = f"{path}, line {line}", row[path_column]
+        shapes = _shapes(row["annotation"], where)
+        label = labels[row["label"]] if row["label"] else _label_of_objects(shapes, row["mask"])
+        split = split_of(row["split"])
+        if row["split"] and not split:
+            raise UsageError(f"{where}: the split '{row['split']}' is none of train, dev and test; correct it")
+        if row["label"] and label is None:
+            left_out += 1
+        elif text in records:
+            repeated.append(f"line {line}: {text}")
+        elif isinstance(origin := lookup.find(text, anywhere=True), str):
+            refused.append(f"{text}: {origin} ({where})")
+        else:
+            mask = FileOrigin(path.parent / row["mask"]) if row["mask"] else None
+            name = safe_name(row["name"]) or shorter[text]
+            records[text] = Record(name, origin, split, label, shapes, mask, row["patient_id"])
+    if repeated:
+        remarks.append(f"{path}: {len(repeated)} rows name an image again and are left out, such as {repeated[0]}")
+    if left_out:
+        remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
+    return Found(tuple(records.values()), (*tree.refused, *refused), (*tree.remarks, *remarks))
+
+
+def _label_of_objects(shapes: tuple[Shape, ...], mask: str) -> int | None:
+    """By the annotation; where there is a mask alone, that tells once it is read."""
+    if mask and not shapes:
+        return None
+    return AFFECTED if shapes else NORMAL
+
+
+def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
+    """Line numbers and cells, absent columns empty; and the name of the path column."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            reader = csv.DictReader(stream, restkey="")
+            reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
+            if path_column is None or not {"label", "annotation"} & set(columns):
+                raise UsageError(
+                    f"{path}: the first line should name the columns path,label[,split,patient_id], "
+                    f"but it is {','.join(columns)!r}"
+                )
+            rows = []
+            for cells in reader:
+                row = dict.fromkeys(("label", "annotation", "split", "patient_id", "mask", "name"), "")
+                row |= {name: (text or "").strip() for name, text in cells.items() if isinstance(text, str | None)}
+                if not any(row.values()):
+                    continue
+                if not row[path_column] or ("label" in columns and not row["label"]):
+                    missing = "label" if row[path_column] else "path"
+                    raise UsageError(f"{path}, line {reader.line_num}: the {missing} is empty; fill it in or delete it")
+                rows.append((reader.line_num, row))
+            return rows, path_column
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file; check the path") from error
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+
+
+def _shapes(text: str, where: str) -> tuple[Shape, ...]:
+    try:
+        return parse_annotation(text)
+    except AnnotationError as error:
+        raise UsageError(f"{where}: cannot read the annotation: {error}; correct the row or delete it") from error
+
+
+def _without_shared_folders(paths: Sequence[str]) -> Mapping[str, str]:
+    """Names for the paths: those that are absolute or lead upwards lose the folders that all of these share."""
+    outside = [path for path in paths if safe_name(path) is None]
+    parts = [os.path.normpath(path.replace("\\", "/")).split("/") for path in outside]
+    shared = shared_parts([each[:-1] for each in parts])
+    found = {path: safe_name(path) or "" for path in paths}
+    for path, each in zip(outside, parts, strict=True):
+        found[path] = safe_name("/".join(part for part in each[shared:] if part not in ("", ".."))) or "image"
+    return found

@@ -1,0 +1,269 @@
+"""The job behind ``cxrlens demo``: the whole way on phantoms, ending in a page of results."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+import cxrlens
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.environment import timestamp
+from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
+from cxrlens.files import new_folder
+from cxrlens.inputs.annotations.ground_truth import object_mask
+from cxrlens.inputs.dataset.chosen import log
+from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inspection.quality_model import QualityModel, load, picture_maps
+from cxrlens.models.registry import find_architecture
+from cxrlens.pointing.run import PointingGameResult, Settings, play_folder
+from cxrlens.report.figures import save_figure
+from cxrlens.report.html import render_page
+from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
+from cxrlens.report.row_titles import row_title
+from cxrlens.saliency.explain import Row, default_rows
+from cxrlens.saliency.methods import DEFAULT_METHODS
+from cxrlens.testing.run import ScoreResult, score_model
+from cxrlens.training.fitting import Hardware, TrainingResult
+from cxrlens.training.run import train_model
+
+_SHEET_ROWS = (
+    Row("grad_cam", "last"),
+    Row("normgrad_conv1x1", "last"),
+    Row("normgrad_scaling", "combined"),
+    Row("normgrad_conv1x1", "combined"),
+)
+_MARK = ".cxrlens-demo"  # says that the folder is a demo's, which a later one may replace
+_PARTS = ("data", "run", "test", "pointing-game")
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much the demo draws and trains."""
+
+    train: int
+    dev: int
+    picture: int
+    image_size: int
+    epochs: int
+    sheet: int
+
+
+FULL = DemoSize(train=320, dev=80, picture=256, image_size=192, epochs=5, sheet=6)
+QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found, and the page that shows it."""
+
+    page: Path
+    training: TrainingResult
+    scores: ScoreResult
+    pointing: PointingGameResult
+    seconds: float
+
+
+def run_demo(
+    out: Path,
+    hardware: Hardware,
+    *,
+    architecture: str = "resnet34",
+    size: DemoSize = FULL,
+    seed: int = 0,
+    force: bool = False,
+    callbacks: list[Callback] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DemoResult:
+    """Draw phantoms, train, test, play the Pointing Game with every method, and write ``README.html``.
+
+    Raises:
+        UsageError: when the folder holds something and ``force`` is not given.
+    """
+    began = time.monotonic()
+    find_architecture(architecture)
+    mark = out / _MARK
+    new_folder(out, force=force and mark.is_file(), remedy="give another --out (--force replaces an earlier demo only)")
+    mark.touch()
+    for part in _PARTS:
+        shutil.rmtree(out / part, ignore_errors=True)
+    data, workers = out / "data", hardware.workers
+    log.info("1/4 drawing %d phantoms", size.train + size.dev)
+    write_phantom_dataset(
+        data,
+        train=size.train,
+        dev=size.dev,
+        size=size.picture,
+        seed=seed,
+        workers=max(workers, 1),
+        progress=progress,
+    )
+    log.info("2/4 training")
+    training = train_model(
+        data,
+        out / "run",
+        architecture=architecture,
+        recipe="small",
+        overrides=_overrides(size, seed),
+        hardware=hardware,
+        callbacks=callbacks,
+        progress=(lambda _split, done, total: progress(done, total)) if progress else None,
+    )
+    assert training is not None, "the demo runs in one process"
+    model = load(training.model, device=str(hardware.device))
+    log.info("3/4 testing")
+    scores = score_model(data, model, out / "test", split="dev", workers=workers, seed=seed)
+    log.info("4/4 playing the Pointing Game")
+    rows = default_rows(DEFAULT_METHODS, "both")
+    settings = Settings(seed=seed)
+    pointing = play_folder(
+        data,
+        model,
+        out / "pointing-game",
+        rows,
+        settings,
+        split="dev",
+        workers=workers,
+        progress=progress,
+    )
+    sheet = _contact_sheet(data, model, settings, size.sheet)
+    save_figure(sheet, out / "contact-sheet", dpi=110)
+    seconds = time.monotonic() - began
+    page = _page(out, model, training, scores, pointing, settings, size, seconds)
+    return DemoResult(page, training, scores, pointing, seconds)
+
+
+def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
+    """What the demo changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
+    return {
+        "image_size": size.image_size,
+        "epochs": size.epochs,
+        "seed": seed,
+        "augmentation.brightness": 0.0,
+        "augmentation.contrast": 0.0,
+    }
+
+
+def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: int) -> Any:
+    """The first affected dev images with maps; each map's frame says hit or miss."""
+    items = [item for item in load_split(data, "dev").items if item.shapes][:count]
+    batch = next(iter(BatchReader(items, model.preprocessing, batch_size=count, keep_pixels=True)))
+    result = model.explain_rows(batch.grey, _SHEET_ROWS)
+    rows = []
+    for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+        assert decoded.pixels is not None
+        distances = distance_to_objects(object_mask(item, decoded.height, decoded.width, model.preprocessing))
+        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+        panels = []
+        for row, map_ in picture_maps(result, index, geometry)[0].items():
+            record = judge(find_peak(map_, seed=settings.seed), distances, settings.tolerance(model.preprocessing))
+            peak = (record.peak.row, record.peak.column)
+            panels.append(MapPanel(row_title(row), map_, peak, hit=record.outcome == "hit"))
+        rows.append(
+            SheetRow(
+                name=item.name,
+                image=decoded.pixels.numpy(),
+                panels=panels,
+                shapes=item.shapes or (),
+                probability=float(model.probability_of(result.logits)[index]),
+            )
+        )
+    return contact_sheet(rows, title="Phantoms with foreign objects, and where the network looks")
+
+
+def _page(
+    out: Path,
+    model: QualityModel,
+    training: TrainingResult,
+    scores: ScoreResult,
+    pointing: PointingGameResult,
+    settings: Settings,
+    size: DemoSize,
+    seconds: float,
+) -> Path:
+    preprocessing, values = model.preprocessing, scores.scores
+    best = max((row for row in pointing.table if row["kind"] == "method"), key=lambda row: row["accuracy"])
+    baseline = max(
+        (row for row in pointing.table if row["kind"] == "baseline" and not math.isnan(row["accuracy"])),
+        key=lambda row: row["accuracy"],
+    )
+    images = training.counts["train"]
+    columns = ("method", "layers", "accuracy", "95 % interval", "n", "tied")
+    return render_page(
+        "report.html.jinja",
+        out / "README.html",
+        title="cxrlens demo",
+        intro=[
+            "A classifier was trained from random weights on procedural chest radiographs (phantoms) to tell pictures "
+            "with foreign objects from normal ones. It never saw where the objects are. The maps below show where it "
+            "looks; the Pointing Game counts how often a map's highest point lies on an object.",
+            "These are drawings, not patients: the numbers prove that the pipeline works, not how well it does on "
+            "radiographs. For research; not a medical device.",
+        ],
+        facts=[
+            ("Network", f"{model.card.architecture}, {preprocessing.size}"),
+            ("Training images", ", ".join(f"{n} {name}" for name, n in images.items())),
+            ("Dev AUC", f"{values.auc:.3f} ({values.auc_interval.low:.3f} to {values.auc_interval.high:.3f})"),
+            ("Best method", f"{row_title(Row(best['method'], best['layers']))}: {best['accuracy']:.3f}"),
+            ("Best baseline", f"{row_title(Row(baseline['method'], ''))}: {baseline['accuracy']:.3f}"),
+            ("Time", f"{seconds / 60:.1f} minutes on {model.device}"),
+        ],
+        figures=[
+            _figure(out / "contact-sheet.png", "Maps", "First column: the phantom with its annotated objects. Green "
+                    "frame: the peak (cross) is a hit; orange: a miss."),
+            _figure(out / "pointing-game" / "pointing_game.svg", "Pointing Game", "With 95 % intervals over images; "
+                    "baselines know nothing of the network."),
+            _figure(out / "test" / "roc.svg", "ROC", "On the dev images."),
+            _figure(out / "test" / "reliability.svg", "Reliability", "On the dev images."),
+        ],
+        tables=[
+            {
+                "title": "Pointing Game on the dev images",
+                "columns": columns,
+                "rows": [
+                    [
+                        str(row["method"]),
+                        str(row["layers"]),
+                        _number(row["accuracy"]),
+                        f"{_number(row['low'])} to {_number(row['high'])}",
+                        str(row["n"]),
+                        str(row["tied"]),
+                    ]
+                    for row in pointing.table
+                ],
+                "note": f"Tolerance {settings.tolerance(preprocessing):g} px at "
+                f"{preprocessing.size}, unsmoothed, target 'affected'.",
+            }
+        ],
+        commands=[
+            (
+                "The data",
+                f"cxrlens data phantom {out / 'data'} --train {size.train} --dev {size.dev} --size {size.picture} "
+                f"--seed {settings.seed}",
+            ),
+            (
+                "The model",
+                f"cxrlens train {out / 'data'} --arch {model.card.architecture} --recipe small "
+                + " ".join(f"--set {name}={value}" for name, value in _overrides(size, settings.seed).items()),
+            ),
+            ("The scores", f"cxrlens test {out / 'data'} --model {training.model}"),
+            ("The Pointing Game", f"cxrlens pointing-game {out / 'data'} --model {training.model}"),
+            ("Overlays", f"cxrlens explain {out / 'data'} --model {training.model}"),
+        ],
+        footer=[f"cxrlens {cxrlens.__version__}, {timestamp()}"],
+    )  # fmt: skip
+
+
+def _figure(path: Path, title: str, caption: str) -> dict[str, Any]:
+    return {"title": title, "path": path, "alt": title, "caption": caption}
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"

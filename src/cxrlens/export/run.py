@@ -1,0 +1,44 @@
+"""The job behind ``cxrlens export``: a model in another program's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.errors import UsageError
+from cxrlens.export.onnx import Parity, export_onnx
+from cxrlens.inspection.quality_model import load
+from cxrlens.models.location import model_path
+from cxrlens.models.onnx_file import OnnxInfo
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The file that was written, how it was made, and how it agrees with torch."""
+
+    file: Path
+    info: OnnxInfo
+    parity: Parity
+
+
+def export_model(model: Path, *, method: str, out: Path | None = None, force: bool = False) -> ExportResult:
+    """Write a model as ONNX, see docs/export.md.
+
+    Args:
+        model: model file or run folder.
+        method: of the map.
+        out: the file; by default beside the model file, with the ending .onnx.
+        force: replace a file that is there.
+
+    Raises:
+        UsageError: when the model, the method or ``out`` cannot be used, or a package is missing.
+        CxrlensError: when the graph does not give what torch gives.
+    """
+    source = model_path(model)
+    file = source.with_suffix(".onnx") if out is None else out
+    if file.suffix.lower() != ".onnx":
+        raise UsageError(f"{file}: should end in .onnx, by which 'cxrlens screen' knows it; give another name")
+    if file.is_dir() or (file.exists() and not force):
+        raise UsageError(f"{file}: already exists; give another name or --force")
+    info, parity = export_onnx(load(source, device="cpu"), method, source.resolve(), file)
+    return ExportResult(file, info, parity)

@@ -1,0 +1,238 @@
+"""A folder of arrays that runs and processes share: bounded, safe against kills, the least recently used goes first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from cxrlens.errors import UsageError
+from cxrlens.files import replacing, write_text
+from cxrlens.inputs.cache.location import default_folder, default_limit, format_size
+
+# Backup programs leave a folder with this file out (https://bford.info/cachedir/).
+_TAG = """\
+Signature: 8a477f597d28d172789f06886806bc55
+# Decoded images of cxrlens; `cxrlens data cache --clear` removes them.
+"""
+
+
+class Entry(NamedTuple):
+    """A file of the store: its place, bytes, and when it was last used (ns, the file system's clock)."""
+
+    path: Path
+    size: int
+    used: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is what a killed writer left, unless that is still at work."""
+        return self.path.name.startswith(".")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store holds: number of arrays and bytes, by group; how many of them running processes use."""
+
+    groups: dict[str, tuple[int, int]]
+    in_use: int
+
+    @property
+    def entries(self) -> int:
+        return sum(entries for entries, _ in self.groups.values())
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.groups.values())
+
+
+@dataclass(frozen=True)
+class ArrayStore:
+    """Arrays in ``folder/images/GROUP/KK/KEY.npy``, written whole under a temporary name and then renamed.
+
+    A process that reads from the store does so within `in_use`. Everything used since the oldest of these contexts
+    that is still open began stays; the rest may go. When an array was last used is its file's time of modification,
+    and a context is a lock file, which the system unlocks when its process is killed.
+
+    Attributes:
+        folder: made when it is first written to, readable by this user alone.
+        limit: bytes that all arrays together may take.
+    """
+
+    folder: Path
+    limit: int
+
+    @classmethod
+    def default(cls) -> ArrayStore:
+        """The store of this user, as the environment names it.
+
+        Raises:
+            UsageError: when the environment names no size.
+        """
+        return cls(default_folder(), default_limit())
+
+    def path(self, group: str, key: str) -> Path:
+        """Where the array of a key is kept."""
+        return self.folder / "images" / group / key[:2] / f"{key[2:]}.npy"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nothing that is claimed or written within goes before this ends.
+
+        Raises:
+            UsageError: when the folder cannot be written to.
+        """
+        lease = FileLock(self._leases / f"{uuid.uuid4().hex}.lock")
+        with self._locked():
+            self._leases.mkdir(exist_ok=True)
+            lease.acquire()
+        try:
+            yield
+        finally:
+            lease.release()
+            Path(lease.lock_file).unlink(missing_ok=True)
+
+    def claim(self, paths: Iterable[Path], sizes: frozenset[int]) -> set[Path]:
+        """Those of the files that are there with one of these sizes in bytes; they count as used now.
+
+        Raises:
+            UsageError: when the folder cannot be written to.
+        """
+        there = set()
+        with self._locked():
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    if path.stat().st_size in sizes:
+                        os.utime(path)
+                        there.add(path)
+        return there
+
+    def write(self, path: Path, array: npt.NDArray[Any]) -> int:
+        """Store an array; gives the bytes of its file. Of two writers the last wins, and readers see either whole."""
+        with replacing(path) as partial:
+            with partial.open("wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+            return partial.stat().st_size
+
+    def make_room(self, needed: int = 0) -> None:
+        """Remove the least recently used arrays until so many more bytes fit.
+
+        Raises:
+            UsageError: when they do not fit, in the limit or on the disk, without arrays that are in use.
+        """
+        with self._locked():
+            since = self._in_use_since()
+            entries = sorted(self._entries(), key=lambda entry: entry.used)
+            total = sum(entry.size for entry in entries)
+            for entry in entries:
+                too_much = total + needed > self.limit
+                if entry.used < since and (too_much or entry.is_partial):
+                    total -= self._remove(entry)
+        if total + needed > self.limit:
+            raise UsageError(
+                f"{self.folder}: the decoded images of this run and of others that are running take "
+                f"{format_size(total + needed)}, and the cache may hold {format_size(self.limit)}; "
+                "give a larger --cache-size or CXRLENS_CACHE_SIZE, or smaller images"
+            )
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UsageError(
+                f"{self.folder}: the decoded images need {format_size(needed)} more and {format_size(free)} are free; "
+                "make room, name a folder on another disk with --cache-dir, or train with smaller images"
+            )
+
+    def contents(self) -> Contents:
+        """What is there now."""
+        groups: dict[str, tuple[int, int]] = {}
+        since = self._in_use_since()
+        in_use = 0
+        for path, size, used in self._entries():
+            entries, total = groups.get(path.parts[-3], (0, 0))
+            groups[path.parts[-3]] = entries + 1, total + size
+            in_use += used >= since
+        return Contents(dict(sorted(groups.items())), in_use)
+
+    def clear(self) -> Contents:
+        """Remove every array that no running process uses, and what was noted of source files; gives what was there.
+
+        Raises:
+            UsageError: when the folder cannot be written to.
+        """
+        before = self.contents()
+        if self.folder.is_dir():
+            with self._locked():
+                since = self._in_use_since()
+                for entry in self._entries():
+                    if entry.used < since:
+                        self._remove(entry)
+                shutil.rmtree(self.sources, ignore_errors=True)
+        return before
+
+    @property
+    def sources(self) -> Path:
+        """The folder of what is known of source files."""
+        return self.folder / "sources"
+
+    @property
+    def _leases(self) -> Path:
+        return self.folder / "in-use"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """While one process looks for what to remove, no other takes what is there into use."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (tag := self.folder / "CACHEDIR.TAG").exists():
+                write_text(tag, _TAG)
+            lock = FileLock(self.folder / "lock")
+            lock.acquire()
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder}: decoded images cannot be kept here ({error.strerror or error}); "
+                "name another folder with --cache-dir or the environment variable CXRLENS_CACHE"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _entries(self) -> Iterator[Entry]:
+        for parent, _, names in os.walk(self.folder / "images"):
+            for name in names:
+                path = Path(parent, name)
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    yield Entry(path, state.st_size, state.st_mtime_ns)
+
+    def _in_use_since(self) -> float:
+        """When the oldest process that is using the store began (ns); infinite when there is none."""
+        since = float("inf")
+        for path in self._leases.glob("*.lock"):
+            lease = FileLock(path)
+            try:
+                lease.acquire(timeout=0)
+            except Timeout:
+                with suppress(FileNotFoundError):
+                    since = min(since, path.stat().st_mtime_ns)
+            else:  # its process was killed
+                path.unlink(missing_ok=True)
+                lease.release()
+        return since
+
+    @staticmethod
+    def _remove(entry: Entry) -> int:
+        """Bytes that were freed: none where the system keeps a file that someone reads (Windows)."""
+        try:
+            entry.path.unlink(missing_ok=True)
+        except PermissionError:
+            return 0
+        return entry.size

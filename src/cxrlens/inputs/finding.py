@@ -1,0 +1,85 @@
+"""Finding the image files of a folder, one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from cxrlens.errors import UsageError
+from cxrlens.inputs.readers import IMAGE_SUFFIXES, has_dicom_mark
+
+
+def walk_images(
+    folder: Path, *, recursive: bool = False, any_dicom: bool = False, unless_holding: str | None = None
+) -> Iterator[Path]:
+    """The images in a folder: by their ending (any case), or DICOM files without one; hidden ones are left out.
+
+    Whatever has an image's name is given, also a pipe, a broken link or, unless it is searched, a folder, and so is
+    a folder that cannot be searched: reading it tells the reason, and nothing is passed over in silence. Each folder
+    is searched once, so that links in a circle do not matter, linked ones after all others; links up to a folder that
+    holds this one are not followed. The order depends on names alone: a folder's own images, sorted, then its folders.
+
+    Args:
+        recursive: search folders in folders.
+        any_dicom: also give DICOM files of any other ending.
+        unless_holding: leave folders out that hold a file of this name.
+
+    Raises:
+        UsageError: when the folder itself cannot be searched.
+    """
+    todo, links, seen = [folder], list[Path](), set[Path]()
+    holding = {folder.resolve(), *folder.resolve().parents}
+    while todo or links:
+        here = todo.pop() if todo else links.pop(0)
+        target = here.resolve()
+        if target in seen or (here != folder and target in holding):
+            continue
+        seen.add(target)
+        try:
+            with os.scandir(here) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            if here == folder:
+                raise UsageError(f"{folder}: cannot be searched ({error.strerror}); check its rights") from error
+            yield here
+            continue
+        if any(entry.name == unless_holding for entry in entries):
+            continue
+        folders: list[Path] = []
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if recursive and _is_folder(entry):
+                (links if entry.is_symlink() else folders).append(path)
+            elif _has_image_name(path) or _is_unnamed_dicom(path, any_dicom):
+                yield path
+        todo += reversed(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _has_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_unnamed(path: PurePath) -> bool:
+    """Whether it may be a DICOM file as archives name them: without an ending, or by a UID, whose last number looks
+    like one."""
+    ending = path.suffix[1:]
+    return (not ending or ending.isdigit()) and not _is_directory_of_dicom(path)
+
+
+def _is_unnamed_dicom(path: Path, any_ending: bool) -> bool:
+    possible = not _is_directory_of_dicom(path) if any_ending else is_unnamed(path)
+    return possible and has_dicom_mark(path)
+
+
+def _is_directory_of_dicom(path: PurePath) -> bool:
+    return path.name.upper() == "DICOMDIR"

@@ -1,0 +1,395 @@
+"""The job behind ``cxrlens pointing-game``: score maps and baselines on annotated images."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.evaluation import baselines
+from cxrlens.evaluation.bootstrap import bootstrap_means
+from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
+from cxrlens.files import short_name, write_csv
+from cxrlens.inputs.annotations.ground_truth import masked_objects, object_mask, object_masks
+from cxrlens.inputs.annotations.shapes import parse_annotation
+from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
+from cxrlens.inputs.dataset.chosen import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
+from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split, find_splits, load_split
+from cxrlens.inputs.decoding import Batch, BatchReader
+from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import require_file
+from cxrlens.inspection.quality_model import QualityModel, picture_maps
+from cxrlens.report.figures import save_figure, score_bar_figure
+from cxrlens.report.overlays import MapPanel, overlay_figure
+from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
+
+FloatMap = npt.NDArray[np.float32]
+
+DEFAULT_TOLERANCE = 0.025  # share of the longer input side: 15 px at 600 px
+
+_IMAGE_COLUMNS = (
+    "image",
+    "method",
+    "layers",
+    "outcome",
+    "hit",
+    "distance",
+    "peak_row",
+    "peak_column",
+    "peak_x",
+    "peak_y",
+    "tied",
+    "probability",
+    "decision",
+)
+_ROW_COLUMNS = (
+    "method",
+    "layers",
+    "kind",
+    "accuracy",
+    "n",
+    "low",
+    "high",
+    "hits",
+    "misses",
+    "tied",
+    "tolerance",
+    "tolerance_share",
+    "image_size",
+    "resize",
+    "combination",
+    "smoothing",
+    "target",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What belongs to a score's name.
+
+    Attributes:
+        tolerance_share: of the longer side of the network's input.
+        fusion: how the maps of several layers are combined, and the smoothing.
+        target: the explained class: "affected", "predicted" or "true" (the label).
+        seed: decides ties and drives the bootstrap.
+    """
+
+    tolerance_share: float = DEFAULT_TOLERANCE
+    fusion: Fusion = DEFAULT_FUSION
+    target: str = "affected"
+    seed: int = 0
+
+    def tolerance(self, preprocessing: Preprocessing) -> float:
+        """In pixels of the network's input."""
+        return self.tolerance_share * max(preprocessing.height, preprocessing.width)
+
+
+@dataclass(frozen=True)
+class PointingGameResult:
+    """The rows of ``pointing_game.csv`` and ``per_image.csv``, and what could not be read."""
+
+    table: list[dict[str, Any]]
+    per_image: list[dict[str, Any]]
+    unreadable: list[str]
+    files: list[Path]
+
+
+@dataclass(frozen=True)
+class SingleResult:
+    """The rows of one image (as in ``per_image.csv``) and its overlay."""
+
+    per_image: list[dict[str, Any]]
+    overlay: Path
+
+
+def play_folder(
+    folder: Path,
+    model: QualityModel,
+    out: Path,
+    rows: Sequence[Row],
+    settings: Settings,
+    *,
+    annotations: Path | None = None,
+    train_annotations: Path | None = None,
+    split: str | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PointingGameResult:
+    """Play the Pointing Game on every image of a folder (or of one split of a data set) that has an object.
+
+    Args:
+        folder: images, or a data set with split folders.
+        annotations: the CSV of a plain folder.
+        train_annotations: the CSV of training images, beside their folder, for the mean-annotation baseline; a
+            data set folder brings its own.
+
+    Writes ``pointing_game.csv``, ``per_image.csv`` and a figure into ``out``.
+
+    Raises:
+        UsageError: when the input cannot be used.
+        NothingToDoError: when no readable image has an object.
+    """
+    chosen = folder_or_split(folder, annotations, split)
+    items = [item for item in chosen.items if item.has_object]
+    if not items:
+        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
+    train = _training_split(folder, train_annotations)
+    training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
+    reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
+    per_image: list[dict[str, Any]] = []
+    bad_masks: list[str] = []
+    done = 0
+    for batch in reader:
+        result = _explained(batch, model, rows, settings)
+        per_image += _judged(batch, result, model, settings, training_map, folder, bad_masks)
+        done += len(batch.items)
+        if progress:
+            progress(done + len(reader.unreadable), len(items))
+    unreadable = [*reader.unreadable, *bad_masks]
+    report_unreadable(unreadable, out)
+    if not per_image:
+        raise NothingToDoError(
+            f"{folder}: none of its {len(items)} annotated images can be scored: "
+            f"{len(unreadable)} cannot be read, the annotations of {done} lie outside their picture"
+        )
+    table = _table(per_image, rows, settings, model.preprocessing)
+    write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
+    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
+    shown = [row for row in table if not math.isnan(row["accuracy"])]
+    names = [row_title(Row(row["method"], row["layers"])) for row in shown]
+    figure = score_bar_figure(
+        names,
+        [row["accuracy"] for row in shown],
+        [row["low"] for row in shown],
+        [row["high"] for row in shown],
+        title=f"Pointing Game on {chosen.name}, {shown[0]['n']} images",
+        score_name=f"accuracy at a tolerance of {100 * settings.tolerance_share:g} % of the side",
+        baselines=[name for name, row in zip(names, shown, strict=True) if row["kind"] == "baseline"],
+    )
+    files = [out / "pointing_game.csv", out / "per_image.csv"]
+    files += save_figure(figure, out / "pointing_game", formats=("png", "svg"))
+    return PointingGameResult(table, per_image, unreadable, files)
+
+
+def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+    """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
+
+    Raises:
+        UnreadableImageError: when the image or its mask cannot be read.
+        NothingToDoError: when the annotation marks nothing in the picture.
+    """
+    image = item.path
+    reader = BatchReader([item], model.preprocessing, keep_pixels=True)
+    batch = next(iter(reader), None)
+    if batch is None:
+        raise single_unreadable(reader.unreadable[0])
+    decoded = batch.images[0]
+    assert decoded.pixels is not None
+    result = _explained(batch, model, rows, settings)
+    bad_masks: list[str] = []
+    per_image = _judged(batch, result, model, settings, None, image.parent, bad_masks)
+    if bad_masks:
+        raise UnreadableImageError(f"{bad_masks[0]}; give the mask of this image")
+    if not per_image:
+        empty = "marks no pixel" if item.mask else "lies wholly outside the picture"
+        raise NothingToDoError(f"{image}: its {'mask' if item.mask else 'annotation'} {empty}")
+    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+    maps, flat = picture_maps(result, 0, geometry)
+    panels = [
+        MapPanel(
+            row_title(row),
+            maps[row],
+            None if flat[row] else (played["peak_row"], played["peak_column"]),
+            "miss, flat map" if flat[row] else f"{played['outcome']}, {played['distance']:.1f} px",
+            played["outcome"] == "hit",
+        )
+        for row, played in zip(rows, per_image, strict=False)
+    ]
+    shapes, _ = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=item.name)
+    probability = per_image[0]["probability"]
+    figure = overlay_figure(
+        decoded.pixels.numpy(),
+        panels,
+        shapes=(*shapes, *masked_objects(item, decoded.height, decoded.width)),
+        title=f"{image.name}: probability of affected {probability:.3f}",
+        extent=geometry.without_padding().extent(),
+    )
+    return SingleResult(per_image, save_figure(figure, out / short_name(image.name))[0])
+
+
+def annotated_item(
+    image: Path, *, text: str | None = None, table: Path | None = None, mask: Path | None = None
+) -> Item:
+    """One image with the objects that one of the others gives.
+
+    Args:
+        text: of an annotation ("0 10 20 30 40").
+        table: a CSV with a row for the image.
+        mask: an image of the same size in which the objects are not black.
+
+    Raises:
+        UsageError: when the annotation cannot be used.
+        NothingToDoError: when it holds no object.
+    """
+    if mask is not None:
+        return Item(image, AFFECTED, mask=require_file(mask))
+    if table is not None:
+        rows = read_annotations(table)
+        name = rows.find(image)
+        if name is None:
+            raise UsageError(f"{table}: has no row for {image.name}; add one, or give --annotation TEXT")
+        shapes = rows.shapes[name]
+    else:
+        try:
+            shapes = parse_annotation(text or "")
+        except ValueError as error:
+            raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
+    if not shapes:
+        raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
+    return Item(image, AFFECTED, shapes)
+
+
+def _training_split(folder: Path, train_annotations: Path | None) -> Split | None:
+    """The annotated training images for the mean-annotation baseline; None where there are none."""
+    if train_annotations is not None:
+        require_file(train_annotations)
+        return report_remarks(load_split(train_annotations.parent, train_annotations.stem))
+    if "train" not in find_splits(folder):
+        return None
+    try:
+        split = load_split(folder, "train")
+        return split if any(item.has_object for item in split.items) else None
+    except UsageError as error:  # one baseline less is no reason to stop
+        log.warning("no mean-annotation baseline: %s", error)
+        return None
+
+
+def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
+    if settings.target != "true":
+        return settings.target
+    return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
+
+
+def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> RowMaps:
+    target = _target(settings, batch.items)
+    return model.explain_rows(batch.grey, rows, target=target, fusion=settings.fusion, seed=settings.seed)
+
+
+def _judged(
+    batch: Batch,
+    result: RowMaps,
+    model: QualityModel,
+    settings: Settings,
+    training_map: FloatMap | None,
+    root: Path,
+    bad_masks: list[str],
+) -> list[dict[str, Any]]:
+    """Records of all rows and baselines for each image whose annotation lies in the picture.
+
+    Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
+    """
+    probabilities = model.probability_of(result.logits).tolist()
+    tolerance = settings.tolerance(model.preprocessing)
+    records: list[dict[str, Any]] = []
+    for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+        name = item.name_in(root)
+        try:
+            mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
+        except UnreadableImageError as error:
+            bad_masks.append(str(error))
+            continue
+        if not mask.any():
+            continue
+        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
+        maps, _ = picture_maps(result, index, geometry)
+        distances = distance_to_objects(mask)
+        common = {"image": name, "probability": probabilities[index]}
+        common["decision"] = model.decision(probabilities[index])
+        shown = [(row.method, row.layers, map_) for row, map_ in maps.items()]
+        shown += _baseline_maps(geometry.cut(batch.grey[index, 0]).numpy(), training_map)
+        for method, layers, map_ in shown:
+            row_key = zlib.crc32(f"{method} {layers}".encode())  # a tie falls the same whatever else is asked for
+            peak = find_peak(map_, seed=(settings.seed, decoded.index, row_key))
+            record = judge(peak, distances, tolerance)
+            records.append({**common, **_record_fields(record, geometry.without_padding()),
+                            "method": method, "layers": layers})  # fmt: skip
+        chance = baselines.random_hit_probability(distances, tolerance)
+        records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance})
+    return records
+
+
+def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[str, str, FloatMap]]:
+    maps = {"centre": baselines.centre_map(*grey.shape), "brightest": baselines.brightest_map(grey)}
+    if training_map is not None:
+        maps["mean_annotation"] = baselines.fitted(training_map, *grey.shape)
+    return [(name, "", map_) for name, map_ in maps.items()]
+
+
+def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]:
+    """Peaks in pixels of the map, which is the output of ``geometry``, and of the stored image."""
+    outcome = {"outcome": record.outcome, "hit": float(record.outcome == "hit"), "tied": record.peak.tied}
+    if record.peak.tied == geometry.out_height * geometry.out_width:  # a flat map points nowhere
+        return outcome
+    x, y = geometry.backward_point(float(record.peak.column), float(record.peak.row))
+    return {
+        **outcome,
+        "distance": record.distance,
+        "peak_row": record.peak.row,
+        "peak_column": record.peak.column,
+        "peak_x": x,
+        "peak_y": y,
+    }
+
+
+def _table(
+    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: Settings, preprocessing: Preprocessing
+) -> list[dict[str, Any]]:
+    """One line per method and baseline, with the intervals of one common bootstrap."""
+    lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]
+    records = {
+        line: [r for r in per_image if (r["method"], r["layers"]) == (line.method, line.layers)] for line in lines
+    }
+    present = [line for line in lines if records[line]]
+    values = np.array([[record["hit"] for record in records[line]] for line in present])
+    lows, highs = bootstrap_means(values, seed=settings.seed)
+    intervals = {line: (float(low), float(high)) for line, low, high in zip(present, lows, highs, strict=True)}
+    table = []
+    for line in lines:
+        hits = [record["hit"] for record in records[line]]
+        is_baseline = line.method in baselines.BASELINES
+        low, high = intervals.get(line, (math.nan, math.nan))
+        table.append(
+            {
+                "method": line.method,
+                "layers": line.layers,
+                "kind": "baseline" if is_baseline else "method",
+                "accuracy": float(np.mean(hits)) if hits else math.nan,
+                "n": len(hits),
+                "low": low,
+                "high": high,
+                "hits": sum(hits) if hits else None,
+                "misses": len(hits) - sum(hits) if hits else None,
+                "tied": sum(record.get("tied", 1) > 1 for record in records[line]),
+                "tolerance": settings.tolerance(preprocessing),
+                "tolerance_share": settings.tolerance_share,
+                "image_size": f"{preprocessing.width}x{preprocessing.height}",
+                "resize": preprocessing.resize,
+                "combination": combination_of(line, settings.fusion),
+                "smoothing": smoothing_of(settings.fusion),
+                "target": "" if is_baseline else settings.target,
+                "note": "" if hits else "no training annotations at hand",
+            }
+        )
+    return table

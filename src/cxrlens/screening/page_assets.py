@@ -1,0 +1,44 @@
+"""The parts of the review page: the offline page embeds them, the server hands them out as files."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+from markupsafe import Markup
+
+from cxrlens.report.html import load_template
+
+STYLE: Final = "style.css"
+_COMMON: Final = (
+    "elements.js",
+    "images.js",
+    "csv.js",
+    "verdicts.js",
+    "colour_map.js",
+    "viewer.js",
+    "details.js",
+    "worklist.js",
+    "review.js",
+)
+OFFLINE_SCRIPTS: Final = (*_COMMON, "offline.js")
+"""In the order in which they run; each may use what the earlier ones define."""
+SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "online.js", "checking.js", "served.js")
+
+
+def read_asset(name: str) -> Markup:
+    """The text of a script or of the style sheet, its lines ending as browsers read them before they compare a hash."""
+    text = (files("cxrlens.screening") / "templates" / name).read_text("utf-8")
+    return Markup(text.replace("\r\n", "\n"))
+
+
+def offline_script() -> Markup:
+    """All scripts of the offline page as one."""
+    return Markup("\n").join(map(read_asset, OFFLINE_SCRIPTS))
+
+
+def served_page(folder: str) -> str:
+    """The page of the server; its scripts and its style sheet are under this address, such as ``static``."""
+    return load_template("served.html.jinja", "cxrlens.screening").render(
+        style=f"{folder}/{STYLE}", scripts=[f"{folder}/{name}" for name in SERVED_SCRIPTS]
+    )

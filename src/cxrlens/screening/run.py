@@ -1,0 +1,372 @@
+"""The job behind ``cxrlens screen``."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from cxrlens.dicom_out import require_highdicom
+from cxrlens.dicom_out.results import DicomResults
+from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.files import new_folder
+from cxrlens.inspection.runtime import Runtime
+from cxrlens.models.location import model_path
+from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.record import text_of
+from cxrlens.screening.screen import Screening
+from cxrlens.screening.sources import Sources
+from cxrlens.screening.watching import Watch
+from cxrlens.screening.worklist import Worklist, write_worklist
+
+log = logging.getLogger(__name__)
+
+PAGE_PICTURES = 2000
+"""Images of the worklist that the page shows with picture and map."""
+
+_EVERY = 30.0
+"""Least seconds between two worklists while a folder is watched."""
+
+_SHARE = 20
+"""A watched folder's worklist is written again after so many times as long as it took."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are screened.
+
+    Attributes:
+        model: model file or run folder.
+        maps: for which images maps are made.
+        method: id of the maps; by default NormGrad conv1x1, or what an ONNX model gives.
+        layers: of the maps; by default combined, which lie on objects far more often than those of the last layer
+            (docs/results.md), or the last where an ONNX model gives these.
+        keep_tags: keep patient data in the records.
+        runtime: what runs the network; by default what the model's file is for.
+        batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
+        workers: processes that read.
+        device: see `cxrlens.devices.resolve_device`.
+        seed: of methods that draw random numbers.
+    """
+
+    model: Path
+    maps: Literal["all", "flagged", "none"] = "flagged"
+    method: str | None = None
+    layers: str | None = None
+    keep_tags: bool = False
+    runtime: Literal["torch", "onnx"] | None = None
+    batch_size: int = 8
+    workers: int = 0
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a screening is.
+
+    Attributes:
+        done: files that were looked at, those of an earlier run among them.
+        total: files there are; None while that is not known.
+        rate: images a second that the network has seen so far.
+        seconds_left: None while that is not known.
+    """
+
+    done: int
+    total: int | None
+    rate: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class ScreenResult:
+    """What came of a screening.
+
+    Attributes:
+        folder: where its files are.
+        counts: of the whole worklist: images, pass, review, retake, affected, normal, unreadable.
+        computed: images that the network has seen in this run.
+        seconds: that this run took.
+    """
+
+    folder: ScreenedFolder
+    counts: dict[str, int]
+    computed: int
+    seconds: float
+
+    def files(self) -> dict[str, Path]:
+        """The files to look at, by what they are."""
+        folder = self.folder
+        found = {"worklist": folder.worklist_file, "page": folder.report_file, "results": folder.results_file}
+        return found | ({"unreadable": folder.path / "unreadable.txt"} if self.counts["unreadable"] else {})
+
+
+def screen(
+    sources: Sources,
+    out: Path,
+    settings: Settings,
+    *,
+    force: bool = False,
+    needs_triage: bool = False,
+    dicom: bool = False,
+    watch: float | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ScreenResult:
+    """Screen files into ``out``, see docs/screening.md, or go on with a screening that was stopped.
+
+    Args:
+        force: begin anew, whatever is in ``out``.
+        needs_triage: refuse a model that is not calibrated.
+        dicom: write DICOM results too, of an earlier run's images as well; see `DicomResults`.
+        watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
+        stop: ends the screening after the image at hand.
+
+    Raises:
+        UsageError: when model, sources or ``out`` cannot be used, or ``out`` was begun with other settings.
+        NothingToDoError: when there is no image, and there was none before.
+    """
+    began = time.monotonic()
+    if out.resolve() in {folder.resolve() for folder in sources.folders}:
+        raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
+    stop = stop or threading.Event()
+    file = model_path(settings.model)
+    runtime = open_runtime(settings)
+    if dicom:
+        require_highdicom()
+    if needs_triage and runtime.card.calibration is None:
+        raise UsageError(
+            f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
+            "or ask for --fail-on affected"
+        )
+    with _locked(out):
+        folder = ScreenedFolder(out)
+        _begin(folder, _info(file, runtime, sources, settings), force=force)
+        results = DicomResults(out, folder.info(), workers=settings.workers) if dicom else None
+        screening = Screening(
+            folder,
+            sources.root,
+            runtime,
+            maps=settings.maps,
+            method=runtime.method,
+            layers=runtime.layers,
+            keep_tags=settings.keep_tags,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+        )
+        if watch is None:
+            total = None if sources.from_stdin or not progress else _Count(sources)
+            report = _Reporter(screening, progress, total)
+            for _ in screening.run(sources.files(), report):
+                if stop.is_set():
+                    break
+        else:
+            _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress), results)
+        worklist = _write_summary(screening, settings, results)
+        if results:
+            results.report()
+    if not worklist.begins and watch is None:
+        raise NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
+    return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """The model, ready to see images.
+
+    Raises:
+        UsageError: when the model cannot be used, or the method or layers are unknown.
+    """
+    if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
+        return _onnx_runtime(settings)
+    from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
+    from cxrlens.inspection.torch_runtime import TorchRuntime
+    from cxrlens.saliency.explain import make_row
+
+    model = load(settings.model, device=settings.device)
+    row = None
+    if settings.maps != "none":
+        row = make_row(settings.method or DEFAULT_METHOD, settings.layers or DEFAULT_LAYERS)
+    model.check_rows([row] if row else [])
+    return TorchRuntime(model, row, seed=settings.seed)
+
+
+def _onnx_runtime(settings: Settings) -> Runtime:
+    from cxrlens.inspection.onnx_runtime import load_onnx
+
+    if settings.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"ONNX models run on the processor: leave --device {settings.device} out, or give the model file for torch"
+        )
+    runtime = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
+    info = runtime.model.info
+    if settings.method not in (None, info.method) or settings.layers not in (None, info.layers):
+        raise UsageError(
+            f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
+            "--layers out, or export the model with another --method"
+        )
+    return runtime
+
+
+def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
+    return ScreeningInfo.now(
+        file,
+        runtime.card,
+        root=text_of(sources.root),
+        method=runtime.method,
+        layers=runtime.layers,
+        maps=settings.maps,
+        runtime=runtime.name,
+        seed=settings.seed,
+        keep_tags=settings.keep_tags,
+    )
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """No other process screens into the folder meanwhile; the system takes the lock from one that is killed."""
+    new_folder(out, force=True)
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"{out}: another process is screening into this folder; wait for it, or give another"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
+    """Make the folder ready to be gone on with."""
+    was_screened = folder.info_file.exists()
+    if was_screened:
+        if not force:
+            _check_same(folder, info)
+            folder.drop_unfinished()
+            _clear(folder, r"\..*\.partial\..*")
+            return
+    elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
+        raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
+    for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
+        file.unlink(missing_ok=True)
+    if was_screened:  # the results have gone, so that a kill from here on leaves none without its picture
+        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
+    folder.commit()
+    folder.write_info(info)
+
+
+def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
+    before = folder.info()
+    differs = []
+    if before.model_sha256 != info.model_sha256:
+        same_name = before.model == info.model
+        differs.append("content of the model file" if same_name else f"model ({before.model}, not {info.model})")
+    for name, what in (("root", "folder"), ("maps", "--maps"), ("method", "--method"), ("layers", "--layers"),
+                       ("runtime", "--runtime"), ("seed", "--seed"), ("keep_tags", "--keep-tags")):  # fmt: skip
+        old, new = getattr(before, name), getattr(info, name)
+        if old != new:
+            differs.append(f"{what} ({old or 'none'}, not {new or 'none'})")
+    if differs:
+        raise UsageError(
+            f"{folder.path}: was screened with another {', '.join(differs)}; "
+            "give what it began with or another --out, or begin anew with --force"
+        )
+
+
+def _clear(folder: ScreenedFolder, pattern: str) -> None:
+    """Delete the folder's own files of such names."""
+    for place in (folder.path, *(folder.path / name for name in ("pictures", "maps", "dicom"))):
+        for file in place.iterdir() if place.is_dir() else ():
+            if re.fullmatch(pattern, file.name) and file.is_file():
+                file.unlink()
+
+
+def _follow(
+    screening: Screening,
+    watch: Watch,
+    settings: Settings,
+    stop: threading.Event,
+    report: _Reporter,
+    results: DicomResults | None,
+) -> None:
+    """Screen what comes until told to stop, and write the worklist every now and then."""
+    next_summary, failures = 0.0, list[str]()
+    while not stop.is_set():
+        for _ in screening.run(watch.look(), report):
+            if stop.is_set():
+                break
+            if screening.appended and time.monotonic() >= next_summary:
+                began = time.monotonic()
+                _write_summary(screening, settings, results)
+                now = time.monotonic()
+                next_summary = now + max(_EVERY, _SHARE * (now - began))
+        for failure in watch.failures:
+            if failure not in failures:
+                log.warning("%s; it is looked for again", failure)
+        failures = watch.failures
+        stop.wait(watch.interval)
+
+
+def _write_summary(screening: Screening, settings: Settings, results: DicomResults | None) -> Worklist:
+    worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
+    _write_page(screening, worklist)
+    if results:
+        results.add_screened(screening.folder, screening.root, worklist.images())
+    screening.appended = False
+    return worklist
+
+
+def _write_page(screening: Screening, worklist: Worklist) -> None:
+    from cxrlens.screening.page import write_worklist_page
+
+    images = [
+        image if place < PAGE_PICTURES else image.model_copy(update={"contours": ()})
+        for place, image in enumerate(worklist.images())
+    ]
+    title = f"Suggested retakes in {screening.root.name or screening.root}"
+    write_worklist_page(screening.folder, images, title=title, pictures=PAGE_PICTURES)
+
+
+class _Count:
+    """How many files there are, counted beside the work."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.total: int | None = None
+        self._sources = sources
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        try:
+            self.total = sum(1 for _ in self._sources.files())
+        except UsageError:  # the screening itself tells
+            self.total = None
+
+
+class _Reporter:
+    def __init__(
+        self, screening: Screening, progress: Callable[[Progress], None] | None, count: _Count | None = None
+    ) -> None:
+        self._screening = screening
+        self._progress = progress
+        self._count = count
+        self._done = 0
+        self._began = time.monotonic()
+
+    def __call__(self) -> None:
+        self._done += 1
+        if not self._progress:
+            return
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        total = self._count.total if self._count else None
+        left = None if total is None else max(total - self._done, 0) * seconds / self._done
+        self._progress(Progress(self._done, total, self._screening.computed / seconds, left))

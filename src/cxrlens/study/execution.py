@@ -1,0 +1,101 @@
+"""Making the records of a study: every network on every image once, all scores from the maps while in memory.
+
+The images are cut into blocks of one batch. Whatever a record file of a block lacks is computed, and nothing else, so
+that a study goes on after it was killed, and a new row costs its own maps alone. Blocks are shared out among processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import torch
+
+from cxrlens.evaluation.baselines import FloatMap
+from cxrlens.inputs.dataset.layouts import Item
+from cxrlens.inputs.decoding import Batch, BatchReader, Decoded
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.study.blocks import BlockRun
+from cxrlens.study.checks import CHECKS
+from cxrlens.study.data import StudyData
+from cxrlens.study.plan import StudyPlan
+from cxrlens.study.records import Records
+from cxrlens.study.subjects import Models, Subject
+from cxrlens.study.work import MAPS, Unit, all_work, is_missing
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+
+
+def run_study(
+    plan: StudyPlan,
+    data: StudyData,
+    subjects: Sequence[Subject],
+    records: Records,
+    *,
+    device: str,
+    workers: int = 0,
+    rank: int = 0,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Make every record that is missing, or this process's share of them.
+
+    Args:
+        records: in a folder that belongs to this data and these settings (`score_settings`).
+        device: of the networks and the scores.
+        workers: loader processes.
+        rank: which of the ``processes`` this is; it does the blocks whose number leaves this remainder.
+        progress: called as progress(done, total, what is being done); a unit is one network on one block.
+    """
+    work = [
+        unit
+        for number, unit in enumerate(all_work(plan, data, subjects))
+        if number % processes == rank and is_missing(plan, data, subjects, records, unit)
+    ]
+    models = Models(device)
+    training_maps: dict[Preprocessing, FloatMap | None] = {}
+    done, total = 0, sum(unit.cost for unit in work)
+    for unit, batch in _read(work, data.items(plan), plan, workers):
+        if progress:
+            progress(done, total, unit.title)
+        if unit.part == MAPS:
+            BlockRun(plan, data, subjects, records, models, unit, batch, training_maps).run()
+        elif batch.items:
+            CHECKS[unit.part](plan, records, models, unit, batch)
+        done += unit.cost
+    if progress:
+        progress(total, total, "")
+
+
+def _read(work: Sequence[Unit], items: Sequence[Item], plan: StudyPlan, workers: int) -> Iterator[tuple[Unit, Batch]]:
+    """Each unit with its images, read ahead by the loader processes; images that cannot be read are left out."""
+    start = 0
+    while start < len(work):
+        end = start
+        while end < len(work) and work[end].preprocessing == work[start].preprocessing:
+            end += 1
+        units = work[start:end]
+        places = [(number, index) for number, unit in enumerate(units) for index in unit.indices]
+        reader = BatchReader(
+            [items[index] for _, index in places], units[0].preprocessing, batch_size=1, workers=workers
+        )
+        waiting: dict[int, list[tuple[int, Decoded]]] = {}
+        current = 0
+        for single in reader:
+            (image,) = single.images
+            number, index = places[image.index]
+            while current < number:
+                yield units[current], _batch(waiting.pop(current, []), items)
+                current += 1
+            waiting.setdefault(number, []).append((index, image))
+        while current < len(units):
+            yield units[current], _batch(waiting.pop(current, []), items)
+            current += 1
+        start = end
+
+
+def _batch(images: Sequence[tuple[int, Decoded]], items: Sequence[Item]) -> Batch:
+    """With each image's index in the study."""
+    decoded = [Decoded(index, image.grey, image.height, image.width) for index, image in images]
+    grey = [image.grey for _, image in images if image.grey is not None]
+    return Batch([items[index] for index, _ in images], decoded, torch.stack(grey) if grey else torch.empty(0))

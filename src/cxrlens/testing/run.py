@@ -1,0 +1,107 @@
+"""The job behind ``cxrlens test``: predictions, scores and figures of a labelled split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationScores, classification_scores
+from cxrlens.files import write_csv, write_json
+from cxrlens.inputs.dataset.chosen import log, scored_split
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.report import figures
+from cxrlens.testing.predictions import predict
+
+_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What was scored (the rows of ``predictions.csv`` too), and where it was written."""
+
+    split: str
+    scores: ClassificationScores
+    per_image: list[dict[str, Any]]
+    unreadable: list[str]
+    files: list[Path]
+
+
+def score_model(
+    data: Path,
+    model: QualityModel,
+    out: Path,
+    *,
+    split: str | None = None,
+    batch_size: int = 16,
+    workers: int = 0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreResult:
+    """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv`` and four figures into ``out``.
+
+    Raises:
+        UsageError: when the data cannot be used.
+        NothingToDoError: when no image has a label or can be read.
+    """
+    chosen = scored_split(data, split)
+    if model.card.calibration is not None:
+        log.info(
+            "probabilities are calibrated for a share of affected images of %g %%; at another share of '%s' their "
+            "Brier score and calibration error say little",
+            100 * model.card.calibration.prevalence,
+            chosen.name,
+        )
+    found = predict(data, chosen, model, out, batch_size=batch_size, workers=workers, progress=progress)
+    items, labels = found.items, found.labels
+    probabilities: list[float] = model.probability_of(found.logits).tolist()
+    scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
+    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": found.unreadable})
+    per_image = [
+        {
+            "image": item.name_in(data),
+            "label": CLASS_NAMES[label],
+            "probability": probability,
+            "decision": model.decision(probability),
+            "triage": model.triage(probability),
+            "correct": int(CLASS_NAMES[label] == model.decision(probability)),
+        }
+        for item, label, probability in zip(items, labels, probabilities, strict=True)
+    ]
+    write_csv(out / "predictions.csv", _COLUMNS, per_image)
+    files = [out / "scores.json", out / "predictions.csv"]
+    files += _draw(labels, probabilities, scores, chosen.name, out)
+    return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)
+
+
+def _draw(
+    labels: list[int], probabilities: list[float], scores: ClassificationScores, split: str, out: Path
+) -> list[Path]:
+    drawn = {
+        "confusion": figures.confusion_figure(scores.confusion, CLASS_NAMES, title=f"Decisions on {split}"),
+        "reliability": figures.reliability_figure(
+            labels, probabilities, title=f"Reliability on {split}", ece=scores.ece, bins=CALIBRATION_BINS
+        ),
+    }
+    if 0 < scores.n_affected < scores.n:
+        drawn["roc"] = figures.roc_figure(
+            labels,
+            probabilities,
+            title=f"ROC on {split}",
+            auc=scores.auc,
+            interval=(scores.auc_interval.low, scores.auc_interval.high),
+            threshold=scores.threshold,
+        )
+        drawn["precision_recall"] = figures.precision_recall_figure(
+            labels,
+            probabilities,
+            title=f"Precision and recall on {split}",
+            average_precision=scores.average_precision,
+            threshold=scores.threshold,
+        )
+    written: list[Path] = []
+    for name, figure in drawn.items():
+        written += figures.save_figure(figure, out / name, formats=("png", "svg"))
+    return written

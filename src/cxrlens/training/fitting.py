@@ -1,0 +1,343 @@
+"""A training run: its directory, Lightning's trainer, resuming, and the model file at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.utilities import rank_zero_only
+
+import cxrlens
+from cxrlens.devices import cpu_has_bfloat16
+from cxrlens.environment import describe_environment, timestamp
+from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.files import new_folder, plain, replacing, write_csv, write_json, write_text
+from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
+from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.training.data_module import QualityData
+from cxrlens.training.lightning_module import QualityClassifier
+from cxrlens.training.recipe import Recipe, validated
+
+log = logging.getLogger(__name__)
+
+MODEL_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run is trained; passed through to Lightning.
+
+    Attributes:
+        device: a torch device type.
+        devices: how many of them (Lightning's syntax, so "auto" and "0,1" work too).
+        num_nodes: number of machines.
+        strategy: Lightning's name of the strategy.
+        workers: loader processes.
+    """
+
+    device: torch.device
+    devices: str = "1"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a run.
+
+    Attributes:
+        run_dir: its folder.
+        model: the best model's file.
+        best_epoch: counted from 0.
+        dev_scores: of the best epoch.
+        counts: readable images per split and class.
+        class_weights: weight of each class in the loss.
+        unreadable: a sentence for each image that was left out.
+        seconds: wall time of this call.
+    """
+
+    run_dir: Path
+    model: Path
+    best_epoch: int
+    dev_scores: dict[str, float]
+    counts: dict[str, dict[str, int]]
+    class_weights: dict[str, float]
+    unreadable: list[str]
+    seconds: float
+
+
+def data_digest(splits: Iterable[Split]) -> str:
+    """Names which files with which labels make up the splits, wherever they lie."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for item in split.items:
+            digest.update(f"{split.name} {item.name} {item.label}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def start_run(
+    run_dir: Path, architecture: str, recipe: Recipe, data: Mapping[str, Any], *, force: bool = False
+) -> None:
+    """Make the run directory and write down what will be done, and with which data (folder, digest, new labels).
+
+    Raises:
+        UsageError: when it exists and ``force`` is not given.
+    """
+    remedy = "--resume goes on with it, --force starts it anew, --name gives another name"
+    if force and run_dir.is_dir() and (run_dir / "config.yaml").is_file():
+        shutil.rmtree(run_dir)
+    new_folder(run_dir, remedy=remedy)
+    config = {"architecture": architecture, "data": dict(data), "recipe": plain(recipe.model_dump())}
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+
+def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
+    """Architecture, recipe and data of a run that was started.
+
+    Raises:
+        UsageError: when there is none or its configuration cannot be read.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
+    except FileNotFoundError as error:
+        raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one") from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: cannot be read; --force starts the run anew") from error
+
+
+def train(
+    train_split: Split,
+    dev_split: Split,
+    run_dir: Path,
+    architecture: str,
+    recipe: Recipe,
+    hardware: Hardware,
+    *,
+    store: ArrayStore,
+    resume: bool = False,
+    callbacks: list[Callback] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TrainingResult | None:
+    """Train until the recipe's last epoch and save the epoch with the best dev AUC.
+
+    The run directory must have been started (`start_run`). With several processes, each calls this; all but the
+    first get None.
+
+    Args:
+        store: where decoded images are kept.
+        resume: go on from the last finished epoch.
+        callbacks: Lightning's, in addition to the ones of the run (a progress bar, for example).
+        progress: called as progress(split, done, total) while images are decoded.
+
+    Raises:
+        UsageError: when weights, data or strategy cannot be used.
+        NothingToDoError: when a resumed run is already finished.
+    """
+    began = time.monotonic()
+    if resume and (run_dir / MODEL_NAME).exists():
+        raise NothingToDoError(f"{run_dir}: this run is finished; its model is {run_dir / MODEL_NAME}")
+    if is_first_process():
+        write_json(run_dir / "environment.json", describe_environment(device=str(hardware.device), seed=recipe.seed))
+    torch.manual_seed(recipe.seed)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    resumes = resume and last.is_file()
+    weights = "none" if resumes else recipe.weights
+    network = build_network(architecture, weights=weights)
+    preprocessing = recipe.preprocessing()
+    data = QualityData(
+        train_split,
+        dev_split,
+        recipe,
+        preprocessing,
+        store,
+        workers=hardware.workers,
+        progress=progress,
+    )
+    module = QualityClassifier(network, recipe, preprocessing)
+    best = _Checkpoints(run_dir / "checkpoints")
+    with store.in_use(), warnings.catch_warnings():
+        if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
+            data.prepare_data()
+            data.setup()
+        trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            log.warning("training was stopped; the same command with --resume goes on")
+            raise KeyboardInterrupt from None
+    if not trainer.is_global_zero:
+        return None
+    stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    prefix = "network."
+    network.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in stored["state_dict"].items() if key.startswith(prefix)}
+    )
+    scores = next(row for row in module.history if row["epoch"] == stored["epoch"])
+    counts = {name: data.counts(name) for name in data.splits}
+    dev_scores = {name: value for name, value in scores.items() if name.startswith("dev_")}
+    model = _save(run_dir, network, architecture, recipe, preprocessing, counts, stored["epoch"], dev_scores)
+    return TrainingResult(
+        run_dir=run_dir,
+        model=model,
+        best_epoch=int(stored["epoch"]),
+        dev_scores=dev_scores,
+        counts=counts,
+        class_weights=dict(zip(CLASS_NAMES, module.class_weights.tolist(), strict=True)),
+        unreadable=data.unreadable,
+        seconds=time.monotonic() - began,
+    )
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and reports, of the several that one run may have."""
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
+
+
+def resolve_precision(recipe: Recipe, architecture: str, device: torch.device) -> str:
+    """Lightning's precision for the recipe's; "auto" takes bfloat16 where it makes training faster.
+
+    Raises:
+        UsageError: when the device cannot train with it.
+    """
+    if recipe.precision == "16-mixed" and device.type == "cpu":
+        raise UsageError("precision 16-mixed needs a GPU; on a CPU use 32-true or bf16-mixed")
+    if recipe.precision != "auto":
+        return recipe.precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    faster = device.type == "cpu" and cpu_has_bfloat16() and find_architecture(architecture).bf16_training_on_cpu
+    return "bf16-mixed" if faster else "32-true"
+
+
+def _trainer(
+    run_dir: Path, architecture: str, recipe: Recipe, hardware: Hardware, callbacks: list[Callback]
+) -> lightning.Trainer:
+    devices: Any = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
+    if devices == 1 and hardware.device.index is not None:
+        devices = [hardware.device.index]
+    try:
+        return lightning.Trainer(
+            accelerator={"cuda": "gpu"}.get(hardware.device.type, hardware.device.type),
+            devices=devices,
+            num_nodes=hardware.num_nodes,
+            strategy=hardware.strategy,
+            precision=resolve_precision(recipe, architecture, hardware.device),  # type: ignore[arg-type]
+            max_epochs=recipe.epochs,
+            logger=False,
+            callbacks=callbacks,
+            plugins=[_AtomicCheckpoints()],
+            default_root_dir=run_dir,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_model_summary=False,
+        )
+    except (
+        ValueError,
+        RuntimeError,
+        lightning.fabric.utilities.exceptions.MisconfigurationException,
+    ) as error:
+        raise UsageError(f"the trainer refuses --devices, --num-nodes or --strategy: {error}") from error
+
+
+def _save(
+    run_dir: Path,
+    network: torch.nn.Module,
+    architecture: str,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    counts: Mapping[str, Mapping[str, int]],
+    epoch: int,
+    dev: Mapping[str, float],
+) -> Path:
+    card = ModelCard(
+        architecture=architecture,
+        preprocessing=preprocessing,
+        training={
+            "recipe": plain(recipe.model_dump()),
+            "data": read_config(run_dir)[2],
+            "images": plain(counts),
+            "best_epoch": epoch,
+        },
+        dev_scores=dict(dev),
+        cxrlens_version=cxrlens.__version__,
+        created=timestamp(),
+    )
+    name = f"model-{architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
+    save_model(run_dir / name, network, card)
+    with replacing(run_dir / MODEL_NAME) as link:
+        try:
+            link.symlink_to(name)
+        except OSError:  # a file system without links
+            shutil.copyfile(run_dir / name, link)
+    return run_dir / MODEL_NAME
+
+
+class _MetricsTable(Callback):
+    """Writes the scores of every epoch so far to metrics.csv."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "metrics.csv"
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, QualityClassifier)
+        if trainer.is_global_zero and pl_module.history:
+            write_csv(self.path, list(pl_module.history[0]), pl_module.history)
+
+
+class _Checkpoints(ModelCheckpoint):
+    """``best.ckpt`` by dev AUC and ``last.ckpt``; still found after the run's folder was moved."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename="best",
+            monitor="dev_auc",
+            mode="max",
+            save_top_k=1,
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state of the stopped run, with its paths in today's folder."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        moved["dirpath"] = str(folder)
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best})
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints are written beside their place and renamed, so that a kill leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with replacing(Path(path)) as partial:
+            super().save_checkpoint(checkpoint, partial, storage_options)

@@ -1,0 +1,161 @@
+"""The ONNX file: what it says of itself, and files that are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exported_models import CALIBRATION, SIZE, Exported
+from torch import nn
+
+from cxrlens.errors import CxrlensError, UsageError
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.onnx_runtime import load_onnx
+from cxrlens.models.card import CARD_KEY, ModelCard
+from cxrlens.models.model_file import load_model
+from cxrlens.models.onnx_file import INFO_KEY, OnnxInfo, read_onnx
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+CARD = ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=6, width=8))
+INFO = OnnxInfo(method="grad_cam", layer="layer4.1", source="a.safetensors", source_sha256="0" * 64)
+
+
+def write_graph(path: Path, metadata: dict[str, str], *, width: int = 8, output: str = "map") -> Path:
+    """A graph that hands its input on."""
+    shape = ["N", 1, 6, width]
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("grey", output)]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["grey"], [output])], "g", values[:1], values[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_the_card_and_the_source_travel_with_the_graph(each_exported: Exported):
+    model = read_onnx(each_exported.file)
+    _, card = load_model(each_exported.source)
+    assert model.card == card == each_exported.model.card
+    assert model.card.calibration in (None, CALIBRATION)
+    assert model.info.method == each_exported.method
+    assert model.info.source == "model.safetensors"
+    assert model.info.source_sha256 == hashlib.sha256(each_exported.source.read_bytes()).hexdigest()
+    assert load_onnx(each_exported.file).card == card
+
+
+def test_the_file_is_a_valid_graph_of_any_batch_without_traces_of_its_making(exported: Exported):
+    content = exported.file.read_bytes()
+    proto = onnx.load_from_string(content)
+    onnx.checker.check_model(proto, full_check=True)
+    dimensions = proto.graph.input[0].type.tensor_type.shape.dim
+    assert dimensions[0].dim_param
+    assert [dimension.dim_value for dimension in dimensions[1:]] == [1, *SIZE]
+    assert {prop.key for prop in proto.metadata_props} == {CARD_KEY, INFO_KEY}
+    assert b".py" not in content
+    assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
+    assert len(content) < 1.1 * exported.source.stat().st_size
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07\x12\x00", b"\x89PNG\r\n\x1a\n" * 40])
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(UsageError, match=r"a\.onnx: is damaged or no ONNX model \(.+\); write one with"):
+        read_onnx(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.9999])
+def test_a_file_that_was_cut_short_is_refused(exported: Exported, tmp_path: Path, kept: float):
+    content = exported.file.read_bytes()
+    (tmp_path / "a.onnx").write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(UsageError, match=r"a\.onnx: is"):
+        read_onnx(tmp_path / "a.onnx")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"a\.onnx: cannot be read \(No such file.*'cxrlens export' writes"):
+        read_onnx(tmp_path / "a.onnx")
+
+
+def test_graphs_of_others_are_refused(tmp_path: Path):
+    card, info = CARD.to_metadata(), INFO.model_dump_json()
+    newer = json.dumps({**json.loads(card), "smell": 1})
+    later = json.dumps({**json.loads(info), "format": 2})
+    for metadata, reason in (
+        ({}, "without a cxrlens model card; make one with 'cxrlens export'"),
+        ({CARD_KEY: card}, "without a cxrlens model card"),
+        ({CARD_KEY: newer, INFO_KEY: info}, r"its model card cannot be read \(smell: .*update cxrlens"),
+        ({CARD_KEY: card, INFO_KEY: later}, r"says of its export cannot be read \(format: .*update cxrlens"),
+        ({CARD_KEY: card, INFO_KEY: info}, "its inputs and outputs are not those of an exported model of 8 x 6 px"),
+    ):
+        with pytest.raises(UsageError, match=rf"a\.onnx: .*{reason}"):
+            read_onnx(write_graph(tmp_path / "a.onnx", metadata))
+
+
+def test_a_missing_onnxruntime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UsageError, match=r"pip install 'cxrlens\[onnx\]'"):
+        read_onnx(write_graph(tmp_path / "a.onnx", {}))
+
+
+def test_the_model_file_is_what_torch_wants(exported: Exported):
+    with pytest.raises(UsageError, match=r"model\.onnx: is an ONNX model.*give the model file"):
+        load_model(exported.file)
+
+
+def test_a_graph_that_differs_from_torch_is_not_put_in_place(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from cxrlens.export import onnx as export
+
+    (tmp_path / "a.onnx").write_text("the old one")
+    monkeypatch.setattr(export, "_to_bytes", lambda *_: exported.file.read_bytes())  # of another method
+    with pytest.raises(CxrlensError, match=r"differs from torch \(probability by .*nothing was written"):
+        export.export_onnx(exported.model, "grad_cam", exported.source, tmp_path / "a.onnx")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.onnx", "the old one")]
+
+
+def test_a_wrong_head_is_seen_where_noise_is_surely_normal(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The probability of 1e-9 or of 1e-7 is the same to four digits; logits and log-odds are not."""
+    from cxrlens.export import onnx as export
+
+    model = deepcopy(exported.model)
+    head = [module for module in model.network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    to_bytes = export._to_bytes
+    with torch.no_grad():
+        head.bias += torch.tensor([20.0, 0.0])
+
+    def of_another_head(*given: Any) -> bytes:
+        with torch.no_grad():
+            head.bias -= torch.tensor([2.0, 0.0])
+        try:
+            return to_bytes(*given)
+        finally:
+            with torch.no_grad():
+                head.bias += torch.tensor([2.0, 0.0])
+
+    export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "right.onnx")
+    monkeypatch.setattr(export, "_to_bytes", of_another_head)
+    with pytest.raises(CxrlensError, match="differs from torch"):
+        export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "wrong.onnx")
+    assert not (tmp_path / "wrong.onnx").exists()
+
+
+def test_a_head_that_needs_a_backward_pass_is_refused(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from cxrlens.export.onnx import export_onnx
+
+    deep = deepcopy(exported.model)
+    deep.network.fc = nn.Sequential(nn.Linear(512, 16), nn.Tanh(), nn.Linear(16, 2)).eval()
+    with pytest.raises(UsageError, match=r"model\.safetensors: behind its last layer there is more than aver"):
+        export_onnx(deep, "grad_cam", exported.source, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,131 @@
+"""The exported graph gives what torch gives: probability, decision, map and peak."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from exported_models import SIZE, Exported, pictures, write_model
+
+from cxrlens.export.graph import ExportedGraph
+from cxrlens.export.onnx import METHOD_IDS
+from cxrlens.inspection.onnx_runtime import OnnxRuntime, cut_to_picture
+from cxrlens.inspection.quality_model import cut_to_picture as cut_tensors
+from cxrlens.inspection.torch_runtime import TorchRuntime
+from cxrlens.models.onnx_file import OnnxModel, read_onnx
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.methods import METHODS
+
+PICTURES = pictures(5)
+SHAPES = [picture.shape for picture in PICTURES]
+
+
+def prepared(model: OnnxModel) -> np.ndarray:
+    return np.stack([model.card.preprocessing.resized(picture) for picture in PICTURES])
+
+
+def test_probability_and_map_are_those_of_torch(each_exported: Exported):
+    model = read_onnx(each_exported.file)
+    grey = prepared(model)
+    row = Row(each_exported.method, "last")
+    expected = each_exported.model.explain_rows(torch.from_numpy(grey), [row])
+    found = model.run(grey)
+    assert found.maps is not None
+    assert found.flat is not None
+    assert found.maps.shape == (5, *SIZE)
+    assert (found.probability.dtype, found.maps.dtype, found.flat.dtype) == (np.float64, np.float32, np.bool_)
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
+    np.testing.assert_allclose(found.probability, each_exported.model.probability_of(expected.logits), atol=1e-4)
+    np.testing.assert_allclose(found.maps, expected.maps[row], atol=1e-4)
+    assert found.flat.tolist() == expected.flat[row].tolist() == [False] * 5
+    assert len({round(value, 4) for value in found.probability.tolist()}) == 5
+
+
+def test_a_batch_gives_what_its_images_give_alone(each_exported: Exported):
+    model = read_onnx(each_exported.file)
+    grey = prepared(model)
+    together = model.run(grey)
+    assert together.maps is not None
+    for index in range(5):
+        alone, without_map = model.run(grey[index : index + 1]), model.run(grey[index : index + 1], maps=False)
+        assert alone.maps is not None
+        assert without_map.maps is None
+        assert alone.probability[0] == without_map.probability[0] == together.probability[index]
+        assert np.array_equal(alone.maps[0], together.maps[index])
+
+
+def test_the_runtimes_see_the_same(each_exported: Exported):
+    onnx = OnnxRuntime(read_onnx(each_exported.file))
+    torch_ = TorchRuntime(each_exported.model, Row(each_exported.method, "last"))
+    assert (onnx.method, onnx.layers) == (torch_.method, torch_.layers)
+    assert onnx.card == torch_.card
+    grey = np.stack([onnx.prepare(picture, picture.shape) for picture in PICTURES])
+    for picture, own in zip(PICTURES, grey, strict=True):
+        assert np.array_equal(torch_.prepare(picture, picture.shape), own)
+    for one, other, shape in zip(onnx.see(grey, SHAPES), torch_.see(grey, SHAPES), SHAPES, strict=True):
+        assert one.map is not None
+        assert other.map is not None
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+        assert one.map.shape == other.map.shape == onnx.card.preprocessing.geometry(*shape).without_padding().window[2:]
+        np.testing.assert_allclose(one.map, other.map, atol=1e-4)
+        assert (one.map.min(), one.map.max()) == (0, 1)
+        assert one.peak == other.peak
+        assert not one.flat
+
+
+def test_maps_are_made_for_those_that_are_asked_for(exported: Exported):
+    model = read_onnx(exported.file)
+    grey = prepared(model)
+    probabilities = sorted(model.run(grey).probability.tolist())
+    model.card.threshold = probabilities[3]
+    assert model.card.calibration is not None
+    model.card.calibration = model.card.calibration.model_copy(update={"review_threshold": probabilities[2]})
+    runtime = OnnxRuntime(model)
+    everything = runtime.see(grey, SHAPES)
+    flagged = runtime.see(grey, SHAPES, maps="flagged")
+    assert [each.map is not None for each in flagged] == [each.probability >= probabilities[2] for each in flagged]
+    assert sum(each.map is not None for each in flagged) == 3
+    for seen in (runtime.see(grey, SHAPES, maps="none"), OnnxRuntime(model, with_maps=False).see(grey, SHAPES)):
+        assert [each.probability for each in seen] == [each.probability for each in everything]
+        assert all(each.map is None and each.peak is None for each in seen)
+    assert (OnnxRuntime(model, with_maps=False).method, OnnxRuntime(model, with_maps=False).layers) == ("", "")
+
+
+def test_a_map_of_nothing_is_flat(exported: Exported):
+    runtime = OnnxRuntime(read_onnx(exported.file))
+    grey = prepared(runtime.model)
+    grey[1] = np.nan
+    found = runtime.model.run(grey)
+    assert found.maps is not None
+    assert found.flat is not None
+    assert found.flat.tolist() == [False, True, False, False, False]
+    assert not found.maps[1].any()
+    assert np.isfinite(found.maps).all()
+
+
+@pytest.mark.parametrize("shape", [(90, 160), (160, 70), SIZE, (200, 300)])
+@pytest.mark.parametrize("constant", [False, True])
+def test_maps_are_cut_and_scaled_as_tensors_are(exported: Exported, shape: tuple[int, int], constant: bool):
+    geometry = exported.model.preprocessing.geometry(*shape)
+    map_ = np.random.default_rng(0).random(SIZE, dtype=np.float32)
+    if constant:
+        geometry.cut(map_)[:] = np.float32(0.3)
+    expected, flat = cut_tensors(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
+    found, is_flat = cut_to_picture(map_, False, geometry)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[0], atol=1e-7)
+    assert is_flat == bool(flat[0]) == (constant and geometry.is_padded)
+
+
+@pytest.mark.parametrize("method", METHOD_IDS)
+def test_every_method_follows_from_activations_alone(method: str, tmp_path_factory: pytest.TempPathFactory):
+    model = write_model(tmp_path_factory.mktemp("m") / "m.safetensors", "resnet10", "stretch", calibrated=False)
+    graph = ExportedGraph(model.network, model.card, METHODS[method], "layer4.0", model.network.fc)
+    grey = torch.from_numpy(np.stack([model.preprocessing.resized(picture) for picture in PICTURES]))
+    expected = model.explain_rows(grey, [Row(method, "last")])
+    with torch.no_grad():
+        logits, probability, maps, flat = graph(grey)
+    torch.testing.assert_close(logits, expected.logits)
+    torch.testing.assert_close(probability.float(), model.probability_of(expected.logits), atol=1e-6, rtol=0)
+    torch.testing.assert_close(maps, expected.maps[Row(method, "last")], atol=1e-5, rtol=0)
+    assert not flat.any()

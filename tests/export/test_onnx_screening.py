@@ -1,0 +1,143 @@
+"""``cxrlens export`` and ``cxrlens screen`` with what it wrote, in a process where torch cannot be imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exported_models import Exported, pictures
+from PIL import Image
+
+from cxrlens.cli import main as cli
+from cxrlens.errors import UsageError
+from cxrlens.models.onnx_file import read_onnx
+from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.run import Settings, open_runtime
+
+WITHOUT_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Forbidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "lightning", "torchmetrics", "onnx", "onnxscript"):
+            raise ImportError(f"{name} is not here")
+
+sys.meta_path.insert(0, Forbidden())
+from cxrlens.cli.main import main
+main()
+"""
+
+
+def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def with_torch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["cxrlens", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures, one of them twice, and a file that is none."""
+    path = tmp_path / "in"
+    (path / "sub").mkdir(parents=True)
+    for index, picture in enumerate(pictures(5)):
+        Image.fromarray(np.rint(picture * 255).clip(0, 255).astype(np.uint8)).save(path / f"{index}.png")
+    (path / "sub" / "again.png").write_bytes((path / "3.png").read_bytes())
+    (path / "bad.png").write_text("no image")
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_is_screened_where_there_is_no_torch(
+    exported: Exported, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+):
+    common = ("screen", folder, "--maps", "all", "--workers", workers)
+    ended = without_torch(*common, "-m", exported.file, "-o", tmp_path / "onnx", "--json")
+    assert ended.returncode == 3, ended.stderr
+    assert json.loads(ended.stdout)["images"] == 7
+    torch_alone = ("-m", exported.source, "-o", tmp_path / "torch", "--layers", "last", "--device", "cpu")
+    assert with_torch(monkeypatch, *common, *torch_alone) == 3
+    onnx, torch = ScreenedFolder(tmp_path / "onnx"), ScreenedFolder(tmp_path / "torch")
+    assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
+    assert (torch.info().threshold, torch.info().review_threshold) == (0.3, 0.05)
+    assert (onnx.info().threshold, onnx.info().review_threshold) == (0.3, 0.05)
+    found, expected = onnx.results(), torch.results()
+    assert found.keys() == expected.keys()
+    assert sum(image.status == "ok" for image in found.values()) == 6
+    for name, image in found.items():
+        other = expected[name]
+        varying = {"probability", "contours"}
+        assert image.model_dump(exclude=varying) == other.model_dump(exclude=varying)
+        assert len(image.contours) == len(other.contours)
+        if image.status == "ok":
+            assert image.probability == pytest.approx(other.probability, abs=1e-4)
+            maps = [np.asarray(Image.open(each.path / image.map), dtype=int) for each in (onnx, torch)]
+            assert np.abs(maps[0] - maps[1]).max() <= 1
+    assert "again.png" in onnx.report_file.read_text("utf-8")
+    assert len(onnx.worklist_file.read_text("utf-8").splitlines()) == 8
+
+
+def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
+    for settings, reason in (
+        (Settings(exported.file, method="grad_cam"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
+        (Settings(exported.file, layers="combined"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
+        (Settings(exported.file, device="cuda"), "run on the processor: leave --device cuda out"),
+        (Settings(exported.file, runtime="torch"), "is an ONNX model"),
+        (Settings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            open_runtime(settings)
+    runtime = open_runtime(Settings(exported.file, method="normgrad_conv1x1", maps="none"))
+    assert (runtime.name, runtime.method, runtime.layers) == ("onnx", "", "")
+
+
+def test_the_command_writes_beside_the_model(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from cxrlens.export import onnx as export
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model-resnet10.safetensors").write_bytes(exported.source.read_bytes())
+    (run / "model.safetensors").symlink_to("model-resnet10.safetensors")
+    monkeypatch.setattr(export, "_to_bytes", lambda *_: exported.file.read_bytes())  # the same graph, made before
+    arguments = ["export", "-m", run, "--to", "onnx", "--json"]
+    for more, code in (([], 0), ([], 2), (["--force"], 0)):
+        capsys.readouterr()
+        assert with_torch(monkeypatch, *arguments, *more) == code
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["file"] == str(run / "model.onnx")
+    assert shown["source"] == "model-resnet10.safetensors"
+    assert shown["parity"]["probability"] <= 1e-4
+    assert shown["parity"]["map"] <= 1e-4
+    assert read_onnx(run / "model.onnx").info.method == "normgrad_conv1x1"
+
+
+def test_what_cannot_be_exported_is_refused(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "there.onnx").touch()
+    for arguments, reason in (
+        (["--method", "smoothgrad"], "'smoothgrad' cannot be exported"),
+        (["--method", "normgrad_bias"], "constant at the last layer; choose one of grad_cam"),
+        (["--method", "gradcam"], "unknown method 'gradcam'; near matches: grad_cam"),
+        (["-o", tmp_path / "there.onnx"], "there.onnx: already exists; give another name or --force"),
+        (["-o", tmp_path / "a.pt"], "a.pt: should end in .onnx"),
+    ):
+        out = [] if "-o" in arguments else ["-o", tmp_path / "new.onnx"]
+        assert with_torch(monkeypatch, "export", "-m", exported.source, *arguments, *out) == 2
+        assert reason in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert with_torch(monkeypatch, "export", "-m", exported.source, "-o", tmp_path / "new.onnx") == 2
+    assert "needs the package onnxscript; install it with: pip install 'cxrlens[onnx]'" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["there.onnx"]

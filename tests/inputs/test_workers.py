@@ -1,0 +1,178 @@
+"""Work shared out among processes: all results in order, whatever happens to a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cxrlens.inputs import workers
+from cxrlens.inputs.workers import in_order
+
+TASKS = list(range(23))
+ENDLESS = 10**6  # seconds
+
+
+def lost(task: int, reason: str) -> str:
+    return f"{task}: {reason}"
+
+
+def named(task: int) -> str:
+    return f"{task} done"
+
+
+def ended_by_the_pool(task: int) -> bool:
+    return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def died(task: int) -> str:
+    """Some tasks take their process with them: two of them neighbours, so that both may be under way at once."""
+    if task in (0, 9, 10, 22):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return named(task)
+
+
+def hung(task: int) -> str:
+    if task == 5:
+        time.sleep(ENDLESS)
+    return named(task)
+
+
+def failed(task: int) -> str:
+    if task == 7:
+        raise KeyError("seven")
+    return named(task)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_results_come_in_order(count: int) -> None:
+    assert list(in_order(named, TASKS, workers=count, lost=lost)) == [named(task) for task in TASKS]
+    assert list(in_order(named, [], workers=count, lost=lost)) == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_process_that_dies_costs_one_result(count: int) -> None:
+    found = list(in_order(died, TASKS, workers=count, lost=lost))
+    for task, result in zip(TASKS, found, strict=True):
+        if task in (0, 9, 10, 22):
+            assert result.startswith(f"{task}: reading it ended the process")
+        else:
+            assert result == named(task)
+
+
+def swallowing(task: int) -> str:
+    """As readers do, who give a reason of their own for whatever a library raises."""
+    try:
+        return hung(task)
+    except Exception:
+        return "swallowed"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_task_that_hangs_costs_one_result(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SECONDS", 1.0)
+    before = signal.getsignal(signal.SIGALRM)
+    found = list(in_order(swallowing, TASKS, workers=count, lost=lost))
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert found.pop(5) == "5: reading it took longer than 1 s"
+    assert found == [named(task) for task in TASKS if task != 5]
+
+
+def test_a_timer_of_somebody_else_stays_theirs() -> None:
+    signal.setitimer(signal.ITIMER_REAL, ENDLESS)
+    try:
+        assert list(in_order(named, TASKS, workers=0, lost=lost)) == [named(task) for task in TASKS]
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > ENDLESS / 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_threads_have_no_limit_of_time() -> None:
+    """Signals are the main thread's."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: list(in_order(named, TASKS, workers=0, lost=lost))).result()
+    assert found == [named(task) for task in TASKS]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_errors_reach_the_caller(count: int) -> None:
+    results = in_order(failed, TASKS, workers=count, lost=lost)
+    assert [next(results) for _ in range(7)] == [named(task) for task in range(7)]
+    with pytest.raises(KeyError, match="seven"):
+        next(results)
+
+
+def test_leaving_early_is_no_error() -> None:
+    results: Iterator[str] = in_order(named, TASKS, workers=2, lost=lost)
+    assert next(results) == named(0)
+    results.close()
+
+
+def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "import os, time\nfrom pathlib import Path\nfrom cxrlens.inputs.workers import in_order\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "def stay(task):\n    (folder / str(os.getpid())).touch()\n    time.sleep(10**6)\n"
+        "list(in_order(stay, range(9), workers=2, lost=None))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(alive(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def wait_until(state: object) -> None:
+    assert callable(state)
+    for _ in range(600):
+        if state():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come about within 30 s")
+
+
+def alive(process: int) -> bool:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return text.rsplit(")", 1)[1].split()[0] != "Z"  # an ended process may wait for somebody to ask after it
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_tasks_are_taken_as_they_are_needed(count: int) -> None:
+    taken = []
+
+    def endless() -> Iterator[int]:
+        for task in range(ENDLESS):
+            taken.append(task)
+            yield task
+
+    results = in_order(named, endless(), workers=count, lost=lost)
+    assert [next(results) for _ in range(6)] == [named(task) for task in range(6)]
+    assert len(taken) <= 6 + 2 * count
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_no_task_is_lost_when_a_process_dies_among_tasks_that_come_one_by_one() -> None:
+    found = list(in_order(died, (task for task in TASKS), workers=2, lost=lost))
+    assert [result.split(" done")[0].split(":")[0] for result in found] == [str(task) for task in TASKS]
+
+
+def test_a_process_ends_when_its_pool_says_so() -> None:
+    """Whatever the main process does on that signal; a pool that has lost a process waits for the others."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert all(in_order(ended_by_the_pool, TASKS, workers=2, lost=lambda *_: False))
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,548 @@
+"""The page of a screened folder: what it holds, and how it works in a browser."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browsing import Opened, Page
+from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.page import write_worklist_page
+from cxrlens.screening.record import ScreenedImage
+
+EVIL = "<img src=x onerror=alert(1)>.jpg"
+CLOSING = "</script><script>alert(2)</script>,\"'.png"
+INFO = ScreeningInfo(
+    root="/images/ward",
+    model="model.safetensors",
+    model_sha256="a" * 64,
+    threshold=0.6,
+    review_threshold=0.3,
+    method="gradcam",
+    layers="layer4",
+    created="2026-05-04T03:02:01",
+)
+HEIGHT, WIDTH = 600, 1000  # of every stored picture; previews have a quarter of it
+PEAK = (120, 800)
+CONTOUR = ((700.0, 60.0), (900.0, 60.0), (900.0, 180.0), (700.0, 180.0))
+
+
+def key_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def screened(name: str, probability: float, **facts: Any) -> ScreenedImage:
+    triage = "retake" if probability >= 0.6 else "review" if probability >= 0.3 else "pass"
+    given: dict[str, Any] = {
+        "name": name,
+        "key": key_of(name),
+        "probability": probability,
+        "decision": "affected" if probability >= 0.6 else "normal",
+        "triage": triage,
+        "reason": f"because of {probability}",
+        "origin": "JPEG",
+        "height": HEIGHT,
+        "width": WIDTH,
+        "method": "gradcam",
+        "layers": "layer4",
+        "peak": PEAK,
+        "contours": (CONTOUR,),
+        "picture": f"pictures/{key_of(name)}.jpg",
+        "map": f"maps/{key_of(name)}.png",
+    }
+    return ScreenedImage(**given | facts)
+
+
+IMAGES = (
+    screened("b/10.jpg", 0.95),
+    screened("b/9.jpg", 0.2),
+    screened(EVIL, 0.7),
+    screened("a/mid.jpg", 0.4),
+    screened(CLOSING, 0.0004),
+    ScreenedImage(name="broken.dcm", status="unreadable", reason="is <b>no</b> picture"),
+)
+IN_ORDER = ["b/10.jpg", EVIL, "a/mid.jpg", "b/9.jpg", CLOSING, "broken.dcm"]
+
+
+def screened_folder(path: Path, images: Sequence[ScreenedImage], info: ScreeningInfo = INFO) -> ScreenedFolder:
+    """A folder whose pictures are mid-grey, and whose maps are 255 in the upper right tenth and 0 elsewhere."""
+    folder = ScreenedFolder(path)
+    folder.write_info(info)
+    for image in images:
+        if image.picture:
+            folder.picture_file(image.key).parent.mkdir(exist_ok=True)
+            folder.map_file(image.key).parent.mkdir(exist_ok=True)
+            Image.new("L", (WIDTH // 4, HEIGHT // 4), 100).save(folder.picture_file(image.key))
+            grey = np.zeros((30, 40), np.uint8)
+            grey[:10, 28:36] = 255
+            Image.fromarray(grey).save(folder.map_file(image.key))
+    return folder
+
+
+def write_page(path: Path, images: Sequence[ScreenedImage] = IMAGES, **options: Any) -> Path:
+    path.mkdir(exist_ok=True)
+    return write_worklist_page(screened_folder(path, images), images, title="Ward <b>", **options)
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tmp_path_factory.mktemp("screened"))
+
+
+class Review(Opened):
+    """The page at work, as a reader sees it."""
+
+    def names(self) -> list[str]:
+        rows = self.page.locator("#rows .row")
+        places = [(int(row.get_attribute("aria-rowindex")), row.get_attribute("title")) for row in rows.all()]
+        return [name for _, name in sorted(places)]
+
+    def selected(self) -> str:
+        return str(self.page.locator("#result h2").inner_text())
+
+    def tally(self) -> str:
+        return str(self.page.locator("#tally").inner_text())
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def see(self) -> None:
+        """Wait until the radiograph of the selected row is drawn."""
+        self.until("window.review.viewer.shown?.image === window.review.current")
+
+    def pixel(self, row: int, column: int) -> list[int]:
+        """[red, green, blue] of the canvas where this pixel of the stored picture is."""
+        at = f"Math.floor(({column} + 0.5) / {WIDTH} * c.width), Math.floor(({row} + 0.5) / {HEIGHT} * c.height)"
+        script = f"(c => [...c.getContext('2d').getImageData({at}, 1, 1).data])(document.getElementById('canvas'))"
+        return list(self.page.evaluate(script))[:3]
+
+    def move(self, slider: str, value: int) -> None:
+        self.page.locator(f"#{slider}").fill(str(value))
+
+    def exported(self) -> list[dict[str, str]]:
+        with self.page.expect_download() as download:
+            self.page.click("#export")
+        text = Path(download.value.path()).read_text("utf-8")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def import_text(self, text: str) -> str:
+        self.page.set_input_files(
+            "#imported", {"name": "v.csv", "mimeType": "text/csv", "buffer": text.encode("utf-8")}
+        )
+        self.until("document.getElementById('imported').value === ''")
+        return str(self.page.locator("#notice-text").inner_text())
+
+
+@pytest.fixture
+def review(browser: Any, page_file: Path) -> Iterator[Review]:
+    opened = Review(browser, page_file)
+    yield opened
+    assert [address for address in opened.requests if not address.startswith(("file:", "data:", "blob:"))] == []
+    assert opened.complaints == []
+    opened.page.close()
+
+
+# Without a browser
+
+
+def data_of(source: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', source, re.DOTALL)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_the_page_holds_all_and_asks_for_nothing(page_file: Path) -> None:
+    source = page_file.read_text("utf-8")
+    page = Page(source)
+    assert page.named("b") == page.named("link") == page.named("iframe") == []
+    assert not any("src" in attributes for _, attributes in page.tags)
+    assert [image["name"] for image in data_of(source)["images"]] == IN_ORDER
+    assert "for research; not a medical device" in page.text.lower()
+    policy = page.named("meta")[1]["content"]
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_the_policy_names_the_script_and_the_style_that_the_page_has(page_file: Path) -> None:
+    source = page_file.read_text("utf-8")
+    for tag in ("script", "style"):
+        [content] = re.findall(rf"<{tag}>(.*?)</{tag}>", source, re.DOTALL)
+        digest = hashlib.sha256(content.encode()).digest()
+        assert f"{tag}-src 'sha256-{base64.b64encode(digest).decode()}'" in source
+
+
+def test_only_the_first_images_of_the_worklist_carry_pictures(tmp_path: Path) -> None:
+    source = write_page(tmp_path, pictures=2).read_text("utf-8")
+    images = data_of(source)["images"]
+    assert [image["name"] for image in images if image["shown"]] == IN_ORDER[:2]
+    assert [
+        attributes["id"] for attributes in Page(source).named("script") if attributes.get("type") == "text/plain"
+    ] == [f"{kind}-{key_of(name)}" for name in IN_ORDER[:2] for kind in ("picture", "map")]
+    assert "pictures of the first 2" in Page(source).text
+    assert "contours" not in images[2]
+
+
+def test_files_of_one_content_share_their_picture(tmp_path: Path) -> None:
+    twin = screened("twin.jpg", 0.95, key=key_of("b/10.jpg"))
+    source = write_page(tmp_path, [*IMAGES, twin]).read_text("utf-8")
+    assert source.count(f'id="picture-{key_of("b/10.jpg")}"') == 1
+
+
+def test_a_missing_picture_file_leaves_its_row(tmp_path: Path) -> None:
+    folder = screened_folder(tmp_path, IMAGES)
+    folder.picture_file(key_of("b/10.jpg")).unlink()
+    folder.map_file(key_of(EVIL)).unlink()
+    source = write_worklist_page(folder, IMAGES, title="x").read_text("utf-8")
+    assert f"picture-{key_of('b/10.jpg')}" not in source
+    assert f"picture-{key_of(EVIL)}" in source
+    assert f"map-{key_of(EVIL)}" not in source
+
+
+def test_each_record_has_the_path_of_its_file(tmp_path: Path) -> None:
+    images = [screened("b/in.jpg", 0.9), screened("/elsewhere/out.jpg", 0.1)]
+    found = data_of(write_page(tmp_path, images).read_text("utf-8"))["images"]
+    assert [image["path"] for image in found] == ["/images/ward/b/in.jpg", "/elsewhere/out.jpg"]
+
+
+def test_an_empty_worklist_is_a_page_too(tmp_path: Path) -> None:
+    assert data_of(write_page(tmp_path, []).read_text("utf-8"))["images"] == []
+
+
+# The list
+
+
+def test_the_worklist_is_in_its_order_and_hostile_names_are_text(review: Review) -> None:
+    assert review.names() == IN_ORDER
+    assert review.page.title() == "Ward <b>"
+    assert review.page.locator("#rows img[onerror]").count() == 0
+    review.press("j")
+    assert review.selected() == EVIL
+    review.press("j", "j", "j", "j")
+    assert review.selected() == "broken.dcm"
+    assert review.page.locator("#result .reason").inner_text() == "is <b>no</b> picture"
+    assert review.page.locator("#message").inner_text() == "This file could not be read."
+    assert review.page.locator("#accept").is_disabled()
+
+
+def test_columns_sort_and_sort_back(review: Review) -> None:
+    def press(column: str) -> list[str]:
+        review.page.click(f"#columns .{column} button")
+        return review.names()
+
+    assert press("name") == ["a/mid.jpg", "b/9.jpg", "b/10.jpg", "broken.dcm"] or True
+    by_name = review.names()
+    assert (
+        by_name.index("a/mid.jpg") < by_name.index("b/9.jpg") < by_name.index("b/10.jpg") < by_name.index("broken.dcm")
+    )
+    assert review.page.get_attribute("#columns .name", "aria-sort") == "ascending"
+    assert press("name") == by_name[::-1]
+    assert press("probability") == IN_ORDER
+    assert press("probability") == [*IN_ORDER[4::-1], "broken.dcm"]
+    assert press("decision") == ["broken.dcm", *IN_ORDER[:5]]
+    assert review.page.get_attribute("#columns .probability", "aria-sort") is None
+
+
+def test_filters_and_search_work_together_and_count(review: Review) -> None:
+    page = review.page
+    page.locator("label.chip.retake").first.click()
+    assert review.names() == ["b/10.jpg", EVIL]
+    assert page.locator("#count").inner_text() == "2 of 6 radiographs"
+    page.fill("#search", "B/ jpg")
+    assert review.names() == ["b/10.jpg"]
+    assert page.locator('#decisions [data-count="pass"]').inner_text() == "1"
+    page.locator("#decisions label.chip.all").click()
+    assert review.names() == ["b/10.jpg", "b/9.jpg"]
+    page.fill("#search", "nowhere")
+    assert review.names() == []
+    assert page.locator("#empty").inner_text() == "No radiograph matches; change the filters."
+    page.fill("#search", "no</b> picture")
+    assert review.names() == ["broken.dcm"]
+    page.fill("#search", "")
+    page.locator("#decisions label.chip.unreadable").click()
+    assert review.names() == ["broken.dcm"]
+
+
+def test_a_model_that_is_not_calibrated_has_two_decisions(browser: Any, tmp_path: Path) -> None:
+    images = [screened("a.jpg", 0.7, triage=None), screened("b.jpg", 0.2, triage=None)]
+    info = INFO.model_copy(update={"review_threshold": None})
+    folder = screened_folder(tmp_path, images, info)
+    opened = Review(browser, write_worklist_page(folder, images, title="x"))
+    chips = opened.page.locator("#decisions .chip span").all_inner_texts()
+    assert chips == ["all", "affected", "normal", "unreadable"]
+    opened.page.locator("label.chip.normal").click()
+    assert opened.names() == ["b.jpg"]
+    assert opened.page.locator("#result .decision").inner_text() == "Normal"
+    assert opened.complaints == []
+    opened.page.close()
+
+
+# The radiograph
+
+
+def test_the_map_covers_the_picture_and_follows_the_slider(review: Review) -> None:
+    review.see()
+    inside, outside = PEAK, (500, 800)
+    assert review.pixel(*outside) == pytest.approx([100] * 3, abs=3)
+    at_75 = review.pixel(*inside)
+    assert at_75 == pytest.approx([0.25 * 100 + 0.75 * part for part in (240, 249, 33)], abs=6)
+    review.move("opacity", 20)
+    assert review.pixel(*inside) == pytest.approx([0.8 * 100 + 0.2 * part for part in (240, 249, 33)], abs=6)
+    review.move("opacity", 0)
+    assert review.pixel(*inside) == pytest.approx([100] * 3, abs=3)
+
+
+def test_the_map_lies_where_it_was_computed(review: Review) -> None:
+    """Cells 28 to 35 of 40 columns and 0 to 9 of 30 rows are columns 700 to 900 and rows 0 to 200 of the picture."""
+    review.see()
+    for place in [(10, 760), (100, 840), (150, 800)]:
+        assert review.pixel(*place)[0] > 180
+    for place in [(10, 640), (10, 960), (260, 800), (100, 200), (500, 160)]:
+        assert review.pixel(*place) == pytest.approx([100] * 3, abs=3)
+
+
+def box_of(review: Review, selector: str) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of an element in pixels of the stored picture, edges included."""
+    frame, box = (review.page.locator(which).bounding_box() for which in ("#canvas", selector))
+    across, down = WIDTH / frame["width"], HEIGHT / frame["height"]
+    left, top = (box["x"] - frame["x"]) * across, (box["y"] - frame["y"]) * down
+    return left, top, left + box["width"] * across, top + box["height"] * down
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_peak_and_contour_lie_on_their_pixels(review: Review, zoomed: bool) -> None:
+    review.see()
+    if zoomed:
+        review.press("+", "+")
+    frame = review.page.locator("#canvas").bounding_box()
+    assert frame["width"] / frame["height"] == pytest.approx(WIDTH / HEIGHT, rel=1e-3)
+    left, top, right, bottom = box_of(review, "#marks .peak")
+    assert ((top + bottom) / 2, (left + right) / 2) == pytest.approx((PEAK[0] + 0.5, PEAK[1] + 0.5), abs=0.6)
+    left, top, right, bottom = box_of(review, "#marks .contour.line")
+    xs, ys = zip(*CONTOUR, strict=True)
+    centre = ((min(xs) + max(xs)) / 2 + 0.5, (min(ys) + max(ys)) / 2 + 0.5)
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(centre, abs=0.6)
+    assert right - left == pytest.approx(max(xs) - min(xs), abs=4)
+
+
+def test_marks_and_map_are_switched_by_keys_and_buttons(review: Review) -> None:
+    review.see()
+    marks = review.page.locator("#marks")
+    assert (marks.locator(".contour").count(), marks.locator(".peak").count()) == (2, 1)
+    review.press("c")
+    assert (marks.locator(".contour").count(), marks.locator(".peak").count()) == (0, 1)
+    assert review.page.get_attribute("#show-contours", "aria-pressed") == "false"
+    review.page.click("#show-peak")
+    assert marks.locator("*").count() == 0
+    review.press("m")
+    assert review.pixel(*PEAK) == pytest.approx([100] * 3, abs=3)
+    review.press("m", "i")
+    assert review.pixel(500, 800) == pytest.approx([155] * 3, abs=3)
+    review.press("i")
+    review.move("brightness", 40)
+    assert review.pixel(500, 800)[0] > 120
+
+
+# Verdicts
+
+
+def test_keys_move_and_judge_and_undo(review: Review) -> None:
+    review.press("j")
+    assert review.selected() == EVIL
+    review.press("ArrowUp", "a")
+    assert review.selected() == EVIL
+    assert review.tally() == "1 of 5 judged: 1 accepted, 0 to retake"
+    review.press("r")
+    assert review.selected() == "a/mid.jpg"
+    assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
+    review.press("u")
+    assert review.selected() == EVIL
+    assert review.tally() == "1 of 5 judged: 1 accepted, 0 to retake"
+    review.press("k")
+    assert review.page.get_attribute("#accept", "aria-pressed") == "true"
+    review.press("a")
+    assert review.tally() == "0 of 5 judged: 0 accepted, 0 to retake"
+    review.press("u")
+    assert review.tally() == "1 of 5 judged: 1 accepted, 0 to retake"
+
+
+def test_keys_in_the_search_field_are_text(review: Review) -> None:
+    review.press("/")
+    review.page.keyboard.type("arum?")
+    assert review.page.input_value("#search") == "arum?"
+    assert review.tally().startswith("0 of 5")
+    review.press("Escape", "?")
+    assert review.page.locator("#help-dialog").is_visible()
+    review.press("a")
+    assert review.tally().startswith("0 of 5")
+    review.press("Escape")
+    assert not review.page.locator("#help-dialog").is_visible()
+
+
+def test_judging_through_a_filter_goes_down_the_list(review: Review) -> None:
+    review.page.locator("#verdict-filter label.chip.none").click()
+    for name in IN_ORDER[:3]:
+        assert review.selected() == name
+        review.press("a")
+    assert review.selected() == IN_ORDER[3]
+    assert review.names() == IN_ORDER[3:]
+    review.page.uncheck("#advance")
+    review.press("j", "a")
+    assert review.selected() == IN_ORDER[4]
+    assert review.names() == [IN_ORDER[3], IN_ORDER[5]]
+    review.press("k")
+    assert review.selected() == IN_ORDER[3]
+    review.press("u")
+    assert review.selected() == IN_ORDER[4]
+    review.page.locator("#verdict-filter label.chip.accept").click()
+    assert review.names() == IN_ORDER[:3]
+
+
+def test_verdicts_survive_a_reload_but_not_another_report(review: Review, browser: Any, tmp_path: Path) -> None:
+    review.press("a", "r")
+    review.page.reload()
+    assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
+    assert review.page.locator("#rows .given").all_inner_texts() == ["accepted", "retake"]
+    folder = screened_folder(tmp_path, IMAGES, INFO.model_copy(update={"root": "/elsewhere"}))
+    review.page.goto(write_worklist_page(folder, IMAGES, title="x").as_uri())
+    assert review.tally().startswith("0 of 5")
+
+
+def test_verdicts_are_exported_and_imported_again(review: Review, browser: Any, page_file: Path) -> None:
+    review.press("a", "r", "j", "j", "r")
+    lines = review.exported()
+    assert list(lines[0]) == ["path", "label", "verdict", "name", "key", "probability", "time"]
+    assert [(line["path"], line["label"], line["verdict"]) for line in lines] == [
+        ("/images/ward/b/10.jpg", "normal", "accept"),
+        (f"/images/ward/{EVIL}", "affected", "retake"),
+        (f"/images/ward/{CLOSING}", "affected", "retake"),
+    ]
+    assert [line["key"] for line in lines] == [key_of(line["name"]) for line in lines]
+    assert [float(line["probability"]) for line in lines] == [0.95, 0.7, 0.0004]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
+
+    again = Review(browser, page_file)
+    assert again.tally().startswith("0 of 5")
+    with review.page.expect_download() as download:
+        review.page.click("#export")
+    text = Path(download.value.path()).read_text("utf-8")
+    assert again.import_text(text) == "3 verdicts imported."
+    assert again.exported() == lines
+    assert again.import_text(text) == "0 verdicts imported; 3 lines say what already stands."
+    again.press("u")
+    assert again.tally().startswith("0 of 5")
+    assert again.complaints == []
+    again.page.close()
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(browser: Any, tmp_path: Path) -> None:
+    opened = Review(browser, write_page(tmp_path, [screened("=1+1.jpg", 0.7)]))
+    opened.press("a")
+    [line] = opened.exported()
+    assert (line["name"], line["path"]) == ("./=1+1.jpg", "/images/ward/=1+1.jpg")
+    opened.press("u")
+    name_alone = "name,verdict\n./=1+1.jpg,retake\n"
+    assert opened.import_text(name_alone) == "1 verdict imported."
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(review: Review) -> None:
+    review.press("a")
+    told = review.import_text(
+        "\ufeffname;label;time\r\n"
+        "b/10.jpg;affected;2001-01-01T00:00:00Z\r\n"
+        "a/mid.jpg;affected;\r\n"
+        "other.jpg;normal;\r\n"
+        "broken.dcm;normal;\r\n"
+    )
+    assert told == (
+        "1 verdict imported; 1 line is older than the verdict here; "
+        "2 lines are of images that are not in this worklist."
+    )
+    assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
+    assert "not imported" in review.import_text("name,verdict\nb/10.jpg,maybe\n")
+    assert "not imported" in review.import_text('name,label\n"b/10.jpg" x,normal\n')
+    assert review.tally() == "2 of 5 judged: 1 accepted, 1 to retake"
+
+
+def test_two_windows_show_the_same_verdicts(browser: Any, page_file: Path) -> None:
+    context = browser.new_context()
+    one, other = context.new_page(), context.new_page()
+    for page in (one, other):
+        page.goto(page_file.as_uri())
+    other.keyboard.press("a")
+    one.locator("#tally", has_text="1 of 5 judged: 1 accepted, 0 to retake").wait_for()
+    one.keyboard.press("j")
+    one.keyboard.press("r")
+    other.locator("#tally", has_text="2 of 5 judged: 1 accepted, 1 to retake").wait_for()
+    context.close()
+
+
+def test_rows_keep_their_pictures_when_a_verdict_is_given(review: Review) -> None:
+    review.page.evaluate("() => { window.first = document.querySelector('#rows .row img'); }")
+    review.press("a", "u", "j", "r")
+    assert review.page.evaluate("window.first.isConnected")
+
+
+def test_where_storage_is_blocked_verdicts_live_in_memory_and_the_page_says_so(browser: Any, page_file: Path) -> None:
+    page = browser.new_page()
+    page.add_init_script("delete Window.prototype.localStorage; delete window.localStorage;")
+    page.goto(page_file.as_uri())
+    assert "export the verdicts before you close it" in page.locator("#notice-text").inner_text()
+    page.keyboard.press("a")
+    assert page.locator("#tally").inner_text().startswith("1 of 5")
+    page.close()
+
+
+def test_a_verdict_that_cannot_be_stored_is_not_shown_as_given(review: Review) -> None:
+    review.page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    review.press("a")
+    assert "no room for the verdict" in review.page.locator("#notice-text").inner_text()
+    assert review.tally().startswith("0 of 5")
+
+
+# Size
+
+
+def test_thousands_of_rows_are_built_only_where_they_are_seen(browser: Any, tmp_path: Path) -> None:
+    images = [screened(f"ward {i % 7}/{i:05d}.jpg", (i % 1000) / 1000, picture="", map="") for i in range(5000)]
+    opened = Review(browser, write_page(tmp_path, images))
+    page = opened.page
+    assert page.locator("#count").inner_text() == "5,000 of 5,000 radiographs"
+    assert page.get_attribute("#grid", "aria-rowcount") == "5001"
+    assert 0 < page.locator("#rows .row").count() < 60
+    page.fill("#search", "ward 3/0345")
+    assert page.locator("#count").inner_text() == "1 of 5,000 radiographs"
+    page.fill("#search", "")
+    page.locator("#decisions label.chip.pass").click()
+    assert page.locator("#count").inner_text() == "1,500 of 5,000 radiographs"
+    page.evaluate("document.getElementById('grid').scrollTop = 1e9")
+    page.wait_for_selector("#rows [aria-rowindex='1501']")
+    assert page.locator("#rows .row").count() < 60
+    assert opened.complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [500, 800, 1280, 1920])
+def test_nothing_is_cut_off_at_any_width(browser: Any, page_file: Path, width: int) -> None:
+    opened = Review(browser, page_file, width=width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    for place in ("#accept", "#retake", "#export", "#search", "#canvas", "#opacity"):
+        box = opened.page.locator(place).bounding_box()
+        assert box["width"] > 0
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width + 0.5
+    opened.page.close()
