@@ -19,7 +19,7 @@ from cxrlens.serving.batching import Explainer, Eyes, Question
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.measures import Measures
 from cxrlens.serving.review import Review
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Served:
         checks: uploads in the making.
     """
 
-    def __init__(self, settings: Settings, model: ServedModel, review: Review | None) -> None:
+    def __init__(self, settings: ServerSettings, model: ServedModel, review: Review | None) -> None:
         self.settings = settings
         self.served_model = model
         self.review = review
