@@ -86,7 +86,7 @@ def wait_for(client: httpx.Client, count: int, sent: list[Future[httpx.Response]
     """Until so many uploads are in the making, or one is answered."""
     while not any(answer.done() for answer in sent):
         text = client.get("/metrics").text.split("gauge\ncxrlens_checks ")[1]
-        if int(text.split()[0]) == count:
+        if float(text.split()[0]) == count:
             return
 
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 import cxrlens
 from cxrlens.errors import ArgumentError, CxrlensError
 from cxrlens.serving import about, checking, page, reviewing
-from cxrlens.serving.measures import Measured
+from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
@@ -64,7 +64,7 @@ def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None
         redoc_url=None,
         middleware=[  # the first is the outermost
             Middleware(WithHeaders),
-            Middleware(Measured, measures=served.measures),
+            Middleware(RequestMetrics, metrics=served.metrics),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
         ],

@@ -121,7 +121,7 @@ def _run(
     server = Server(
         uvicorn.Config(
             app,
-            log_config=None,  # requests are logged by their route alone, see `serving.measures`
+            log_config=None,  # requests are logged by their route alone, see `serving.metrics`
             access_log=False,
             server_header=False,
             proxy_headers=False,
