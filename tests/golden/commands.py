@@ -386,7 +386,7 @@ def data_commands(golden: Golden) -> None:
     golden.run(
         "data-prepare-csv",
         *("data", "prepare", "folders.csv", "from-csv", "--images", "folders", "--split-by", "patient"),
-        *("--dev-share", 0.3, "--test-share", 0.2, "--relative", *ALONE),
+        *("--dev-share", 0.5, "--relative", *ALONE),
     )
     golden.run(
         "data-prepare-object-cxr", "data", "prepare", "data", "copied", "--copy", "--dev-as-test", "--json", *ALONE
@@ -566,8 +566,12 @@ def server(golden: Golden) -> None:
             asked = f"{method} {address} {given.get('json') or given.get('data') or given.get('params') or ''}".strip()
             golden.write(
                 f"serve-{name}",
-                [("request", asked), ("status", str(response.status_code)), ("headers", headers)]
-                + [("answer", _body(kind, response))],
+                [
+                    ("request", asked),
+                    ("status", str(response.status_code)),
+                    ("headers", headers),
+                    ("answer", _body(kind, response)),
+                ],
             )
             return response
 
@@ -681,8 +685,12 @@ def python_api(golden: Golden) -> None:
     game += [f"{one.outcome} {one.distance:.6f} {one.peak.tied}" for one in played.records]
     golden.write(
         "python",
-        [("names", "\n".join(lines)), ("check", "\n".join(found)), ("explain", "\n".join(explained))]
-        + [("pointing_game", "\n".join(game))],
+        [
+            ("names", "\n".join(lines)),
+            ("check", "\n".join(found)),
+            ("explain", "\n".join(explained)),
+            ("pointing_game", "\n".join(game)),
+        ],
     )
 
 

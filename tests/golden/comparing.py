@@ -1,4 +1,4 @@
-"""Compares two texts of `commands`: words exactly, numbers with a tolerance, since their digits differ between processors."""
+"""Compares two texts of `commands`: words exactly, numbers with a tolerance; digits differ between processors."""
 
 from __future__ import annotations
 

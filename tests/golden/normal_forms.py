@@ -1,4 +1,4 @@
-"""Texts that say what a command wrote: what differs from run to run is replaced by fixed words, pictures by coarse means.
+"""Texts that say what a command wrote: what differs from run to run is replaced by words, pictures by coarse means.
 
 A text may hold marks such as ``[exact 0123456789AB]``, the digest of what the text itself shows only coarsely. They
 are for two versions on one machine; `without_marks` takes them out.

@@ -1,4 +1,4 @@
-"""Everything that the commands print and write is what was frozen; `commands` says how to compare two versions exactly."""
+"""All that the commands print and write is what was frozen; `commands` says how to compare two versions exactly."""
 
 from __future__ import annotations
 
