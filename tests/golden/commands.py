@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -54,8 +55,6 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "MPLBACKEND": "agg",
 }
-DEVICE = ("--device", "cpu")
-ALONE = ("--workers", 0)
 COMMANDS = (
     "data",
     "data phantom",
@@ -100,12 +99,12 @@ class Golden:
         text = "".join(f"==== {title}\n{body.rstrip()}\n" for title, body in parts if body.strip())
         (self.out / f"{name}.txt").write_text(self.words(text), encoding="utf-8", newline="\n")
 
-    def run(self, name: str, *arguments: object, looks: bool = True) -> str:
+    def run(self, name: str, command: str, *, looks: bool = True) -> str:
         """Runs a command; gives what it printed. ``looks``: whether the text says what its files hold."""
         self.new_files()
-        given = list(map(str, arguments))
+        given = shlex.split(command)
         code, out, err = call(given)
-        if "--json" in given:
+        if "--json" in given and out:
             value = json.loads(out)
             shown = keys_text(value) if given[0] == "doctor" else json_text(value)
         elif "--help" in given:
@@ -116,7 +115,7 @@ class Golden:
         self.write(
             name,
             [
-                ("command", " ".join(["cxrlens", *given])),
+                ("command", f"cxrlens {command}"),
                 ("exit code", str(code)),
                 ("stdout", shown),
                 ("stderr", err),
@@ -174,7 +173,7 @@ def call(arguments: list[str]) -> tuple[int, str, str]:
 # -- inputs -----------------------------------------------------------------------------------------------------------
 
 
-def plant_weights(trained: Path, data: Path, out: Path, seed: int) -> None:
+def plant_weights(trained: Path, data: Path, out: Path, *, seed: int, resize: str) -> None:
     """A model file with the card of a trained one and weights that are the same on every machine.
 
     A training's own weights differ between processors from the first digits on; these are drawn by numpy, and the
@@ -189,7 +188,9 @@ def plant_weights(trained: Path, data: Path, out: Path, seed: int) -> None:
 
     with safe_open(trained, framework="pt") as stored:
         card = stored.metadata()
-        side = json.loads(next(iter(card.values())))["preprocessing"]["height"]
+    facts = json.loads(card["cxrlens"])
+    side = facts["preprocessing"]["height"]
+    facts["preprocessing"]["resize"] = resize
     random = np.random.default_rng(seed)
     network = resnet34(num_classes=2).eval()
     with torch.no_grad():
@@ -223,7 +224,11 @@ def plant_weights(trained: Path, data: Path, out: Path, seed: int) -> None:
         shift = -(all_ @ way).mean()
         network.fc.weight.copy_(torch.stack([-way / 2, way / 2]))
         network.fc.bias.copy_(torch.stack([-shift / 2, shift / 2]))
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, out, metadata=card)
+    save_file(
+        {key: value.contiguous() for key, value in network.state_dict().items()},
+        out,
+        metadata={"cxrlens": json.dumps(facts)},
+    )
 
 
 def radiograph(path: Path, number: int, **elements: object) -> None:
@@ -320,6 +325,20 @@ def class_folders(data: Path, out: Path) -> None:
     out.with_suffix(".csv").write_text("\n".join(lines) + "\n")
 
 
+def coco_file(images: Path, out: Path) -> None:
+    """The images of the first class folder as a COCO file, every other one with a box."""
+    from PIL import Image
+
+    listed, boxes = [], []
+    for number, file in enumerate(sorted((images / "object").iterdir())):
+        with Image.open(file) as image:
+            listed.append({"id": number, "file_name": file.name, "width": image.width, "height": image.height})
+        if number % 2:
+            boxes.append({"id": number, "image_id": number, "category_id": 7, "bbox": [5, 8, 20, 10 + number]})
+    categories = [{"id": 7, "name": "object"}]
+    out.write_text(json.dumps({"images": listed, "annotations": boxes, "categories": categories}))
+
+
 STUDY = """\
 architectures: [resnet34]
 random: {seeds: [0], image_size: 64}
@@ -337,194 +356,162 @@ batch_size: 4
 
 
 def helps(golden: Golden) -> None:
-    """The help of every command."""
+    """The help of every command, and the version."""
     golden.run("help", "--help")
+    golden.run("version", "--version")
     for command in COMMANDS:
-        golden.run(f"help-{command.replace(' ', '-')}", *command.split(), "--help")
+        golden.run(f"help-{command.replace(' ', '-')}", f"{command} --help")
 
 
 def data_commands(golden: Golden) -> None:
     """`data phantom`, `data check` and `data prepare`."""
+    work = golden.work
+    golden.run("data-phantom", "data phantom data --train 16 --dev 12 --size 96 --seed 1 --json --workers 0")
+    golden.run("data-phantom-many", "data phantom many --train 48 --dev 4 --size 80 --seed 2 --workers 0", looks=False)
+    golden.run("data-phantom-words", "data phantom few --train 2 --dev 2 --size 64 --workers 0")
+    golden.run("data-check", "data check data --workers 0")
+    golden.run("data-check-many", "data check many --workers 0")
+    golden.run("data-check-many-json", "data check many --json --workers 0")
+    spoil(work / "data", work / "spoiled")
+    golden.run("data-check-spoiled", "data check spoiled --workers 0")
+    golden.run("data-check-spoiled-page", "data check spoiled -o checked --json --fail-on problem --workers 0")
+    class_folders(work / "data", work / "folders")
+    names = "--affected object --normal clear"
+    random = "--split-by random --dev-share 0.34"
+    golden.run("data-prepare-folders", f"data prepare folders prepared {names} {random} --size 48 --json --workers 0")
+    patients = "--split-by patient --dev-share 0.5"
     golden.run(
-        "data-phantom",
-        "data",
-        "phantom",
-        "data",
-        "--train",
-        16,
-        "--dev",
-        12,
-        "--size",
-        96,
-        "--seed",
-        1,
-        "--json",
-        *ALONE,
+        "data-prepare-csv", f"data prepare folders.csv by-csv --images folders {patients} --relative --workers 0"
     )
+    golden.run("data-prepare-object-cxr", "data prepare data copied --copy --dev-as-test --json --workers 0")
+    coco_file(work / "folders", work / "coco.json")
     golden.run(
-        "data-phantom-many",
-        *("data", "phantom", "many", "--train", 48, "--dev", 4, "--size", 64, "--seed", 2, *ALONE),
-        looks=False,
+        "data-prepare-coco", f"data prepare coco.json by-coco --images folders/object {random} --json --workers 0"
     )
-    golden.run("data-check-many", "data", "check", "many", *ALONE)
-    golden.run("data-check-many-json", "data", "check", "many", "--json", *ALONE)
-    golden.run("data-phantom-words", "data", "phantom", "few", "--train", 2, "--dev", 2, "--size", 64, *ALONE)
-    spoil(golden.work / "data", golden.work / "spoiled")
-    class_folders(golden.work / "data", golden.work / "folders")
-    golden.run("data-check", "data", "check", "data", *ALONE)
-    golden.run("data-check-spoiled", "data", "check", "spoiled", *ALONE)
-    golden.run(
-        "data-check-spoiled-page",
-        *("data", "check", "spoiled", "-o", "checked", "--json", "--fail-on", "problem", *ALONE),
-    )
-    names = ("--affected", "object", "--normal", "clear")
-    golden.run(
-        "data-prepare-folders",
-        *("data", "prepare", "folders", "prepared", *names, "--split-by", "random", "--dev-share", 0.25),
-        *("--size", 48, "--json", *ALONE),
-    )
-    golden.run(
-        "data-prepare-csv",
-        *("data", "prepare", "folders.csv", "from-csv", "--images", "folders", "--split-by", "patient"),
-        *("--dev-share", 0.5, "--relative", *ALONE),
-    )
-    golden.run(
-        "data-prepare-object-cxr", "data", "prepare", "data", "copied", "--copy", "--dev-as-test", "--json", *ALONE
-    )
-    golden.run("data-check-prepared", "data", "check", "prepared", "--json", *ALONE)
+    golden.run("data-check-prepared", "data check prepared --json --workers 0")
 
 
 def training(golden: Golden) -> None:
     """`train` and `data cache`, and the models of the later steps."""
-    small = ("--recipe", "small", "--image-size", 64, "--epochs", 1, "--seed", 0, *DEVICE, *ALONE)
-    small += ("--precision", "32-true")  # "auto" follows the processor
-    cache = ("--cache-dir", "cache")
-    golden.run("train", "train", "data", "--arch", "resnet34", *small, *cache, "--json")
-    golden.run(
-        "train-words",
-        *("train", "data", "--arch", "efficientnet_b0", "--name", "second", "--resize", "letterbox", *small, *cache),
-        *("--class-weights", "none", "--set", "augmentation.degrees=10"),
-    )
-    golden.run("data-cache", "data", "cache", *cache)
-    golden.run("data-cache-clear", "data", "cache", "--clear", "--json", *cache)
-    for seed, name in enumerate(("model", "other")):
-        trained = golden.work / "runs" / "resnet34-small" / "model.safetensors"
-        plant_weights(trained, golden.work / "data", golden.work / f"{name}.safetensors", seed)
+    small = "--recipe small --image-size 64 --epochs 1 --seed 0 --device cpu --workers 0 --cache-dir cache"
+    small += " --precision 32-true"  # "auto" follows the processor
+    golden.run("train", f"train data --arch resnet34 {small} --json")
+    other = "--arch efficientnet_b0 --name second --resize letterbox --class-weights none"
+    golden.run("train-words", f"train data {other} {small} --set augmentation.degrees=10")
+    images = sorted((golden.work / "folders" / "clear").iterdir())
+    lines = [f"folders/clear/{images[0].name},affected", f"folders/clear/{images[1].name},normal"]
+    (golden.work / "labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    golden.run("train-labels", f"train many --arch resnet18 --name third {small} --labels labels.csv", looks=False)
+    golden.run("data-cache", "data cache --cache-dir cache")
+    golden.run("data-cache-clear", "data cache --clear --json --cache-dir cache")
+    trained = golden.work / "runs" / "resnet34-small" / "model.safetensors"
+    plant_weights(trained, golden.work / "data", golden.work / "model.safetensors", seed=0, resize="stretch")
+    plant_weights(trained, golden.work / "data", golden.work / "other.safetensors", seed=1, resize="letterbox")
 
 
 def scoring(golden: Golden) -> None:
-    """`test`, `explain`, `pointing-game`, `study` and `compare` of one model."""
-    model = ("-m", "model.safetensors", *DEVICE)
-    golden.run("test", "test", "data", *model, "-o", "tested", "--json", *ALONE)
-    golden.run("test-words", "test", "data", *model, "-o", "tested-train", "--split", "train", *ALONE, looks=False)
-    golden.run("explain-list", "explain", "--list")
-    image = sorted((golden.work / "data" / "dev" / "affected").iterdir())[0].relative_to(golden.work)
-    golden.run(
-        "explain-last",
-        *("explain", image, *model, "-o", "explained-last", "--layers", "last", "--json", *ALONE),
-        *("--method", "grad_cam,normgrad_conv1x1,layer_cam", "--method", "gradient,guided_grad_cam,hires_cam"),
-    )
-    golden.run(
-        "explain-combined",
-        *(
-            "explain",
-            image.parent,
-            *model,
-            "-o",
-            "explained",
-            "--layers",
-            "combined",
-            "--combination",
-            "geometric",
-            *ALONE,
-        ),
-        *("--method", "normgrad_scaling", "--smooth", 1, "--target", "predicted", "--annotations", "data/dev.csv"),
-    )
+    """`test`, `explain`, `pointing-game`, `study` and `compare`."""
+    on = "--device cpu --workers 0"
+    model = f"-m model.safetensors {on}"
+    golden.run("test", f"test data {model} -o tested --json")
+    golden.run("test-words", f"test data {model} -o tested-train --split train", looks=False)
+    golden.run("test-letterbox", f"test data -m other.safetensors {on} -o tested-letterbox", looks=False)
+
+    golden.run("explain-list", "explain --list")
+    image = sorted((golden.work / "data" / "dev" / "affected").iterdir())[0].relative_to(golden.work).as_posix()
+    methods = "--method grad_cam,normgrad_conv1x1,layer_cam --method gradient,guided_grad_cam,hires_cam"
+    golden.run("explain-last", f"explain {image} {model} -o explained-last --layers last {methods} --json")
+    how = "--layers combined --combination geometric --smooth 1 --target predicted --method normgrad_scaling"
+    objects = "--annotations data/dev.csv"
+    golden.run("explain-combined", f"explain data/dev/affected {model} -o explained {how} {objects}")
+    golden.run("explain-letterbox", f"explain {image} -m other.safetensors {on} -o explained-letterbox --json")
     radiograph(golden.work / "ward" / "a.dcm", 3)
     shutil.copyfile(golden.work / image, golden.work / "ward" / "b.jpg")
-    golden.run(
-        "explain-dicom",
-        *("explain", "ward", *model, "-o", "explained-dicom", "--dicom", "--method", "normgrad_conv1x1"),
-        *("--layers", "combined", *ALONE),
-    )
-    golden.run("pointing-game", "pointing-game", "data", *model, "-o", "pointed", "--tolerance", 0.1, "--json", *ALONE)
-    golden.run(
-        "pointing-game-words",
-        *("pointing-game", "data", *model, "-o", "pointed-words", "--method", "layer_cam", "--layers", "last", *ALONE),
-        looks=False,
-    )
-    golden.run(
-        "pointing-game-image",
-        *("pointing-game", image, *model, "-o", "pointed-image", "--annotations", "data/dev.csv", *ALONE),
-    )
+    one = "--method normgrad_conv1x1 --layers combined"
+    golden.run("explain-dicom", f"explain ward {model} -o explained-dicom --dicom {one}")
+
+    golden.run("pointing-game", f"pointing-game data {model} -o pointed --tolerance 0.1 --json")
+    last = "--method layer_cam --layers last --split train"
+    golden.run("pointing-game-words", f"pointing-game data {model} -o pointed-words {last}", looks=False)
+    golden.run("pointing-game-image", f"pointing-game {image} {model} -o pointed-image {objects}")
+    text = '--annotation "0 10 20 30 40" --json'
+    golden.run("pointing-game-text", f"pointing-game {image} {model} -o pointed-text {text}", looks=False)
+
     (golden.work / "plan.yaml").write_text(STUDY)
-    golden.run("study", "study", "data", "-o", "studied", "--plan", "plan.yaml", *model, "--json", *ALONE)
-    golden.run("study-again", "study", "data", "-o", "studied", "--plan", "plan.yaml", *model, *ALONE, looks=False)
-    golden.run(
-        "compare-rows",
-        *("compare", "grad_cam last", "normgrad_conv1x1 combined", "--data", "data", *model, "-o", "compared"),
-        *("--json", *ALONE),
-    )
-    golden.run(
-        "compare-models",
-        *(
-            "compare",
-            "model.safetensors",
-            "other.safetensors",
-            "--data",
-            "data",
-            "-o",
-            "compared-models",
-            *DEVICE,
-            *ALONE,
-        ),
-    )
+    golden.run("study", f"study data -o studied --plan plan.yaml {model} --json")
+    golden.run("study-again", f"study data -o studied --plan plan.yaml {model}", looks=False)
+
+    rows = '"grad_cam last" "normgrad_conv1x1 combined"'
+    golden.run("compare-rows", f"compare {rows} --data data {model} -o compared --json")
+    models = "model.safetensors other.safetensors"
+    golden.run("compare-models", f"compare {models} --data data -o compared-models {on} --fail-if-worse")
 
 
 def at_a_site(golden: Golden) -> None:
     """`calibrate`, `card`, `screen`, `export` and `doctor`."""
-    golden.run(
-        "calibrate",
-        *("calibrate", "data", "-m", "model.safetensors", "-o", "site.safetensors", "--specificity", "0.8"),
-        *("--prevalence", "12%", "--json", *DEVICE, *ALONE),
-    )
-    golden.run(
-        "calibrate-words",
-        *("calibrate", "data", "-m", "model.safetensors", "-o", "retakes.safetensors", "--max-retake-rate", "30%"),
-        *("--review", "none", *DEVICE, *ALONE),
-        looks=False,
-    )
-    golden.run("card", "card", "-m", "site.safetensors", "--data-licence", "CC0", "--study", "studied", "-o", "card.md")
-    golden.run("card-json", "card", "-m", "model.safetensors", "--json")
+    on = "--device cpu --workers 0"
+    model = f"-m model.safetensors {on}"
+    golden.run("calibrate", f"calibrate data {model} -o site.safetensors --specificity 0.8 --prevalence 12% --json")
+    retakes = "--max-retake-rate 30% --review none"
+    golden.run("calibrate-words", f"calibrate data {model} -o retakes.safetensors {retakes}", looks=False)
+    golden.run("card", "card -m site.safetensors --data-licence CC0 --study studied -o card.md")
+    golden.run("card-words", "card -m model.safetensors")
+    golden.run("card-json", "card -m model.safetensors --json")
+
     mixed_folder(golden.work / "data", golden.work / "mixed")
-    site = ("-m", "site.safetensors", *ALONE)
-    golden.run("screen", "screen", "mixed", *site, *DEVICE, "-o", "screened", "--maps", "all", "--json")
-    golden.run("screen-again", "screen", "mixed", *site, *DEVICE, "-o", "screened", "--maps", "all", looks=False)
-    golden.run(
-        "screen-dicom",
-        *("screen", "mixed", *site, *DEVICE, "-o", "screened-dicom", "--dicom", "--keep-tags", "--layers", "last"),
-        *("--fail-on", "retake"),
-    )
-    golden.run(
-        "screen-plain", "screen", "mixed/ward", "-m", "model.safetensors", "-o", "screened-plain", *DEVICE, *ALONE
-    )
-    golden.run("export", "export", "-m", "site.safetensors", "--to", "onnx", "--json")
-    golden.run("export-words", "export", "-m", "model.safetensors", "--method", "grad_cam", "-o", "graph.onnx")
-    golden.run("screen-onnx", "screen", "mixed", "-m", "site.onnx", *ALONE, "-o", "screened-onnx", "--json")
-    golden.run("doctor-json", "doctor", "-m", "site.safetensors", "--json", *DEVICE)
+    site = "-m site.safetensors --workers 0"
+    golden.run("screen", f"screen mixed {site} --device cpu -o screened --maps all --json")
+    golden.run("screen-again", f"screen mixed {site} --device cpu -o screened --maps all", looks=False)
+    given = "--dicom --keep-tags --layers last --fail-on retake"
+    golden.run("screen-dicom", f"screen mixed {site} --device cpu -o screened-dicom {given}")
+    golden.run("screen-plain", f"screen mixed/ward {model} -o screened-plain")
 
+    golden.run("export", "export -m site.safetensors --to onnx --json")
+    golden.run("export-words", "export -m model.safetensors --method grad_cam -o graph.onnx")
+    golden.run("screen-onnx", "screen mixed -m site.onnx --workers 0 -o screened-onnx --json")
 
-def doctor(golden: Golden) -> None:
-    """`doctor`: what it looks at, not what it finds on this machine."""
-    _, out, _ = call(["doctor", "-m", "site.safetensors", "--json", *DEVICE])
+    out = golden.run("doctor-json", "doctor -m site.safetensors --json --device cpu")
     findings = json.loads(out)["findings"]
     golden.write("doctor-names", [("findings", "\n".join(f"{one['section']}: {one['name']}" for one in findings))])
+
+
+REFUSED = (
+    "train nowhere",
+    "train data --arch vgg",
+    "test data -m nowhere.safetensors",
+    "test data -m model.safetensors -o tested",
+    "explain data -m model.safetensors --method grad_cm -o unmade",
+    "explain notes.txt -m model.safetensors -o unmade",
+    "pointing-game data/dev/affected -m model.safetensors -o unmade --annotation '0 1 1 2 2'",
+    "compare model.safetensors nowhere --data data -o unmade",
+    "calibrate data -m model.safetensors -o site.safetensors",
+    "calibrate data -m model.safetensors -o unmade.safetensors --prevalence 2",
+    "export -m model.safetensors --method gradient -o unmade.onnx",
+    "screen mixed -m other.safetensors -o screened",
+    "serve nowhere -m model.safetensors",
+    "study data -o unmade --plan nothing",
+    "data check nowhere",
+    "data prepare nowhere unmade",
+    "card -m nowhere",
+    "card -m model.safetensors --wrong",
+    "nothing",
+)
+
+
+def refusals(golden: Golden) -> None:
+    """The exit codes of commands that are refused; their sentences may change."""
+    lines = []
+    for command in REFUSED:
+        code, out, _ = call(shlex.split(command))
+        lines.append(f"{code} cxrlens {command}" + (f"\n{out}" if out else ""))
+    golden.write("refusals", [("exit codes", "\n".join(lines))])
 
 
 @contextmanager
 def serving(golden: Golden) -> Iterator[str]:
     """A running ``cxrlens serve`` of the screened folder; gives its address."""
-    command = ["serve", "screened", "-m", "site.safetensors", "--port", "0", "--workers", "1", "--json", *DEVICE]
+    command = ["serve", "screened", "-m", "site.safetensors", "--port", "0", "--workers", "1", "--json"]
+    command += ["--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "cxrlens", *command],
         stdout=subprocess.PIPE,
@@ -709,10 +696,10 @@ def write_all(out: Path) -> None:
             training(golden)
             scoring(golden)
             at_a_site(golden)
-            doctor(golden)
+            refusals(golden)
             python_api(golden)
             server(golden)
-            golden.run("demo", "demo", "--quick", "-o", "demo", *DEVICE, *ALONE, looks=False)
+            golden.run("demo", "demo --quick -o demo --device cpu --workers 0", looks=False)
         finally:
             os.chdir(before)
 
