@@ -30,6 +30,8 @@ MANY = 24
 
 _MARK = re.compile(r" ?\[exact [0-9A-F]{12}\]")
 _DATA_ADDRESS = re.compile(r"data:(image/[a-z+]+);base64,([A-Za-z0-9+/=]+)")
+_POINTS = re.compile(r"^([\d.e-]+) [\d.e-]+ [\d.e-]+(;[\d.e-]+ [\d.e-]+ [\d.e-]+)*$")
+_SHORT_LIST = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
 _BY_SHAPE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?( UTC)?"), "<time>"),
     (re.compile(r"\b20\d\d-\d\d-\d\d\b"), "<date>"),
@@ -133,8 +135,12 @@ def svg_text(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """JSON a line a value, fields in their order; long lists of numbers by length and mean."""
-    return json.dumps(_shortened(value), indent=1, ensure_ascii=False)
+    """JSON a line a field, in their order; short lists in one line, long lists of numbers by length and mean."""
+    return _SHORT_LIST.sub(_in_one_line, json.dumps(_shortened(value), indent=1, ensure_ascii=False))
+
+
+def _in_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"
 
 
 def _shortened(value: Any) -> Any:
@@ -180,22 +186,27 @@ def help_text(text: str) -> str:
 
 
 class _Page(HTMLParser):
-    """A line a tag and a text; scripts and styles by their mark, drawings by `svg_text`."""
+    """A line a tag, a text or a row of a table; scripts and styles by their mark, drawings by `svg_text`."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.lines: list[str] = []
         self.inside: list[str] = []
         self.data_type = ""
+        self.row = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.inside = [tag] if tag in ("script", "style") else []
         self.data_type = dict(attrs).get("type") or ""
         shown = "".join(f' {name}="{value}"' if value is not None else f" {name}" for name, value in attrs)
         self.lines.append(f"<{tag}{shown}>")
+        if tag == "tr":
+            self.row = len(self.lines) - 1
 
     def handle_endtag(self, tag: str) -> None:
         self.inside = []
+        if tag == "tr":
+            self.lines[self.row :] = [" ".join(self.lines[self.row :])]
 
     def handle_data(self, data: str) -> None:
         if self.inside and self.data_type == "application/json":
@@ -294,8 +305,11 @@ def _json_file(path: Path) -> str:
 
 
 def table_text(text: str) -> str:
-    """CSV rows as they are, their fields parted by `` | ``."""
-    return "\n".join(" | ".join(row) for row in csv.reader(io.StringIO(text)))
+    """CSV rows, their fields parted by `` | ``; of a list of points "PROBABILITY X Y;..." the highest probability."""
+    rows = csv.reader(io.StringIO(text))
+    return "\n".join(
+        " | ".join(_POINTS.sub(lambda all_: f"{all_[1]} X Y;... {mark(all_[0])}", f) for f in row) for row in rows
+    )
 
 
 _OF_FILES: Mapping[str, Callable[[Path], str]] = {
