@@ -61,7 +61,7 @@ def routes(served: Served) -> APIRouter:
 
             picture = await served.decoders.picture(content)
             if isinstance(picture, Refusal):
-                served.measures.refused.add(str(picture.status))
+                served.metrics.refused.labels(str(picture.status)).inc()
                 raise HTTPException(picture.status, picture.reason)
             answer = served.explainer.submit(picture.grey, (picture.height, picture.width), question)
             seen = await asyncio.wrap_future(answer)
@@ -72,7 +72,7 @@ def routes(served: Served) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         finally:
             served.checks -= 1
-            served.measures.check_seconds.observe(time.perf_counter() - began)
+            served.metrics.check_seconds.observe(time.perf_counter() - began)
 
     return router
 
