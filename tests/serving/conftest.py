@@ -16,8 +16,8 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel, load_served
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel, load_served
 
 
 @pytest.fixture(scope="session")

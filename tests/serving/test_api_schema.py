@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from serving_files import running, screened
 
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel
 
 schemathesis = pytest.importorskip("schemathesis")
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, uploads
 
-from cxrlens.inspection.quality_model import Check
+from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.methods import METHODS
-from cxrlens.serving.served import ServedModel
+from cxrlens.serving.state import ServedModel
 
 
 def decoded(address: str, kind: str) -> Image.Image:
@@ -48,7 +48,7 @@ def test_an_upload_is_answered_as_the_library_does(client: httpx.Client, served_
     assert any(_holds(contour, column, row) for contour in answer["contours"])
 
 
-def assert_highest(peak: list[int] | None, found: Check, method: str) -> None:
+def assert_highest(peak: list[int] | None, found: ImageResult, method: str) -> None:
     """The peak is where the map is highest, or as good as that: the last digits of maps depend on the batch."""
     if peak is None:
         assert method in found.flat

@@ -18,8 +18,8 @@ from serving_files import Poisoned, check, encoded, key_of, pixels, running, scr
 
 from cxrlens.serving import served
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel
 
 CLIENTS = 16
 CHOICES = (

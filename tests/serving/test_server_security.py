@@ -12,8 +12,8 @@ from serving_files import check, encoded, key_of, pixels, running
 from cxrlens.errors import UsageError
 from cxrlens.serving.app import create_app
 from cxrlens.serving.security import HEADERS, check_token, new_token
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import Settings, is_loopback
+from cxrlens.serving.state import ServedModel
 
 TOKEN = "a-token-of-32-signs.~_0123456789"
 

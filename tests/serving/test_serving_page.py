@@ -21,8 +21,8 @@ from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel
 
 TOKEN = "a-token-of-the-tests"
 NAMES = ("ward/<b>first</b>.jpg", "ward/second.jpg", "third.jpg")

@@ -13,12 +13,13 @@ import pytest
 from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, key_of, running, screened
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs.names import name_of, text_of
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, name_of, text_of
+from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel
 
 
 @pytest.fixture

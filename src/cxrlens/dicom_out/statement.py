@@ -8,8 +8,8 @@ from typing import Final
 from pydicom.sr.coding import Code
 
 from cxrlens.dicom_out.codes import NO_RETAKE_SUGGESTED, SUGGESTED_RETAKE, SUGGESTED_REVIEW
+from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
-from cxrlens.screening.record import ScreenedImage
 
 NOTICE: Final = "For research; not a medical device."
 
@@ -43,7 +43,7 @@ class Statement:
         return str(self.suggestion.meaning).lower()
 
 
-def statement_of(image: ScreenedImage) -> Statement:
+def statement_of(image: ImageRecord) -> Statement:
     """What a result says.
 
     Raises:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
 
 Decision: TypeAlias = Literal["normal", "affected"]
@@ -126,7 +127,15 @@ class Checked(_Answer):
     map: str
 
 
-class WorklistImage(_Answer):
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """An answer has all fields; and its numbers are within bounds without saying so."""
+    for field in schema["properties"].values():
+        for kind in (field, *field.get("anyOf", ())):
+            for word in ("default", "minimum", "maximum"):
+                kind.pop(word, None)
+
+
+class WorklistImage(ImageRecord):
     """One file of the screened folder; the fields are those of ``results.jsonl`` without patient data.
 
     Attributes:
@@ -135,23 +144,8 @@ class WorklistImage(_Answer):
         verdict: the reader's, "none" where there is none.
     """
 
-    name: str
-    key: str
-    status: Literal["ok", "unreadable"]
-    reason: str
-    probability: float | None
-    decision: Decision | None
-    triage: Triage | None
-    origin: str
-    height: int
-    width: int
-    method: str
-    layers: str
-    flat: bool
-    peak: tuple[int, int] | None
-    contours: tuple[tuple[tuple[float, float], ...], ...]
-    picture: str
-    map: str
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults)
+
     verdict: Verdict
 
 

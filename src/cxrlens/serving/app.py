@@ -24,8 +24,8 @@ from cxrlens.serving.measures import Measured
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
-from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import Settings
+from cxrlens.serving.state import ServedModel, ServerState
 from cxrlens.serving.uploads import LimitedBody
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
     review = None if folder is None else Review(folder, model.name, model.sha256)
     if review is not None and review.remark:
         log.warning("%s: %s", folder, review.remark)
-    served = Served(settings, model, review)
+    state = ServerState(settings, model, review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with served.running():
+        async with state.running():
             yield
 
     app = FastAPI(
@@ -64,7 +64,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         redoc_url=None,
         middleware=[  # the first is the outermost
             Middleware(WithHeaders),
-            Middleware(Measured, measures=served.measures),
+            Middleware(Measured, measures=state.measures),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
         ],
@@ -80,7 +80,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
     app.include_router(about.health_route())
     for part in (about.routes, checking.routes, reviewing.routes):
-        app.include_router(part(served), **secured)
+        app.include_router(part(state), **secured)
     app.include_router(page.routes())
     return app
 

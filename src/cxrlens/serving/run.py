@@ -103,7 +103,7 @@ def _run(
     import uvicorn
 
     from cxrlens.serving.app import create_app
-    from cxrlens.serving.served import load_served
+    from cxrlens.serving.state import load_served
 
     served_model = load_served(model, device)
     served_model.warm_up()

@@ -17,11 +17,11 @@ from cxrlens.evaluation.subgroups import object_area, shape_type
 from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_masks
 from cxrlens.inputs.decoding import Batch
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.quality_model import affected_probability, cut_to_picture
+from cxrlens.inspection.quality_model import affected_probability
 from cxrlens.saliency.explain import Fusion, Row, RowMaps
 from cxrlens.saliency.fusion import scale, smooth
 from cxrlens.study.data import StudyData
-from cxrlens.study.pictures import Pictures, in_block_order, pictures_of
+from cxrlens.study.pictures import Pictures, cut_to_picture, in_block_order, pictures_of
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Arrays, Records, key
 from cxrlens.study.scoring import Truth, peak_scores, point_scores, whole_map_scores

@@ -16,7 +16,7 @@ from torch import Tensor
 from cxrlens.inputs.decoding import Decoded
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.quality_model import cut_to_picture
+from cxrlens.saliency.fusion import scale
 from cxrlens.study.records import Arrays
 
 
@@ -49,6 +49,18 @@ class Pictures:
     def maps(self, maps: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Their part of maps [N, H, W], and which are flat, bool [N], as `cut_to_picture` gives it."""
         return cut_to_picture(self.of(maps), self.of(flat), self.geometries[0])
+
+
+def cut_to_picture(maps: Tensor, flat: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Maps [N, H, W] of the network's whole input, and which are flat [N], for the picture alone: [N, h, w] and [N].
+
+    Where there is padding, what a map shows there is dropped, and each map is scaled to [0, 1] again by its range on
+    the picture; one that is constant on the picture is flat. The images of the maps share the geometry's window.
+    """
+    if not geometry.is_padded:
+        return maps, flat
+    scaled, constant = scale(geometry.cut(maps))
+    return scaled, flat | constant
 
 
 def pictures_of(images: Sequence[Decoded], preprocessing: Preprocessing) -> list[Pictures]:

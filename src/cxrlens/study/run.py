@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from cxrlens.files import plain, write_json, write_text
 from cxrlens.inputs.dataset.chosen import log, report_remarks, report_unreadable, scored_split
 from cxrlens.inputs.dataset.layouts import Item, find_splits, load_split
 from cxrlens.inputs.decoding import BatchReader, DecodedImages
-from cxrlens.inspection.quality_model import picture_maps
+from cxrlens.inspection.quality_model import affected_probability, whole_maps
+from cxrlens.inspection.result import ImageResult
 from cxrlens.models.model_file import load_model
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
@@ -326,7 +328,7 @@ def _gallery_rows(results: Results) -> list[Row]:
 def _overlays(
     folder: Path, results: Results, subject: Subject, rows: list[Row], items: list[Item], device: str
 ) -> dict[Path, GalleryEntry]:
-    from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak
+    from cxrlens.evaluation.pointing_game import distance_to_objects
     from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_mask
 
     model = subject.load(device)
@@ -341,27 +343,30 @@ def _overlays(
             fusion=Fusion(results.plan.combination),
             seed=results.plan.seed,
         )
+        result = ImageResult.of(
+            float(affected_probability(maps.logits)[0]),
+            model.card,
+            model.identity,
+            (image.height, image.width),
+            whole_maps(maps, 0),
+            tie_seed=results.plan.seed,
+        )
         distances = distance_to_objects(object_mask(item, image.height, image.width, subject.preprocessing))
-        geometry = subject.preprocessing.geometry(image.height, image.width)
-        drawn, flags = picture_maps(maps, 0, geometry)
         panels = []
-        for row in rows:
-            map_, flat = drawn[row], flags[row]
-            peak = find_peak(map_, seed=results.plan.seed)
-            distance = float(distances[peak.row, peak.column])
-            hit = distance < limit and not flat
-            note = "flat map" if flat else f"{'hit' if hit else 'miss'}, {distance:.1f} px"
-            panels.append(MapPanel(row_title(row), map_, None if flat else (peak.row, peak.column), note, hit))
+        for row, map_ in zip(rows, result.explanations, strict=True):
+            distance = math.inf if map_.peak is None else float(distances[map_.peak])
+            hit = distance < limit
+            note = "flat map" if map_.flat else f"{'hit' if hit else 'miss'}, {distance:.1f} px"
+            panels.append(MapPanel(row_title(row), map_.values, map_.peak, note, hit))
         assert image.pixels is not None
         figure = overlay_figure(
             image.pixels.numpy(),
             panels,
             shapes=annotated_objects(item),
             title=item.name,
-            extent=geometry.without_padding().extent(),
+            extent=result.geometry.extent(),
         )
         path = save_gallery_picture(figure, folder / f"{number:02d}")
-        probability = float(maps.logits.softmax(1)[0, 1])
-        caption = f"{subject.title}: probability of affected {probability:.3f}"
+        caption = f"{subject.title}: probability of affected {result.probability:.3f}"
         found[item.path] = GalleryEntry(item.name, caption, path)
     return found

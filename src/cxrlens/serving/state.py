@@ -1,4 +1,4 @@
-"""What the routes of a server share."""
+"""The state of a server, which its routes share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrlens.files import sha256_of
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.models.card import ModelCard
-from cxrlens.models.location import model_path
 from cxrlens.saliency.explain import make_row
-from cxrlens.serving.batching import Explainer, Eyes, Question
+from cxrlens.serving.batching import BatchedExplainer, ExplanationRequest, RequestInspector
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.measures import Measures
 from cxrlens.serving.review import Review
@@ -41,8 +39,8 @@ class ServedModel:
             UsageError: when one image does not fit into the device's memory.
         """
         size = self.card.preprocessing.height, self.card.preprocessing.width
-        question = Question(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
-        Eyes(self.model, batch_size=1).see([np.zeros((1, *size), np.float32)], [size], question)
+        request = ExplanationRequest(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
+        RequestInspector(self.model, batch_size=1).inspect([np.zeros((1, *size), np.float32)], [size], request)
 
 
 def load_served(path: Path, device: str = "auto") -> ServedModel:
@@ -52,11 +50,10 @@ def load_served(path: Path, device: str = "auto") -> ServedModel:
         UsageError: as `cxrlens.load` does.
     """
     model = load(path, device=device)
-    file = model_path(path).resolve()
-    return ServedModel(model, file.name, sha256_of(file))
+    return ServedModel(model, model.identity.name, model.identity.sha256)
 
 
-class Served:
+class ServerState:
     """A running server's parts; `running` starts and ends those that need it.
 
     Attributes:
@@ -71,7 +68,7 @@ class Served:
         self.measures = Measures()
         self.checks = 0
         self.measures.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
-        self._explainer: Explainer | None = None
+        self._explainer: BatchedExplainer | None = None
         self._decoders: Decoders | None = None
 
     @property
@@ -79,7 +76,7 @@ class Served:
         return self.served_model.model
 
     @property
-    def explainer(self) -> Explainer:
+    def explainer(self) -> BatchedExplainer:
         assert self._explainer is not None, "the server does not run"
         return self._explainer
 
@@ -93,7 +90,7 @@ class Served:
         """Decoders and explainer run inside the block."""
         settings, preprocessing = self.settings, self.model.preprocessing
         async with Decoders(Decode(preprocessing, settings.max_pixels), settings) as self._decoders:
-            self._explainer = Explainer(
+            self._explainer = BatchedExplainer(
                 self.model,
                 batch_size=settings.batch_size,
                 wait=settings.batch_wait,
