@@ -15,7 +15,6 @@ from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.explain import Row, RowMaps
 from cxrlens.serving.batching import BatchedExplainer, BusyError, ExplanationRequest, RequestInspector
-from cxrlens.serving.state import ServedModel
 
 GRAD_CAM = ExplanationRequest(Row("grad_cam", "last"))
 NORMGRAD = ExplanationRequest(Row("normgrad_conv1x1", "combined"), 2.0)
@@ -61,17 +60,17 @@ def same(one: ImageResult, other: ImageResult) -> None:
 @pytest.mark.parametrize(
     "asked", [GRAD_CAM, NORMGRAD, ExplanationRequest(Row("gradient", "input"))], ids=lambda q: q.row.method
 )
-def test_a_batch_is_its_images_one_by_one(served_model: ServedModel, asked: ExplanationRequest) -> None:
+def test_a_batch_is_its_images_one_by_one(served_model: QualityModel, asked: ExplanationRequest) -> None:
     greys = pictures(5)
-    together = RequestInspector(served_model.model, 4).inspect(greys, STORED, asked)
+    together = RequestInspector(served_model, 4).inspect(greys, STORED, asked)
     for grey, stored, seen in zip(greys, STORED, together, strict=True):
-        (alone,) = RequestInspector(served_model.model, 4).inspect([grey], [stored], asked)
+        (alone,) = RequestInspector(served_model, 4).inspect([grey], [stored], asked)
         same(seen, alone)
     assert len({seen.probability for seen in together}) == 5
 
 
-def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: ServedModel) -> None:
-    model = Watched(served_model.model)
+def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: QualityModel) -> None:
+    model = Watched(served_model)
     sizes: list[float] = []
     model.go.clear()
     running = explainer(model, observe=sizes.append)
@@ -86,7 +85,7 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: ServedMo
     ]
     model.go.set()
     for index, (answer, asked) in enumerate(zip(answers, all_asked, strict=True)):
-        (alone,) = RequestInspector(served_model.model, 4).inspect([greys[index]], [STORED[index % 5]], asked)
+        (alone,) = RequestInspector(served_model, 4).inspect([greys[index]], [STORED[index % 5]], asked)
         same(answer.result(60), alone)
     running.close()
     # A request's first pass is one more, see `TorchInspector`; and none of those that count is of one image alone.
@@ -94,8 +93,8 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: ServedMo
     assert sizes == [1, 4, 4, 2, 1]
 
 
-def test_an_image_that_fails_fails_alone(served_model: ServedModel) -> None:
-    model = Watched(served_model.model)
+def test_an_image_that_fails_fails_alone(served_model: QualityModel) -> None:
+    model = Watched(served_model)
     model.go.clear()
     running = explainer(model)
     blocker = running.submit(pictures(1)[0], STORED[0], NORMGRAD)
@@ -106,13 +105,13 @@ def test_an_image_that_fails_fails_alone(served_model: ServedModel) -> None:
     with pytest.raises(RuntimeError, match="a pass that fails"):
         answers[1].result(60)
     for grey, answer in zip(good, (answers[0], *answers[2:]), strict=True):
-        same(answer.result(60), RequestInspector(served_model.model, 4).inspect([grey], [STORED[0]], GRAD_CAM)[0])
+        same(answer.result(60), RequestInspector(served_model, 4).inspect([grey], [STORED[0]], GRAD_CAM)[0])
     assert blocker.result(60)
     running.close()
 
 
-def test_a_full_queue_is_busy_and_goes_on(served_model: ServedModel) -> None:
-    model = Watched(served_model.model)
+def test_a_full_queue_is_busy_and_goes_on(served_model: QualityModel) -> None:
+    model = Watched(served_model)
     model.go.clear()
     running = explainer(model, queue=2)
     grey = pictures(1)[0]
@@ -130,8 +129,8 @@ def test_a_full_queue_is_busy_and_goes_on(served_model: ServedModel) -> None:
         running.submit(grey, STORED[0], GRAD_CAM)
 
 
-def test_a_request_that_was_given_up_is_left_out(served_model: ServedModel) -> None:
-    model = Watched(served_model.model)
+def test_a_request_that_was_given_up_is_left_out(served_model: QualityModel) -> None:
+    model = Watched(served_model)
     model.go.clear()
     running = explainer(model)
     first = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
@@ -147,8 +146,8 @@ def test_a_request_that_was_given_up_is_left_out(served_model: ServedModel) -> N
     assert model.passes == [1, 2, 2]
 
 
-def test_closing_answers_what_waits(served_model: ServedModel) -> None:
-    model = Watched(served_model.model)
+def test_closing_answers_what_waits(served_model: QualityModel) -> None:
+    model = Watched(served_model)
     model.go.clear()
     running = explainer(model, batch_size=1)
     first = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)

@@ -30,6 +30,7 @@ def health_route() -> APIRouter:
 def routes(state: ServerState) -> APIRouter:
     """The routes of a server."""
     router = APIRouter(tags=["about"])
+    sha256 = state.model.identity.sha256  # now, while the file is still the one that was loaded
 
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> PlainTextResponse:
@@ -39,10 +40,10 @@ def routes(state: ServerState) -> APIRouter:
     @router.get("/api/model")
     def model() -> Model:
         """The facts of the model's card, and the server's limits."""
-        card, calibration = state.served_model.card, state.served_model.card.calibration
+        card, calibration = state.model.card, state.model.card.calibration
         return Model(
-            name=state.served_model.name,
-            sha256=state.served_model.sha256,
+            name=state.model.identity.name,
+            sha256=sha256,
             architecture=card.architecture,
             size=card.preprocessing.size,
             device=str(state.model.device),

@@ -19,13 +19,14 @@ from starlette.responses import Response
 
 import cxrlens
 from cxrlens.errors import CxrlensError
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.measures import Measured
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
 from cxrlens.serving.settings import Settings
-from cxrlens.serving.state import ServedModel, ServerState
+from cxrlens.serving.state import ServerState
 from cxrlens.serving.uploads import LimitedBody
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: Settings, model: ServedModel, folder: Path | None = None) -> FastAPI:
+def create_app(settings: Settings, model: QualityModel, folder: Path | None = None) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
 
     Raises:
@@ -44,7 +45,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
     """
     if settings.token is None and not settings.is_local:
         raise ValueError("a server that others can reach needs a token")
-    review = None if folder is None else Review(folder, model.name, model.sha256)
+    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
     if review is not None and review.remark:
         log.warning("%s: %s", folder, review.remark)
     state = ServerState(settings, model, review)

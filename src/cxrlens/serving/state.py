@@ -5,52 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
-from cxrlens.models.card import ModelCard
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
 from cxrlens.saliency.explain import make_row
 from cxrlens.serving.batching import BatchedExplainer, ExplanationRequest, RequestInspector
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.measures import Measures
 from cxrlens.serving.review import Review
 from cxrlens.serving.settings import Settings
-
-
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """A model with the name of its file and the SHA-256 of its content."""
-
-    model: QualityModel
-    name: str
-    sha256: str
-
-    @property
-    def card(self) -> ModelCard:
-        return self.model.card
-
-    def warm_up(self) -> None:
-        """Run the network once, so that no request pays for its first pass.
-
-        Raises:
-            UsageError: when one image does not fit into the device's memory.
-        """
-        size = self.card.preprocessing.height, self.card.preprocessing.width
-        request = ExplanationRequest(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
-        RequestInspector(self.model, batch_size=1).inspect([np.zeros((1, *size), np.float32)], [size], request)
-
-
-def load_served(path: Path, device: str = "auto") -> ServedModel:
-    """Load a model file, or the best model of a run folder.
-
-    Raises:
-        UsageError: as `cxrlens.load` does.
-    """
-    model = load(path, device=device)
-    return ServedModel(model, model.identity.name, model.identity.sha256)
 
 
 class ServerState:
@@ -61,19 +25,15 @@ class ServerState:
         checks: uploads in the making.
     """
 
-    def __init__(self, settings: Settings, model: ServedModel, review: Review | None) -> None:
+    def __init__(self, settings: Settings, model: QualityModel, review: Review | None) -> None:
         self.settings = settings
-        self.served_model = model
+        self.model = model
         self.review = review
         self.measures = Measures()
         self.checks = 0
         self.measures.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
         self._explainer: BatchedExplainer | None = None
         self._decoders: Decoders | None = None
-
-    @property
-    def model(self) -> QualityModel:
-        return self.served_model.model
 
     @property
     def explainer(self) -> BatchedExplainer:
@@ -101,3 +61,14 @@ class ServerState:
                 yield
             finally:
                 await asyncio.to_thread(self._explainer.close)
+
+
+def warm_up(model: QualityModel) -> None:
+    """Run the network once, so that no request pays for its first pass.
+
+    Raises:
+        UsageError: when one image does not fit into the device's memory.
+    """
+    size = model.preprocessing.height, model.preprocessing.width
+    request = ExplanationRequest(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
+    RequestInspector(model, batch_size=1).inspect([np.zeros((1, *size), np.float32)], [size], request)
