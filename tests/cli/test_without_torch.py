@@ -28,7 +28,7 @@ MODULES = (
     "cxrlens.inspection.inspector",
     "cxrlens.inspection.model_facts",
     "cxrlens.inspection.onnx_inspector",
-    "cxrlens.inspection.pictures",
+    "cxrlens.inspection.map_png",
     "cxrlens.inspection.record",
 )
 

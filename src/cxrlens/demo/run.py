@@ -46,7 +46,7 @@ _PARTS = ("data", "run", "test", "pointing-game")
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much the demo draws and trains."""
+    """The amount of drawing and training of a demo."""
 
     train: int
     dev: int
@@ -62,7 +62,7 @@ QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found, and the page that shows it."""
+    """The results of a demo, and the page that shows them."""
 
     page: Path
     training: TrainingResult
@@ -141,7 +141,7 @@ def run_demo(
 
 
 def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
-    """What the demo changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
+    """The demo's changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
     return {
         "image_size": size.image_size,
         "epochs": size.epochs,

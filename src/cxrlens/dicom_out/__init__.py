@@ -38,7 +38,7 @@ class WrittenDicom:
 
 
 def require_highdicom() -> None:
-    """Find out before any work whether DICOM results can be written.
+    """Refuse before any work what cannot write DICOM results.
 
     Raises:
         UsageError: when highdicom is not installed.
@@ -113,7 +113,7 @@ def write_dicom(
 
 @contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Whatever a header makes the libraries raise is the reason why nothing refers to it."""
+    """Turn any error of the libraries at an odd header into the reason why nothing refers to the image."""
     try:
         with without_warnings():
             yield
@@ -125,7 +125,7 @@ def _reasons(name: str) -> Iterator[None]:
 
 
 def _key(origin: Source, image: ImageRecord, equipment: Equipment) -> str:
-    """What a result's identity rests on: the source instance, software and model, and the result itself."""
+    """The text that a result's identity rests on: source instance, software and model, and the result itself."""
     said = {"probability", "decision", "triage", "reason", "flat", "peak", "contours"}
     parts = (str(origin.header.SOPInstanceUID), equipment.version, equipment.sha256, *equipment.parameters)
     return "|".join([*parts, image.model_dump_json(include=said)])

@@ -21,7 +21,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an image: results, or it is no DICOM file, or the reason why there are none.
+    """The outcome of an image: results, or it is no DICOM file, or the reason why there are none.
 
     A reason that is not final is one of those that `DicomResults` calls passing.
     """

@@ -1,4 +1,4 @@
-"""What is said of one image, in the same words in report and capture."""
+"""The statement on one image, in the same words in report and capture."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _CODES: Final[dict[Triage, Code]] = {
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said of one image.
+    """The statement on one image.
 
     Attributes:
         suggestion: as a code; its meaning are the words that a reader sees.
         probability: that the image shows a foreign object, in [0, 1].
         reason: of the suggestion, a sentence without its full stop.
-        has_findings: whether there is something to point at; of an image that passes the map shows where the network
+        has_findings: True where there is something to point at; of an image that passes the map shows where the network
             looked, not that something is there.
     """
 
@@ -44,7 +44,7 @@ class Statement:
 
 
 def statement_of(image: ImageRecord) -> Statement:
-    """What a result says.
+    """The statement that a result makes.
 
     Raises:
         ValueError: when the image has no result.

@@ -49,7 +49,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How images are explained.
+    """The settings of an explanation.
 
     Attributes:
         target: the explained class, see `cxrlens.explain`.

@@ -46,7 +46,7 @@ class QualityModel:
 
     Attributes:
         network: in evaluation mode, gives logits (normal, affected).
-        card: what the model file says.
+        card: of the model file.
         device: where it runs.
         identity: of the model file that it was loaded from.
     """
@@ -98,7 +98,7 @@ class QualityModel:
         return explain_rows(self.network, self._input(grey), rows, target=target, fusion=fusion, seed=seed)
 
     def check_rows(self, rows: Sequence[Row], fusion: Fusion = DEFAULT_FUSION) -> None:
-        """Find out before any work whether every row can be computed.
+        """Refuse before any work a row that cannot be computed.
 
         Raises:
             UsageError: on an unknown method or layer, the near matches being listed, or on layer weights that do not
@@ -215,7 +215,7 @@ def whole_maps(explained: RowMaps, index: int) -> list[WholeMap]:
 
 
 def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
-    """Whatever `QualityModel.check` accepts, as a radiograph; ``at_least`` as in `cxrlens.inputs.readers.read`."""
+    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `cxrlens.inputs.readers.read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):

@@ -1,4 +1,4 @@
-"""The result of one image: what every command, the server and the Python interface say of a radiograph."""
+"""The result of one image, the same for every command, the server and the Python interface."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class ImageMap:
         method: id of the method; ``layers`` "input" for a method that reads no layer.
         values: float32 [h, w] in [0, 1]: the image at the network's scale, without padding.
         flat: True where the map is constant on the image, hence all zero.
+        tie_seed: of the peak, see `TieSeed`.
     """
 
     method: str
@@ -74,7 +75,7 @@ class ImageMap:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """What a model says of one radiograph.
+    """The result of one radiograph by a model.
 
     Attributes:
         probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
@@ -118,7 +119,7 @@ class ImageResult:
 
     @property
     def reason(self) -> str:
-        """Why the decision is what it is, a sentence without its full stop."""
+        """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62"."""
         return reason_of(self.card, self.probability)
 
     @property
@@ -172,7 +173,7 @@ class ImageResult:
 
         See `cxrlens.inspection.contours.half_maximum_contours`; none where the map is flat.
         """
-        from cxrlens.inspection.contours import half_maximum_contours
+        from cxrlens.inspection.contours import half_maximum_contours  # matplotlib takes long to import
 
         return half_maximum_contours(self.map.values, self.geometry) if self.map else ()
 

@@ -11,7 +11,7 @@ from cxrlens.dicom_out.results import DicomResults, Outcome, write_outcome
 from cxrlens.inputs.names import path_of
 from cxrlens.inputs.workers import in_order
 from cxrlens.inspection.model_facts import ModelFacts
-from cxrlens.inspection.pictures import read_map_png
+from cxrlens.inspection.map_png import read_map_png
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 

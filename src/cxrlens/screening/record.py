@@ -1,4 +1,4 @@
-"""What screening says of one file: a line of ``results.jsonl``, a row of the worklist."""
+"""The record of one screened file: a line of ``results.jsonl``, a row of the worklist."""
 
 from __future__ import annotations
 

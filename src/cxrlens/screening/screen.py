@@ -12,7 +12,7 @@ from cxrlens.files import replacing
 from cxrlens.inputs.names import name_of
 from cxrlens.inputs.workers import in_order
 from cxrlens.inspection.inspector import Inspector, MapChoice
-from cxrlens.inspection.pictures import map_png
+from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.result import ImageResult
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.index import Index
@@ -30,7 +30,7 @@ class Screening:
 
     Args:
         folder: where results go; a torn last line has been dropped from them.
-        root: what names are relative to.
+        root: the folder that names are relative to.
         inspector: makes the results.
         maps: for which images maps are made.
         keep_tags: keep patient data in the records.
@@ -39,7 +39,7 @@ class Screening:
 
     Attributes:
         computed: images that the network has seen.
-        appended: whether there are results since this was last set to False.
+        appended: True from the first result on after it was last set to False.
     """
 
     def __init__(

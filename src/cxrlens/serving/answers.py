@@ -1,4 +1,4 @@
-"""What the server answers, and what it is asked: the models of the HTTP API."""
+"""The models of the HTTP API: the server's answers, and the requests that have a body of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxrlens.models.calibration import Triage
 
 Decision: TypeAlias = Literal["normal", "affected"]
 Verdict: TypeAlias = Literal["accept", "retake", "none"]
-"""What a reader says of an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
+"""A reader's word on an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
 
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
@@ -128,7 +128,7 @@ class Checked(_Answer):
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """An answer has all fields; and its numbers are within bounds without saying so."""
+    """Describe a record as an answer is: all its fields are there, and bounds are a matter of what is read."""
     for field in schema["properties"].values():
         for kind in (field, *field.get("anyOf", ())):
             for word in ("default", "minimum", "maximum"):

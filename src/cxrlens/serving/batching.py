@@ -28,7 +28,7 @@ class BusyError(Exception):
 
 @dataclass(frozen=True)
 class ExplanationRequest:
-    """How an image is to be explained; only images of the same request share a pass."""
+    """The explanation that an image is to get; only images of the same request share a pass."""
 
     row: Row
     smooth: float | None = None

@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from cxrlens.errors import UsageError
-from cxrlens.inspection.pictures import map_png
+from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.explain import Fusion, make_row

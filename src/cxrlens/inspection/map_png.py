@@ -1,4 +1,4 @@
-"""Maps as pictures: 8-bit grey PNG, 255 = highest."""
+"""Maps as files: 8-bit grey PNG, 255 = highest."""
 
 from __future__ import annotations
 
