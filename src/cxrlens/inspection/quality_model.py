@@ -215,7 +215,7 @@ def whole_maps(explained: RowMaps, index: int) -> list[WholeMap]:
 
 
 def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
-    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `cxrlens.inputs.readers.read`."""
+    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):

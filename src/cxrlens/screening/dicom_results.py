@@ -10,8 +10,8 @@ from cxrlens.dicom_out import paths_of
 from cxrlens.dicom_out.results import DicomResults, Outcome, write_outcome
 from cxrlens.inputs.names import path_of
 from cxrlens.inputs.workers import in_order
-from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.map_png import read_map_png
+from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 
