@@ -22,11 +22,11 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.saliency.explain import Row
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import Settings, screen
+from cxrlens.screening.run import ScreeningSettings, screen
 from cxrlens.screening.sources import take_sources
 from cxrlens.serving.answers import Checked, WorklistImage
 from cxrlens.serving.app import create_app
-from cxrlens.serving.settings import Settings as ServerSettings
+from cxrlens.serving.settings import ServerSettings
 
 METHOD, LAYERS = "normgrad_conv1x1", "combined"
 SIZES = {"tall": (150, 60), "wide": (80, 190), "same": (64, 48)}
@@ -91,7 +91,7 @@ def test_all_say_the_same_of_an_image(model_file: Path, images: Path, tmp_path: 
         assert check.model.sha256 == model.identity.sha256 != ""
         assert check.contours
 
-    screen(take_sources([str(images)]), tmp_path / "screened", Settings(model_file, maps="all", device="cpu"))
+    screen(take_sources([str(images)]), tmp_path / "screened", ScreeningSettings(model_file, maps="all", device="cpu"))
     screened = ScreenedFolder(tmp_path / "screened").results()
     assert screened.keys() == expected.keys()
     for name, record in screened.items():
@@ -102,7 +102,7 @@ def test_all_say_the_same_of_an_image(model_file: Path, images: Path, tmp_path: 
         assert_alike(answer, check)
         assert answer["key"] == screened[name].key
 
-    settings = explanation.Settings()
+    settings = explanation.ExplanationSettings()
     explanation.explain_images(images, model, tmp_path / "explained", [Row(METHOD, LAYERS)], settings)
     with (tmp_path / "explained" / "explanations.csv").open(encoding="utf-8") as stream:
         rows = {row["image"]: row for row in csv.DictReader(stream)}

@@ -17,9 +17,9 @@ import pytest
 from serving_files import Poisoned, check, encoded, key_of, pixels, running, screened, uploads
 
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.serving import served
+from cxrlens.serving import state
 from cxrlens.serving.app import create_app
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 CLIENTS = 16
 CHOICES = (
@@ -76,8 +76,8 @@ def same_answer(answer: dict[str, Any], other: dict[str, Any]) -> None:
 @contextmanager
 def poisoned(model: QualityModel, **limits: Any) -> Iterator[httpx.Client]:
     """A server whose decoder dies of some uploads and hangs on others."""
-    with mock.patch.object(served, "Decode", return_value=Poisoned()):
-        app = create_app(Settings(decoders=2, **limits), model)
+    with mock.patch.object(state, "Decode", return_value=Poisoned()):
+        app = create_app(ServerSettings(decoders=2, **limits), model)
         with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
 
@@ -86,7 +86,7 @@ def wait_for(client: httpx.Client, count: int, sent: list[Future[httpx.Response]
     """Until so many uploads are in the making, or one is answered."""
     while not any(answer.done() for answer in sent):
         text = client.get("/metrics").text.split("gauge\ncxrlens_checks ")[1]
-        if int(text.split()[0]) == count:
+        if float(text.split()[0]) == count:
             return
 
 
@@ -129,7 +129,7 @@ def test_a_failure_is_answered_and_logged_and_over(
 def test_uploads_that_stop_arriving(served_model: QualityModel, caplog: pytest.LogCaptureFixture) -> None:
     head = b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     begun = head + b'Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
-    app = create_app(Settings(upload_seconds=1.5), served_model)
+    app = create_app(ServerSettings(upload_seconds=1.5), served_model)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address) as gone:
@@ -144,7 +144,7 @@ def test_uploads_that_stop_arriving(served_model: QualityModel, caplog: pytest.L
 
 def test_verdicts_that_cannot_be_kept(served_model: QualityModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
         for suffix in ("-wal", "-shm"):

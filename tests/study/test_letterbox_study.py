@@ -16,7 +16,7 @@ from cxrlens.inputs.annotations.table import write_annotations
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 from cxrlens.inspection.quality_model import load
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.study.results import Results
 from cxrlens.study.work import FAITHFULNESS, PERTURBATION, RANDOMISATION
@@ -135,7 +135,7 @@ def test_rows_and_baselines_are_those_of_the_pointing_game_job(
     together: Made, data: Path, models: list[Path], tmp_path: Path
 ) -> None:
     results = together.results
-    played = play_folder(data, load(models[0], device="cpu"), tmp_path, ROWS, Settings(), split="dev").per_image
+    played = play_folder(data, load(models[0], device="cpu"), tmp_path, ROWS, PointingSettings(), split="dev").per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     distances = results.scores(results.trained[0], ROWS, "distance")[:, 0]
     compared = 0

@@ -48,7 +48,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExplanationSettings:
     """The settings of an explanation.
 
     Attributes:
@@ -91,7 +91,7 @@ def explain_images(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: ExplanationSettings,
     *,
     annotations: Path | None = None,
     split: str | None = None,
@@ -157,7 +157,7 @@ def reported_row(rows: Sequence[Row]) -> Row:
     return usual if usual in rows else rows[0]
 
 
-def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings: Settings) -> DicomResults:
+def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings: ExplanationSettings) -> DicomResults:
     """The DICOM results of explanations by a model, to be written into ``out``.
 
     Raises:
@@ -186,7 +186,7 @@ def _single(path: Path, annotations: Path | None) -> Item:
     return Item(path, shapes=None if name is None else table.shapes[name])
 
 
-def _write(image: _Explained, out: Path, settings: Settings) -> list[dict[str, Any]]:
+def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[dict[str, Any]]:
     """Write the overlay and the maps of an image; returns its rows of the table."""
     result, place = image.result, image.place
     table = []

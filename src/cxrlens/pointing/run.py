@@ -76,7 +76,7 @@ _ROW_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class PointingSettings:
     """What belongs to a score's name.
 
     Attributes:
@@ -119,7 +119,7 @@ def play_folder(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: PointingSettings,
     *,
     annotations: Path | None = None,
     train_annotations: Path | None = None,
@@ -184,7 +184,9 @@ def play_folder(
     return PointingGameResult(table, per_image, unreadable, files)
 
 
-def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+def play_image(
+    item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: PointingSettings
+) -> SingleResult:
     """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
 
     Raises:
@@ -275,13 +277,15 @@ def _training_split(folder: Path, train_annotations: Path | None) -> Split | Non
         return None
 
 
-def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
+def _target(settings: PointingSettings, items: Sequence[Item]) -> str | Tensor:
     if settings.target != "true":
         return settings.target
     return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
 
 
-def _inspected(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> Iterator[ImageResult]:
+def _inspected(
+    batch: Batch, model: QualityModel, rows: Sequence[Row], settings: PointingSettings
+) -> Iterator[ImageResult]:
     stored = [(image.height, image.width) for image in batch.images]
     target = _target(settings, batch.items)
     return model.inspect(batch.grey, stored, rows, target=target, fusion=settings.fusion, seed=settings.seed)
@@ -291,7 +295,7 @@ def _judged(
     batch: Batch,
     results: Iterable[ImageResult],
     model: QualityModel,
-    settings: Settings,
+    settings: PointingSettings,
     training_map: FloatMap | None,
     root: Path,
     bad_masks: list[str],
@@ -351,7 +355,7 @@ def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]
 
 
 def _table(
-    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: Settings, preprocessing: Preprocessing
+    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: PointingSettings, preprocessing: Preprocessing
 ) -> list[dict[str, Any]]:
     """One line per method and baseline, with the intervals of one common bootstrap."""
     lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]

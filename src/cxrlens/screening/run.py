@@ -41,7 +41,7 @@ _SHARE = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScreeningSettings:
     """How images are screened.
 
     Attributes:
@@ -113,7 +113,7 @@ class ScreenResult:
 def screen(
     sources: Sources,
     out: Path,
-    settings: Settings,
+    settings: ScreeningSettings,
     *,
     force: bool = False,
     needs_triage: bool = False,
@@ -177,7 +177,7 @@ def screen(
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
 
 
-def open_inspector(settings: Settings) -> Inspector:
+def open_inspector(settings: ScreeningSettings) -> Inspector:
     """The model, ready to inspect images.
 
     Raises:
@@ -197,7 +197,7 @@ def open_inspector(settings: Settings) -> Inspector:
     return TorchInspector(model, row, seed=settings.seed)
 
 
-def _onnx_inspector(settings: Settings) -> Inspector:
+def _onnx_inspector(settings: ScreeningSettings) -> Inspector:
     from cxrlens.inspection.onnx_inspector import load_onnx
 
     if settings.device not in ("auto", "cpu"):
@@ -214,7 +214,7 @@ def _onnx_inspector(settings: Settings) -> Inspector:
     return inspector
 
 
-def _info(inspector: Inspector, sources: Sources, settings: Settings) -> ScreeningInfo:
+def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -> ScreeningInfo:
     return ScreeningInfo.of(
         ModelFacts.now(inspector.identity, inspector.card, method=inspector.method, layers=inspector.layers),
         root=text_of(sources.root),
@@ -290,7 +290,7 @@ def _clear(folder: ScreenedFolder, pattern: str) -> None:
 def _follow(
     screening: Screening,
     watch: Watch,
-    settings: Settings,
+    settings: ScreeningSettings,
     stop: threading.Event,
     report: _Reporter,
     results: ScreenedDicomResults | None,
@@ -313,7 +313,7 @@ def _follow(
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: Settings, results: ScreenedDicomResults | None) -> Worklist:
+def _write_summary(screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None) -> Worklist:
     worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cxrlens.errors import CxrlensError
 from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
@@ -22,7 +23,7 @@ _INSPECTORS = 64
 """Kept inspectors, one a request for another explanation, as a new one runs the network once more."""
 
 
-class BusyError(Exception):
+class BusyError(CxrlensError):
     """So many images wait already that one more would wait too long."""
 
 

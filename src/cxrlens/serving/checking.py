@@ -60,7 +60,7 @@ def routes(state: ServerState) -> APIRouter:
 
             picture = await state.decoders.picture(content)
             if isinstance(picture, Refusal):
-                state.measures.refused.add(str(picture.status))
+                state.metrics.refused.labels(str(picture.status)).inc()
                 raise HTTPException(picture.status, picture.reason)
             answer = state.explainer.submit(picture.grey, (picture.height, picture.width), request)
             result = await asyncio.wrap_future(answer)
@@ -71,7 +71,7 @@ def routes(state: ServerState) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         finally:
             state.checks -= 1
-            state.measures.check_seconds.observe(time.perf_counter() - began)
+            state.metrics.check_seconds.observe(time.perf_counter() - began)
 
     return router
 

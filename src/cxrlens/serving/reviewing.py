@@ -71,7 +71,7 @@ def routes(state: ServerState) -> APIRouter:
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
-            state.measures.verdicts.add(given.verdict)
+            state.metrics.verdicts.labels(given.verdict).inc()
         return given
 
     @router.get(

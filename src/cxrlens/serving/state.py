@@ -12,9 +12,9 @@ from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, Qua
 from cxrlens.saliency.explain import make_row
 from cxrlens.serving.batching import BatchedExplainer, ExplanationRequest, RequestInspector
 from cxrlens.serving.decoding import Decode, Decoders
-from cxrlens.serving.measures import Measures
+from cxrlens.serving.metrics import Metrics
 from cxrlens.serving.review import Review
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 class ServerState:
@@ -25,13 +25,13 @@ class ServerState:
         checks: uploads in the making.
     """
 
-    def __init__(self, settings: Settings, model: QualityModel, review: Review | None) -> None:
+    def __init__(self, settings: ServerSettings, model: QualityModel, review: Review | None) -> None:
         self.settings = settings
         self.model = model
         self.review = review
-        self.measures = Measures()
+        self.metrics = Metrics()
         self.checks = 0
-        self.measures.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
+        self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
         self._explainer: BatchedExplainer | None = None
         self._decoders: Decoders | None = None
 
@@ -55,7 +55,7 @@ class ServerState:
                 batch_size=settings.batch_size,
                 wait=settings.batch_wait,
                 queue=settings.queue,
-                observe=self.measures.batch_sizes.observe,
+                observe=self.metrics.batch_sizes.observe,
             )
             try:
                 yield
