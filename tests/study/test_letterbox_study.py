@@ -15,7 +15,7 @@ from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.annotations.table import write_annotations
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
-from cxrlens.inspection.quality_model import load, picture_maps
+from cxrlens.inspection.quality_model import load
 from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.study.experiments import EXPERIMENTS
@@ -130,8 +130,9 @@ def pictures(results: Results, path: Path, row: Row) -> list[torch.Tensor]:
     model, found = load(path, device="cpu"), []
     for index in results.indices:
         pixels = read(results.data.annotated[index].path).pixels
-        result = model.explain_rows(torch.from_numpy(LETTERBOX.resized(pixels))[None], [row])
-        found.append(torch.from_numpy(picture_maps(result, 0, LETTERBOX.geometry(*pixels.shape))[0][row]))
+        grey = torch.from_numpy(LETTERBOX.resized(pixels))[None]
+        (result,) = model.inspect(grey, [pixels.shape], [row])
+        found.append(torch.from_numpy(result.explanations[0].values))
     return found
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak
+from cxrlens.evaluation.pointing_game import distance_to_objects
 from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_mask
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader
-from cxrlens.inspection.quality_model import picture_maps
+from cxrlens.inspection.quality_model import affected_probability, whole_maps
+from cxrlens.inspection.result import ImageResult
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import row_title
 from cxrlens.saliency.explain import Row
@@ -66,27 +68,30 @@ def _overlays(
     for number, batch in enumerate(BatchReader(items, subject.preprocessing, batch_size=1, keep_pixels=True)):
         (item,), (image,) = batch.items, batch.images
         maps = explained(results.plan, model, batch.grey, rows, explained_classes(results.plan, batch.items))
+        result = ImageResult.of(
+            float(affected_probability(maps.logits)[0]),
+            model.card,
+            model.identity,
+            (image.height, image.width),
+            whole_maps(maps, 0),
+            tie_seed=results.plan.seed,
+        )
         distances = distance_to_objects(object_mask(item, image.height, image.width, subject.preprocessing))
-        geometry = subject.preprocessing.geometry(image.height, image.width)
-        drawn, flags = picture_maps(maps, 0, geometry)
         panels = []
-        for row in rows:
-            map_, flat = drawn[row], flags[row]
-            peak = find_peak(map_, seed=results.plan.seed)
-            distance = float(distances[peak.row, peak.column])
-            hit = distance < limit and not flat
-            note = "flat map" if flat else f"{'hit' if hit else 'miss'}, {distance:.1f} px"
-            panels.append(MapPanel(row_title(row), map_, None if flat else (peak.row, peak.column), note, hit))
+        for row, map_ in zip(rows, result.explanations, strict=True):
+            distance = math.inf if map_.peak is None else float(distances[map_.peak])
+            hit = distance < limit
+            note = "flat map" if map_.flat else f"{'hit' if hit else 'miss'}, {distance:.1f} px"
+            panels.append(MapPanel(row_title(row), map_.values, map_.peak, note, hit))
         assert image.pixels is not None
         figure = overlay_figure(
             image.pixels.numpy(),
             panels,
             shapes=annotated_objects(item),
             title=item.name,
-            extent=geometry.without_padding().extent(),
+            extent=result.geometry.extent(),
         )
         path = save_overlay(figure, folder / f"{number:02d}")
-        probability = float(maps.logits.softmax(1)[0, 1])
-        caption = f"{subject.title}: probability of affected {probability:.3f}"
+        caption = f"{subject.title}: probability of affected {result.probability:.3f}"
         found[item.path] = GalleryEntry(item.name, caption, path)
     return found

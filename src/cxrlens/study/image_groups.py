@@ -21,7 +21,7 @@ from cxrlens.inputs.annotations.ground_truth import object_mask
 from cxrlens.inputs.decoding import Batch, Decoded
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.quality_model import cut_to_picture
+from cxrlens.saliency.fusion import scale
 from cxrlens.study.records import Arrays
 
 
@@ -52,8 +52,20 @@ class ImageGroup:
         return self.geometries[0].pad(values)
 
     def maps(self, maps: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Their part of maps [N, H, W], and which are flat, bool [N], as `cut_to_picture` gives it."""
-        return cut_to_picture(self.of(maps), self.of(flat), self.geometries[0])
+        """Their part of maps [N, H, W], and which are flat, bool [N], as `cut_to_image` gives it."""
+        return cut_to_image(self.of(maps), self.of(flat), self.geometries[0])
+
+
+def cut_to_image(maps: Tensor, flat: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Maps [N, H, W] of the network's whole input, and which are flat [N], for the image alone: [N, h, w] and [N].
+
+    Where there is padding, a map's values there are dropped, and each map is scaled to [0, 1] again by its range on the
+    image; one that is constant on the image is flat. The images of the maps share the geometry's window.
+    """
+    if not geometry.is_padded:
+        return maps, flat
+    scaled, constant = scale(geometry.cut(maps))
+    return scaled, flat | constant
 
 
 def groups_of(images: Sequence[Decoded], preprocessing: Preprocessing) -> list[ImageGroup]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cxrlens.evaluation.comparison import Comparison, compare_rows
-from cxrlens.inspection.quality_model import cut_to_picture
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.fusion import scale, smooth
 from cxrlens.study.cells import ROW_COLUMNS, conditions, difference_cell, row_names, row_words, rows_of, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.experiments.pointing_game import peak_scores
+from cxrlens.study.image_groups import cut_to_image
 from cxrlens.study.records import PLAIN, SMOOTHED, Arrays, key
 from cxrlens.study.results import Group, Results
 from cxrlens.study.scores import GroupMaps, MapScores
@@ -24,7 +24,7 @@ def _score(maps: GroupMaps) -> Arrays:
     assert maps.plan.smoothing is not None
     smoothed, smoothed_flat = scale(smooth(maps.whole, maps.plan.smoothing))
     flat = maps.whole_flat | smoothed_flat
-    cut = cut_to_picture(smoothed, flat, maps.truth.group.geometries[0])
+    cut = cut_to_image(smoothed, flat, maps.truth.group.geometries[0])
     return peak_scores(*cut, maps.truth, maps.seeds, SMOOTHED)
 
 
