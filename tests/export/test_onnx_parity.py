@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cxrlens.study.pictures import cut_to_picture
 from exported_models import SIZE, Exported, pictures, write_model
 
 from cxrlens.export.graph import ExportedGraph
@@ -15,7 +16,6 @@ from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import METHODS
-from cxrlens.study.pictures import cut_to_picture
 
 PICTURES = pictures(5)
 SHAPES = [picture.shape for picture in PICTURES]
