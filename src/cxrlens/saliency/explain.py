@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
 from cxrlens.saliency.capture import INPUT, Captured, capture
-from cxrlens.saliency.fusion import check_sigma, combine, layer_shares, scale, upsample
-from cxrlens.saliency.fusion import smooth as smoothed
+from cxrlens.saliency.fusion import combine, layer_shares, scale, upsample
+from cxrlens.saliency.gaussian import check_sigma
+from cxrlens.saliency.gaussian import smooth as smoothed
 from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
 from cxrlens.saliency.methods import Method, find_method

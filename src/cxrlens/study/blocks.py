@@ -19,7 +19,8 @@ from cxrlens.inputs.decoding import Batch
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import affected_probability, cut_to_picture
 from cxrlens.saliency.explain import Fusion, Row, RowMaps
-from cxrlens.saliency.fusion import scale, smooth
+from cxrlens.saliency.fusion import scale
+from cxrlens.saliency.gaussian import smooth
 from cxrlens.study.data import StudyData
 from cxrlens.study.pictures import Pictures, in_block_order, pictures_of
 from cxrlens.study.plan import StudyPlan
