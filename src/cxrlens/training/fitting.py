@@ -24,7 +24,7 @@ import cxrlens
 from cxrlens.devices import cpu_has_bfloat16
 from cxrlens.environment import describe_environment, timestamp
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.files import new_folder, plain, replacing, write_csv, write_json, write_text
+from cxrlens.files import new_folder, plain, read_yaml, replacing, write_csv, write_json, write_text
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -116,12 +116,12 @@ def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
         UsageError: when there is none or its configuration cannot be read.
     """
     path = run_dir / "config.yaml"
+    if not path.exists():
+        raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one")
+    config = read_yaml(path, "configuration of a run", "--force starts the run anew")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
-    except FileNotFoundError as error:
-        raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one") from error
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read; --force starts the run anew") from error
 
 
