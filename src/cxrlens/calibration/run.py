@@ -40,7 +40,7 @@ _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_tria
 
 @dataclass(frozen=True)
 class TriageGoals:
-    """What is asked of the decisions.
+    """The scores that the decisions should reach.
 
     Attributes:
         retake: what the retake threshold should give.
@@ -106,7 +106,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What the images give.
+    """Temperature, thresholds and decisions that fit the images.
 
     Attributes:
         temperature: of all of them.

@@ -1,4 +1,4 @@
-"""What all commands print: results on stdout, everything else on stderr."""
+"""Output of all commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a map names the pixels that the score depends on: insertion, deletion, average drop and increase.
+"""Faithfulness of a map to the score it explains: insertion, deletion, average drop and increase.
 
 Pixels are taken away by putting those of a blurred picture in their place, which keeps the picture's grey and adds no
 edges. ``score`` gives the probability of the explained class of images [B, C, H, W] as float [B]; it must treat the

@@ -1,4 +1,4 @@
-"""How alike two sets of maps are, and whether two methods hit the same images."""
+"""Similarity of two sets of maps, and agreement of two methods' hits."""
 
 from __future__ import annotations
 

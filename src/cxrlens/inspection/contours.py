@@ -17,7 +17,7 @@ Polygon: TypeAlias = tuple[tuple[float, float], ...]
 _Points: TypeAlias = npt.NDArray[np.float64]
 
 TOLERANCE = 0.5
-"""How far a polygon may lie from the true outline, in pixels of the map."""
+"""Distance that a polygon may keep from the true outline, in pixels of the map."""
 
 MOST = 50
 """Polygons that are kept of a map; maps of pixels, unlike those of layers, fall to pieces."""

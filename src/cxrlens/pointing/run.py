@@ -76,7 +76,7 @@ _ROW_COLUMNS = (
 
 @dataclass(frozen=True)
 class PointingSettings:
-    """What belongs to a score's name.
+    """All that a score depends on beside model and images.
 
     Attributes:
         tolerance_share: of the longer side of the network's input.

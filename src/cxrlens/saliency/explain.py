@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the maps of several layers become one, and what is done to it; recorded with the maps.
+    """The way in which the maps of several layers become one, and its smoothing; recorded with the maps.
 
     Attributes:
         combination: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
@@ -221,7 +221,7 @@ class _Request:
 
     @property
     def parts(self) -> tuple[_Request, ...]:
-        """What its map is joined from."""
+        """The requests whose maps its own is joined from."""
         methods = [find_method(id_) for id_ in self.method.of]
         return tuple(_Request(method, self.layers if method.has_layers else ()) for method in methods)
 

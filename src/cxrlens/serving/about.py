@@ -83,5 +83,5 @@ def routes(served: Served) -> APIRouter:
 
 
 def is_offered(method: RegisteredMethod, served: Served) -> bool:
-    """Whether the server makes this method's maps: one that asks the network many times holds up everybody else."""
+    """True of a method whose maps the server makes; one that asks the network many times holds up everybody else."""
     return method.reads != "network" or served.settings.slow_methods

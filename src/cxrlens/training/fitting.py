@@ -42,7 +42,7 @@ MODEL_NAME = "model.safetensors"
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run is trained; passed through to Lightning.
+    """Devices that a run is trained on; passed through to Lightning.
 
     Attributes:
         device: a torch device type.
@@ -61,7 +61,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a run.
+    """Outcome of a run.
 
     Attributes:
         run_dir: its folder.
@@ -210,7 +210,7 @@ def train(
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes and reports, of the several that one run may have."""
+    """True in the process that writes and reports, of the several that one run may have."""
     node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
     return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
 

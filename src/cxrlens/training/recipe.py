@@ -69,7 +69,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0)
 
     def preprocessing(self) -> Preprocessing:
-        """What is done to the images before the network sees them."""
+        """Preprocessing of the images that the network sees."""
         return Preprocessing(height=self.image_size, width=self.image_size, resize=self.resize)
 
 

@@ -1,4 +1,4 @@
-"""Where decoded images are kept between runs, and how many bytes they may take."""
+"""Place of the decoded images that are kept between runs, and the bytes that they may take."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _fit_classes(attr: ModuleType) -> Mapping[str, type[Any]]:
 
 
 def _is_fit(kind: type[Any]) -> bool:
-    """Whether a class is built from a network, and a layer at most, and gives attributions of images."""
+    """True of a class that is built from a network, and a layer at most, and gives attributions of images."""
     needed = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
     if not needed or needed[0] not in ("forward_func", "model") or needed[1:] not in ([], ["layer"]):
         return False
@@ -135,7 +135,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, Any]:
-    """What ``attribute`` needs beyond images."""
+    """Arguments of ``attribute`` beyond images."""
     parameters = inspect.signature(kind.attribute).parameters
     _, channels, height, width = images.shape
     options: dict[str, Any] = {"target": classes.tolist()} if "target" in parameters else {}
