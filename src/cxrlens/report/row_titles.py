@@ -16,7 +16,7 @@ def row_title(row: Row) -> str:
 
 def combination_of(row: Row, fusion: Fusion) -> str:
     """The combination of the row's layers; empty where there is but one, or none."""
-    if row.layers != "combined":
+    if not row.is_combined:
         return ""
     weights = "" if fusion.weights is None else " " + " ".join(f"{weight:g}" for weight in fusion.weights)
     return fusion.combination + weights
