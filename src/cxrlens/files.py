@@ -118,7 +118,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or --force") -> Path:
+def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or `force`") -> Path:
     """Make a folder for results.
 
     Raises:

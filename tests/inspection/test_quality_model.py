@@ -283,7 +283,7 @@ def test_checking_changes_nothing(model: QualityModel):
 
 
 def test_a_device_that_is_not_there_is_refused(path: Path):
-    with pytest.raises(UsageError, match="--device"):
+    with pytest.raises(UsageError, match="`device=auto`"):
         cxrlens.load(path, device="warp")
 
 

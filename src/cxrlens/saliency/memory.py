@@ -36,7 +36,7 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
     if count < 2:
         raise UsageError(
             f"one image of {images.shape[-2]} x {images.shape[-1]} px does not fit into the memory of {images.device} "
-            f"({failed}); use smaller images, fewer layers, or --device cpu"
+            f"({failed}); use smaller images, fewer layers, or `device=cpu`"
         )
     if images.device.type == "cuda":
         torch.cuda.empty_cache()

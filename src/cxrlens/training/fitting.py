@@ -101,7 +101,7 @@ def start_run(
     Raises:
         UsageError: when it exists and ``force`` is not given.
     """
-    remedy = "--resume goes on with it, --force starts it anew, --name gives another name"
+    remedy = "`resume` goes on with it, `force` starts it anew, `run_dir` gives another name"
     if force and run_dir.is_dir() and (run_dir / "config.yaml").is_file():
         shutil.rmtree(run_dir)
     new_folder(run_dir, remedy=remedy)
@@ -117,12 +117,12 @@ def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
     """
     path = run_dir / "config.yaml"
     if not path.exists():
-        raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one")
-    config = read_yaml(path, "configuration of a run", "--force starts the run anew")
+        raise UsageError(f"{run_dir}: there is no run to resume here; leave `resume` out to start one")
+    config = read_yaml(path, "configuration of a run", "`force` starts the run anew")
     try:
         return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read; --force starts the run anew") from error
+        raise UsageError(f"{path}: cannot be read; `force` starts the run anew") from error
 
 
 def train(
@@ -184,7 +184,7 @@ def train(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
-            log.warning("training was stopped; the same command with --resume goes on")
+            log.warning("training was stopped; the same command with `resume` goes on")
             raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None
@@ -259,7 +259,7 @@ def _trainer(
         RuntimeError,
         lightning.fabric.utilities.exceptions.MisconfigurationException,
     ) as error:
-        raise UsageError(f"the trainer refuses --devices, --num-nodes or --strategy: {error}") from error
+        raise UsageError(f"the trainer refuses `devices`, `num_nodes` or `strategy`: {error}") from error
 
 
 def _save(

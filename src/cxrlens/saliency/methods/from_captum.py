@@ -99,7 +99,7 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     network.training = False  # not eval(), which would reach into the user's network
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
-        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give --layers last or a module name")
+        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give `layers=last` or a module name")
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
