@@ -16,7 +16,7 @@ from cxrlens.cli import main as cli
 from cxrlens.errors import UsageError
 from cxrlens.models.onnx_file import read_onnx
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import ScreeningSettings, open_runtime
+from cxrlens.screening.run import ScreeningSettings, open_inspector
 
 WITHOUT_TORCH = """
 import sys
@@ -96,9 +96,9 @@ def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
         (ScreeningSettings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
     ):
         with pytest.raises(UsageError, match=reason):
-            open_runtime(settings)
-    runtime = open_runtime(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
-    assert (runtime.name, runtime.method, runtime.layers) == ("onnx", "", "")
+            open_inspector(settings)
+    inspector = open_inspector(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
+    assert (inspector.name, inspector.method, inspector.layers) == ("onnx", "", "")
 
 
 def test_the_command_writes_beside_the_model(

@@ -16,7 +16,7 @@ from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import OversizedImageError, UnknownFormatError, content_size, decode
 from cxrlens.inputs.workers import call, process_pool
-from cxrlens.inspection.runtime import GreyBatch
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.reading import PREVIEW_SIDE, preview
 from cxrlens.serving.settings import ServerSettings
 
