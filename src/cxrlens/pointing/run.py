@@ -77,7 +77,7 @@ _ROW_COLUMNS = (
 
 @dataclass(frozen=True)
 class PointingSettings:
-    """What belongs to a score's name.
+    """All that a score depends on beside model and images.
 
     Attributes:
         tolerance_share: of the longer side of the network's input.
@@ -145,7 +145,7 @@ def play_folder(
     chosen = folder_or_split(folder, annotations, split)
     items = [item for item in chosen.items if item.has_object]
     if not items:
-        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
+        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with `annotations`")
     train = _training_split(folder, train_annotations)
     training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
@@ -231,12 +231,12 @@ def play_image(
 
 
 def annotated_item(
-    image: Path, *, text: str | None = None, table: Path | None = None, mask: Path | None = None
+    image: Path, *, annotation: str | None = None, table: Path | None = None, mask: Path | None = None
 ) -> Item:
     """One image with the objects that one of the others gives.
 
     Args:
-        text: of an annotation ("0 10 20 30 40").
+        annotation: in the CSV's notation ("0 10 20 30 40").
         table: a CSV with a row for the image.
         mask: an image of the same size in which the objects are not black.
 
@@ -250,13 +250,13 @@ def annotated_item(
         rows = read_annotations(table)
         name = rows.find(image)
         if name is None:
-            raise UsageError(f"{table}: has no row for {image.name}; add one, or give --annotation TEXT")
+            raise UsageError(f"{table}: has no row for {image.name}; add one, or give `annotation=TEXT`")
         shapes = rows.shapes[name]
     else:
         try:
-            shapes = parse_annotation(text or "")
+            shapes = parse_annotation(annotation or "")
         except ValueError as error:
-            raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
+            raise UsageError(f'cannot read `annotation`: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:
         raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
     return Item(image, AFFECTED, shapes)
