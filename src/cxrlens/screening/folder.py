@@ -109,9 +109,10 @@ class ScreenedFolder:
                 f"{self.info_file}: cannot be understood (from another version of cxrlens?); screen the folder again"
             ) from error
 
-    def raise_format(self) -> bool:
-        """Keep processes of an earlier version, which know no store, out of the folder; True where it was of theirs."""
-        if not self.info_file.exists() or (info := self.info()).format == 2:
-            return False
-        self.write_info(info.model_copy(update={"format": 2}))
-        return True
+    def is_of_earlier_version(self) -> bool:
+        """True where it was screened by a version that knows no store."""
+        return self.info_file.exists() and self.info().format == 1
+
+    def raise_format(self) -> None:
+        """Keep processes of such a version out of the folder."""
+        self.write_info(self.info().model_copy(update={"format": 2}))

@@ -35,7 +35,7 @@ def migrate(connection: Connection, folder: ScreenedFolder, *, is_new: bool) -> 
     Raises:
         UsageError: when a line of results.jsonl is damaged, or verdicts.sqlite holds no verdicts.
     """
-    if folder.raise_format() and not is_new:  # an earlier version has begun the folder anew
+    if folder.is_of_earlier_version() and not is_new:  # such a version has begun it anew, or this was not said yet
         connection.execute(results.delete())
         _take_results(connection, folder, 0)
     elif is_new or folder.committed_file.exists():
@@ -92,18 +92,22 @@ def _committed(folder: ScreenedFolder) -> int:
 def _take_verdicts(connection: Connection, path: Path) -> None:
     known = int(fact(connection, "verdicts_taken_over") or 0)
     entries = _entries(path, known) if path.exists() else []
+    if not entries:
+        return
+    set_fact(connection, "verdicts_taken_over", str(entries[-1]["id"]))
+    if connection.scalar(select(audit.c.id).limit(1)) is None:
+        connection.execute(insert(audit), entries)
+    else:
+        _add_verdicts(connection, entries)
+
+
+def _add_verdicts(connection: Connection, entries: list[dict[str, Any]]) -> None:
+    """Behind those that were given here in the meantime."""
     for entry in entries:
-        id_, _, standing = last_entry(connection, entry["key"])
-        newest = connection.scalar(select(func.max(audit.c.id))) or 0
-        if known or id_:  # verdicts may have been given in the meantime
-            if entry["verdict"] == standing:
-                continue
-            entry["replaced"] = standing
-        if entry["id"] <= newest:
-            del entry["id"]
-        connection.execute(insert(audit).values(**entry))
-    if entries:
-        set_fact(connection, "verdicts_taken_over", str(entries[-1]["id"]))
+        _, _, standing = last_entry(connection, entry["key"])
+        if entry["verdict"] != standing:
+            new = {name: value for name, value in entry.items() if name != "id"} | {"replaced": standing}
+            connection.execute(insert(audit).values(**new))
 
 
 def _entries(path: Path, after: int) -> list[dict[str, Any]]:

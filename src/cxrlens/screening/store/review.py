@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -54,9 +55,10 @@ def worklist_part(database: Database, show: Show, offset: int, limit: int) -> Pa
     ordered = select(results.c.record, results.c.key).where(results.c.is_newest, is_shown)
     part = ordered.order_by(results.c.rank, results.c.name).offset(offset).limit(limit)
     with database.reading() as connection:
-        counts = connection.execute(counted.where(results.c.is_newest)).one()
+        counts: Sequence[int] = connection.execute(counted.where(results.c.is_newest)).one()
         rows = connection.execute(part).all()
         keys = select(verdicts.c.key, verdicts.c.verdict).where(verdicts.c.key.in_({row.key for row in rows}))
         given = {row.key: row.verdict for row in connection.execute(keys)}
     images = [(ScreenedImage.model_validate_json(row.record), given.get(row.key, "none")) for row in rows]
-    return Part(*counts, images)  # type: ignore[arg-type]  # a row of as many numbers
+    total, shown, unreadable, decided = counts
+    return Part(total, shown, unreadable, decided, images)

@@ -46,6 +46,9 @@ class Store:
         try:
             with self.database.writing() as connection:
                 migrate(connection, folder, is_new=prepare(connection, self.database.place))
+            with self.database.writing():  # only now that what it had is kept
+                if folder.is_of_earlier_version():
+                    folder.raise_format()
         except StoreError as error:
             raise UsageError(str(error)) from error
         if database is None:
