@@ -128,6 +128,9 @@ def test_queries_use_the_indices(tmp_path: Path) -> None:
         assert "worklist" in plan("ORDER BY rank, name LIMIT 10")
         assert "TEMP" not in plan("AND (rank, name) > (0.5, 'a') ORDER BY rank, name LIMIT 10")
         assert "results_of_key" in plan("AND key = 'a'")
+        counting = "EXPLAIN QUERY PLAN SELECT status, count(*) FILTER (WHERE key IN (SELECT key FROM verdicts))"
+        [(*_, step), *_] = connection.execute(f"{counting} FROM results WHERE is_newest = 1")
+        assert step == "SCAN results USING COVERING INDEX worklist"
 
 
 @pytest.mark.parametrize("torn", [b"{", b"all but the end", b"nothing", b"gone"])

@@ -66,13 +66,15 @@ Index(
     sqlite_where=_is_newest,
     postgresql_where=_is_newest,
 )
-Index(
+Index(  # with all that counts and filters ask for, so that records are not read for them
     "worklist",
     results.c.rank,
     results.c.name,
     results.c.status,
     results.c.decision,
+    results.c.triage,
     results.c.key,
+    results.c.is_newest,
     sqlite_where=_is_newest,
     postgresql_where=_is_newest,
 )
