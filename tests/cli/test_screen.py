@@ -24,11 +24,12 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from test_bad_batches import REASONS, dicom, odd_names, spoil
 
 import cxrlens as package
+from cxrlens.inputs.names import path_of
 from cxrlens.models.calibration import Calibration
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.screening import screen as screening
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, path_of
+from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store import results as store_results
 from cxrlens.screening.store.export import Export
 from cxrlens.screening.store.store import Store

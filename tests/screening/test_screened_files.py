@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrlens.screening.record import ScreenedImage, name_of, path_of
+from cxrlens.inputs.names import name_of, path_of
+from cxrlens.screening.record import ScreenedImage
 
 PARTS = st.binary(min_size=1, max_size=12).filter(
     lambda part: not set(part) & set(b"/\0") and part not in (b".", b"..")

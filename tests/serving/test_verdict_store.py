@@ -18,7 +18,6 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.store.verdicts import GivenVerdict, Verdict
 
-
 IMAGES = [ScreenedImage(name=f"{number}.png", key=key_of(number), probability=number / 100) for number in range(30)]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrlens.files import replacing, write_csv
-from cxrlens.screening.record import ScreenedImage, path_of, text_of
+from cxrlens.inputs.names import path_of, text_of
+from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.results import Results
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.tags import KEPT_TAGS

@@ -8,8 +8,9 @@ from typing import Any
 
 from cxrlens.files import to_csv
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.names import path_of
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
-from cxrlens.screening.record import ScreenedImage, path_of
+from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.review import Show, worklist_part
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.store.verdicts import GivenVerdict, Verdict
