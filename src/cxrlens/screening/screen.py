@@ -14,10 +14,9 @@ from cxrlens.inputs.workers import in_order
 from cxrlens.inspection.inspector import Inspector, MapChoice
 from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.result import ImageResult
-from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.index import Index
 from cxrlens.screening.reading import Look, Reading, Task
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 
 _WAITING = 256
 """Rows that need no network and may wait to be written together."""
@@ -26,10 +25,8 @@ _WAITING = 256
 class Screening:
     """Screens files into a folder, whose results it goes on with.
 
-    What is kept in memory of each image is where its result stands in the folder.
-
     Args:
-        folder: where results go; a torn last line has been dropped from them.
+        store: where results go.
         root: the folder that names are relative to.
         inspector: makes the results.
         maps: for which images maps are made.
@@ -44,7 +41,7 @@ class Screening:
 
     def __init__(
         self,
-        folder: ScreenedFolder,
+        store: Store,
         root: Path,
         inspector: Inspector,
         *,
@@ -53,7 +50,8 @@ class Screening:
         batch_size: int = 8,
         workers: int = 0,
     ) -> None:
-        self.folder = folder
+        self.store = store
+        self.folder = store.folder
         self.root = root
         self.inspector = inspector
         self.computed = 0
@@ -62,7 +60,6 @@ class Screening:
         self._batch_size = batch_size
         self._workers = workers
         self._reading = Reading(inspector.card.preprocessing, keep_tags)
-        self._index = Index(folder)
         self._unseen: dict[str, Look] = {}  # by content
         self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
@@ -91,8 +88,7 @@ class Screening:
     def _tasks(self, files: Iterable[Path]) -> Iterator[Task]:
         for path in files:
             name = name_of(path, self.root)
-            last = self._index.named(name)
-            yield Task(path, name, last.key if last and last.status == "ok" else "")
+            yield Task(path, name, self.store.results.known_key(name))
 
     def _take(self, look: Look) -> None:
         is_gone = not look.key and not os.path.exists(look.task.path)  # noqa: PTH110 (whatever looking fails with)
@@ -102,7 +98,7 @@ class Screening:
             self._rows.append(ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=look.reason))
         elif look.key in self._unseen:
             self._twins.append((look.task.name, look.key))
-        elif known := self._index.of_content(look.key):
+        elif known := self.store.results.of_content(look.key):
             self._rows.append(_renamed(known, look.task.name))
         else:
             self._unseen[look.key] = look
@@ -113,8 +109,7 @@ class Screening:
         twins = [(name, key) for name, key in self._twins if key in inspected]
         rows = [*self._rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in twins)]
         if rows:
-            self._index.append(rows)
-            self.folder.commit()
+            self.store.add(rows)
             self.appended = True
         self._rows.clear()
         self._twins = [twin for twin in self._twins if twin not in twins]
