@@ -19,7 +19,7 @@ MODULES = (
     "cxrlens.inputs.readers",
     "cxrlens.inputs.workers",
     "cxrlens.evaluation.pointing_game",
-    "cxrlens.inputs.dataset.chosen",
+    "cxrlens.inputs.dataset.dataset",
     "cxrlens.models.calibration",
     "cxrlens.models.card",
     "cxrlens.screening.folder",

@@ -23,6 +23,7 @@ from cxrlens.dataset.check.shortcuts import probe, probe_splits, shortcut_findin
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, PERCENTILES, global_statistics, statistic
 from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.inputs.annotations.shapes import Polygon, Rectangle, parse_annotation
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item
 from cxrlens.inputs.preprocessing import Preprocessing
 
@@ -206,7 +207,7 @@ def test_two_sizes_are_no_outliers_and_a_third_is(tmp_path: Path) -> None:
     for number, (height, width) in enumerate(sizes):
         noise = rng.integers(0, 256, (height, width), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number:02d}.png")
-    found = list(outlier_findings(look_at(load_contents(tmp_path))))
+    found = list(outlier_findings(look_at(load_contents(Dataset(tmp_path)))))
     assert [(finding.kind.id, finding.images) for finding in found] == [("size-outlier", ("20.png",))]
 
 
@@ -221,7 +222,7 @@ def test_one_look_at_good_and_bad_files(tmp_path: Path, workers: int) -> None:
     (tmp_path / "b.png").write_bytes(b"")
     Image.fromarray(pixels[:, :70]).save(tmp_path / "c.png")
     calls: list[tuple[int, int]] = []
-    looks = look_at(load_contents(tmp_path), workers=workers, progress=lambda *call: calls.append(call))
+    looks = look_at(load_contents(Dataset(tmp_path)), workers=workers, progress=lambda *call: calls.append(call))
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert [(image.name, image.height, image.width) for image in looks.seen] == [("a.png", 90, 140), ("c.png", 90, 70)]
     assert [image.file_size for image in looks.seen] == [(tmp_path / n).stat().st_size for n in ("a.png", "c.png")]

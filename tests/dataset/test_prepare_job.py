@@ -33,7 +33,8 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.ground_truth import object_mask as mask_of
 from cxrlens.inputs.annotations.masks import read_mask
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape, rasterize
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES, find_splits, load_split
+from cxrlens.inputs.dataset.dataset import Dataset
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, read_manifest
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, read
@@ -110,7 +111,7 @@ def test_files_are_named_where_they_lie_or_copied(tmp_path: Path) -> None:
         assert row.path == expected
         assert row.sha256 == sha256(tmp_path / name / row.path) == sha256(source / "dev" / "affected" / "a0.png")
         assert (tmp_path / name / "images").exists() == (name == "copied")
-        split = load_split(tmp_path / name, "dev")
+        split = Dataset(tmp_path / name).split("dev")
         assert split.counts() == {"normal": 2, "affected": 2}
         assert all(item.path.is_file() for item in split.items)
         assert split.remarks == ()
@@ -227,7 +228,7 @@ def test_masks_follow_their_images(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mask, full[1::2, 1::2])  # centres fall on the lower right one of four
         else:
             np.testing.assert_array_equal(mask, full)
-        item = next(item for item in load_split(out, "train").items if item.mask)
+        item = next(item for item in Dataset(out).split("train").items if item.mask)
         np.testing.assert_array_equal(mask_of(item, *mask.shape, Preprocessing(height=mask.shape[0],
                                                                               width=mask.shape[1])), mask)  # fmt: skip
 
@@ -258,8 +259,8 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
 def test_dev_as_test(download: Path, tmp_path: Path) -> None:
     result = prepare(download, tmp_path / "out", Options(dev_as_test=True))
     assert result.counts["test"] == result.counts["dev"] == {"normal": 1, "affected": 1}
-    assert find_splits(tmp_path / "out") == ["train", "dev", "test"]
-    dev, test = load_split(tmp_path / "out", "dev"), load_split(tmp_path / "out", "test")
+    assert Dataset(tmp_path / "out").splits == ("train", "dev", "test")
+    dev, test = Dataset(tmp_path / "out").split("dev"), Dataset(tmp_path / "out").split("test")
     assert dev.items == test.items
     assert test.remarks == ("test: 2 of its 2 images are in 'dev' too: dev/7.jpg, dev/8.jpg",)
     assert json.loads((tmp_path / "out" / "prepared.json").read_text())["options"]["dev_as_test"] is True

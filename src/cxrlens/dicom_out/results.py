@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from PIL import Image
 
 from cxrlens.dicom_out import NotReferableError, paths_of, require_highdicom, write_dicom
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.dataset.chosen import list_unreadable, log
 from cxrlens.inputs.readers import Pixels, read_content
 from cxrlens.inputs.readers.dicom import START, is_dicom
+from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inputs.workers import in_order
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage, path_of
+
+log = logging.getLogger(__name__)
 
 FOLDER = "dicom"
 

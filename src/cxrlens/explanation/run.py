@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
-from cxrlens.inputs.dataset.chosen import folder_or_split, log, report_unreadable, single_unreadable
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import Batch, BatchReader
+from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.contours import half_maximum_contours
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
 from cxrlens.inspection.reasons import reason_of
@@ -29,6 +31,8 @@ from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps, make_
 from cxrlens.saliency.target import Target
 from cxrlens.screening.folder import ScreeningInfo
 from cxrlens.screening.record import ScreenedImage, text_of
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = (
     "image",
@@ -100,7 +104,7 @@ def explain_images(
         NothingToDoError: when the folder holds no readable image.
     """
     if source.is_dir():
-        items: Sequence[Item] = folder_or_split(source, annotations, split).items
+        items: Sequence[Item] = Dataset(source).split_or_folder(split, annotations).items
         root = source
     else:
         items, root = [_single(source, annotations)], source.parent

@@ -173,3 +173,8 @@ def call(task: Any) -> Any:
     finally:
         if _HAS_TIMERS:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def default_workers() -> int:
+    """Loader processes where the user names no number: half the processors, at most 8."""
+    return min(8, max(1, (os.cpu_count() or 2) // 2))

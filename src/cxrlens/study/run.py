@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ import yaml
 from cxrlens.environment import describe_environment
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_json, write_text
-from cxrlens.inputs.dataset.chosen import log, report_remarks, report_unreadable, scored_split
-from cxrlens.inputs.dataset.layouts import Item, find_splits, load_split
+from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
+from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader, DecodedImages
+from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.inspection.quality_model import picture_maps
 from cxrlens.models.model_file import load_model
 from cxrlens.report.figures import save_figure
@@ -39,6 +41,8 @@ from cxrlens.study.tables import all_tables
 from cxrlens.study.work import explained_classes, planned_rows, score_settings
 from cxrlens.training.fitting import Hardware
 from cxrlens.training.run import train_model
+
+log = logging.getLogger(__name__)
 
 _PLAN = "study.yaml"
 _GALLERY_IMAGES = 3  # of each kind
@@ -76,7 +80,7 @@ class StudyResult:
 
 
 def run(
-    data: Path,
+    data: Dataset,
     out: Path,
     plan: StudyPlan,
     *,
@@ -100,20 +104,20 @@ def run(
         NothingToDoError: when no image has an object.
     """
     _claim(out)
-    split = scored_split(data, plan.split)
+    split = data.scored_split(plan.split)
     plan, trained = _with_models(plan, models)
     _check_rows(plan)
     trained = _train(plan, data, out, trained, Hardware(torch.device(devices[0])), training_progress)
-    study_data = StudyData.of(data, split, _train_split(data))
+    study_data = StudyData.of(data.root, split, _train_split(data))
     if not study_data.annotated:
-        raise NothingToDoError(f"{data}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
+        raise NothingToDoError(f"{data.root}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
     subjects = find_subjects(plan, trained)
     write_text(out / _PLAN, yaml.safe_dump(plain(plan.model_dump()), sort_keys=False))
     records = Records(out / "records" / score_settings(plan, study_data))
     run_on(devices, plan, study_data, subjects, records, workers=workers, progress=progress)
     results = Results(plan, study_data, subjects, records)
     if not results.indices:
-        raise NothingToDoError(f"{data}: none of the {len(study_data.annotated)} annotated images can be read")
+        raise NothingToDoError(f"{data.root}: none of the {len(study_data.annotated)} annotated images can be read")
     unreadable = _unreadable(results, workers)
     report_unreadable(unreadable, out)
     log.info("tables, figures and report")
@@ -154,7 +158,7 @@ def _check_rows(plan: StudyPlan) -> None:
 
 def _train(
     plan: StudyPlan,
-    data: Path,
+    data: Dataset,
     out: Path,
     given: dict[str, list[Path]],
     hardware: Hardware,
@@ -188,11 +192,11 @@ def _train(
     return found
 
 
-def _train_split(data: Path) -> Any:
-    if "train" not in find_splits(data):
+def _train_split(data: Dataset) -> Any:
+    if "train" not in data.splits:
         return None
     try:
-        return report_remarks(load_split(data, "train"))
+        return log_remarks(data.split("train"))
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)
         return None

@@ -22,9 +22,10 @@ from cxrlens.environment import command_line, timestamp
 from cxrlens.errors import UnreadableImageError
 from cxrlens.files import write_csv
 from cxrlens.inputs.annotations.shapes import Shape
-from cxrlens.inputs.dataset.chosen import report_unreadable
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item
 from cxrlens.inputs.readers import read
+from cxrlens.inputs.unreadable import report_unreadable
 
 _COUNTED = (*CLASS_NAMES, "unlabelled", "unreadable")
 _CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without pictures
@@ -126,7 +127,7 @@ class CheckResult:
 
 
 def check_data(
-    data: Path,
+    data: Dataset,
     *,
     annotations: Path | None = None,
     out: Path | None = None,

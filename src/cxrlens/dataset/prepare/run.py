@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,10 +23,13 @@ from cxrlens.dataset.prepare.write import IMAGES, MASKS, Form, Making, Outcome, 
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.files import plain, write_json
 from cxrlens.inputs.annotations.shapes import Shape, map_points
-from cxrlens.inputs.dataset.chosen import log, report_unreadable
-from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES, require_folder
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, write_manifest
+from cxrlens.inputs.finding import require_folder
 from cxrlens.inputs.readers import decode
+from cxrlens.inputs.unreadable import report_unreadable
+
+log = logging.getLogger(__name__)
 
 PREPARED = "prepared.json"  # what the data set was made from; marks a folder as one of ours
 _JOURNAL = ".prepared.jsonl"
