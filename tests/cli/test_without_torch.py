@@ -17,7 +17,7 @@ MODULES = (
     "cxrlens.inputs.dataset.layouts",
     "cxrlens.inputs.preprocessing",
     "cxrlens.inputs.readers",
-    "cxrlens.inputs.workers",
+    "cxrlens.inputs.processes",
     "cxrlens.evaluation.pointing_game",
     "cxrlens.inputs.dataset.dataset",
     "cxrlens.models.calibration",

@@ -25,10 +25,9 @@ from small_sources import BOX, HEIGHT, WIDTH, encoded, files, mask_file, object_
 from torch.nn import functional
 
 from cxrlens.dataset.prepare import write as write_module
-from cxrlens.dataset.prepare.origin import FileOrigin
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.dataset.prepare.run import Options, prepare
-from cxrlens.dataset.prepare.write import Form, Making, geometry_of
+from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake, geometry_of
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.ground_truth import object_mask as mask_of
 from cxrlens.inputs.annotations.masks import read_mask
@@ -36,8 +35,10 @@ from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, read_manifest
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, read
+from cxrlens.inputs.reading import Unreadable, attempt
 
 SIZE = 50
 
@@ -556,8 +557,8 @@ def test_a_16_bit_picture_of_256_levels_is_not_deep(tmp_path: Path) -> None:
     shallow = (np.asarray(picture(1)).astype(np.uint16)) * 257
     path = write(tmp_path, {"a.png": encoded(Image.fromarray(shallow), "a.png")}) / "a.png"
     record = Record("a.png", FileOrigin(path))
-    outcome = Making([record], [None], Form(SIZE), tmp_path / "out")[0]
-    assert outcome.made is not None
+    outcome = attempt(Making(Form(SIZE), tmp_path / "out"), ToMake(record))
+    assert isinstance(outcome, Outcome)
     assert outcome.made.path == "images/a.jpg"
     assert geometry_of(outcome.made).scale_x == 0.5
     with Image.open(io.BytesIO((tmp_path / "out" / outcome.made.path).read_bytes())) as image:
@@ -568,7 +569,9 @@ def test_a_row_whose_place_is_taken_by_a_folder_is_named(tmp_path: Path) -> None
     path = write(tmp_path, files("a.png")) / "a.png"
     (tmp_path / "out" / "images" / "a.png").mkdir(parents=True)
     record = Record("a.png", FileOrigin(path))
-    outcomes = Making([record, replace(record, name="b.png")], [None, None], Form(copy=True), tmp_path / "out")
-    assert outcomes[0].made is None
-    assert outcomes[0].reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
-    assert outcomes[1].made is not None
+    tasks = [ToMake(record), ToMake(replace(record, name="b.png"))]
+    making = Making(Form(copy=True), tmp_path / "out")
+    refused, made = (attempt(making, task) for task in tasks)
+    assert isinstance(refused, Unreadable)
+    assert refused.reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
+    assert isinstance(made, Outcome)

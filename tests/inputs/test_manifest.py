@@ -27,6 +27,7 @@ from cxrlens.inputs.dataset.manifest import (
     safe_name,
     write_manifest,
 )
+from cxrlens.inputs.origin import FileOrigin
 
 BOX = Rectangle(1, 2, 3.5, 4)
 ROWS = [
@@ -55,12 +56,12 @@ def test_a_split_of_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "masks" / "c.png").touch()
     train, dev = Dataset(tmp_path).split("train"), Dataset(tmp_path).split("dev")
     assert train.items == (
-        Item(tmp_path / "images" / "a.jpg", AFFECTED, ROWS[0].annotation, None, "a.jpg"),
-        Item(Path("/somewhere/else/b.jpg"), NORMAL, (), None, "b.jpg", ("0f",)),
+        Item(FileOrigin(tmp_path / "images" / "a.jpg"), AFFECTED, ROWS[0].annotation, None, "a.jpg"),
+        Item(FileOrigin(Path("/somewhere/else/b.jpg")), NORMAL, (), None, "b.jpg", ("0f",)),
     )
     assert dev.items == (
-        Item(tmp_path / "../c.png", AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png", ("1",)),
-        Item(tmp_path / ROWS[3].path, None, (Ellipse(0, 0, 2, 2),), None, ROWS[3].name),
+        Item(FileOrigin(tmp_path / "../c.png"), AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png", ("1",)),
+        Item(FileOrigin(tmp_path / ROWS[3].path), None, (Ellipse(0, 0, 2, 2),), None, ROWS[3].name),
     )
     assert [item.has_object for item in (*train.items, *dev.items)] == [True, False, True, True]
     assert [item.name_in(tmp_path) for item in train.items] == ["a.jpg", "b.jpg"]

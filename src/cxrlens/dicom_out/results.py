@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from cxrlens.dicom_out import NotReferableError, paths_of, require_highdicom, write_dicom
-from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.readers import Pixels, read_content
+from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.readers.dicom import START, is_dicom
+from cxrlens.inputs.reading import Cause, Unreadable, attempt, read_each
 from cxrlens.inputs.unreadable import list_unreadable
-from cxrlens.inputs.workers import in_order
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage, path_of
 
@@ -35,18 +35,16 @@ class _Task:
     image: ScreenedImage
     map_file: Path | None
 
+    def __str__(self) -> str:
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of an image: results, or it is no DICOM file, or the reason why there are none.
+    """What came of an image that was read: results, or it is no DICOM file, or the reason why it can have none."""
 
-    A reason that is not final lies in the file's place, not in its content: it may be read another time.
-    """
-
-    image: ScreenedImage
     is_other: bool = False
     reason: str = ""
-    is_final: bool = True
 
 
 class DicomResults:
@@ -83,17 +81,17 @@ class DicomResults:
 
     def add(self, source: Path, image: ScreenedImage, place: Path, map_: Pixels | None, picture: Pixels) -> None:
         """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
-        self._note(_write(source, image, self.info, self.folder / place, map_, picture))
+        stem = self.folder / place
+        self._note(image, attempt(lambda _: _write(source, image, self.info, stem, map_, picture), source))
 
     def add_screened(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> None:
         """Write what is not there yet of a screening's results, each under the digest of its image's content."""
         for again in self._later:
             del self.refused[again]
         self._later.clear()
-        writing = _Writing(self.info, self.folder)
         tasks = self._missing(screened, root, images)
-        for outcome in in_order(writing, tasks, workers=self._workers, lost=writing.lost):
-            self._note(outcome)
+        for task, outcome in read_each(_Writing(self.info, self.folder), tasks, workers=self._workers):
+            self._note(task.image, outcome)
 
     def report(self) -> None:
         """Say what was written and what was not; the reasons are listed in ``dicom/left_out.txt``."""
@@ -125,14 +123,13 @@ class DicomResults:
                     gone.setdefault(image.key, task)
         yield from (task for key, task in gone.items() if key not in begun)
 
-    def _note(self, outcome: _Outcome) -> None:
+    def _note(self, image: ScreenedImage, outcome: _Outcome | Unreadable) -> None:
         if outcome.reason:
-            which = outcome.image.name, outcome.image.key
-            self.refused[which] = outcome.reason
-            if not outcome.is_final:
-                self._later.add(which)
-        elif outcome.is_other:
-            self.others.add(outcome.image.name)
+            self.refused[image.name, image.key] = outcome.reason
+            if isinstance(outcome, Unreadable) and outcome.cause is not Cause.LOST:  # it lies in the file's place
+                self._later.add((image.name, image.key))
+        elif isinstance(outcome, _Outcome) and outcome.is_other:
+            self.others.add(image.name)
         else:
             self.written += 1
 
@@ -148,24 +145,20 @@ class _Writing:
         map_ = _stored_map(task.map_file) if task.map_file else None
         return _write(task.source, task.image, self.info, self.folder / task.image.key, map_, None)
 
-    def lost(self, task: _Task, reason: str) -> _Outcome:
-        """What stands for an image whose writing ended its process."""
-        return _Outcome(task.image, reason=f"{task.source}: {reason}")
-
 
 def _write(
     source: Path, image: ScreenedImage, info: ScreeningInfo, stem: Path, map_: Pixels | None, picture: Pixels | None
 ) -> _Outcome:
+    content = FileOrigin(source).read()
+    if not is_dicom(content[:START]):
+        return _Outcome(is_other=True)
     try:
-        content = read_content(source, str(source))
-        if not is_dicom(content[:START]):
-            return _Outcome(image, is_other=True)
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
         write_dicom(content, image, info, stem, map_=map_, picture=picture)
-    except (NotReferableError, UnreadableImageError) as error:
-        return _Outcome(image, reason=str(error), is_final=isinstance(error, NotReferableError))
-    return _Outcome(image)
+    except NotReferableError as error:
+        return _Outcome(reason=str(error))
+    return _Outcome()
 
 
 def _stored_map(file: Path) -> Pixels:

@@ -19,6 +19,7 @@ from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import Batch, BatchReader
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.contours import half_maximum_contours
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
@@ -162,12 +163,12 @@ def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row
 
 def _single(path: Path, annotations: Path | None) -> Item:
     if annotations is None:
-        return Item(path)
+        return Item(FileOrigin(path))
     table = read_annotations(annotations)
     name = table.find(path)
     if name is None:
         log.warning("%s has no row for %s", annotations, path.name)
-    return Item(path, shapes=None if name is None else table.shapes[name])
+    return Item(FileOrigin(path), shapes=None if name is None else table.shapes[name])
 
 
 def _write(

@@ -26,6 +26,7 @@ from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
 from cxrlens.inputs.decoding import Batch, BatchReader
 from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import require_file
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
@@ -249,7 +250,7 @@ def annotated_item(
         NothingToDoError: when it holds no object.
     """
     if mask is not None:
-        return Item(image, AFFECTED, mask=require_file(mask))
+        return Item(FileOrigin(image), AFFECTED, mask=require_file(mask))
     if table is not None:
         rows = read_annotations(table)
         name = rows.find(image)
@@ -263,7 +264,7 @@ def annotated_item(
             raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:
         raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
-    return Item(image, AFFECTED, shapes)
+    return Item(FileOrigin(image), AFFECTED, shapes)
 
 
 def _training_split(data: Dataset, train_annotations: Path | None) -> Split | None:

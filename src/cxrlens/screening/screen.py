@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,14 @@ from PIL import Image
 
 from cxrlens.files import replacing
 from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.workers import in_order
 from cxrlens.inspection.contours import half_maximum_contours
 from cxrlens.inspection.reasons import reason_of
 from cxrlens.inspection.runtime import Runtime, Seen
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.index import Index
-from cxrlens.screening.reading import Look, Reading, Task
+from cxrlens.screening.reading import ImageToRead, ReadImage, Reading, read_images
 from cxrlens.screening.record import ScreenedImage, name_of
 
 _WAITING = 256
@@ -70,7 +69,7 @@ class Screening:
         self._workers = workers
         self._reading = Reading(runtime.card.preprocessing, keep_tags)
         self._index = Index(folder)
-        self._unseen: dict[str, Look] = {}  # by content
+        self._unseen: dict[str, ReadImage] = {}  # by content
         self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
 
@@ -82,7 +81,7 @@ class Screening:
         Args:
             done: called after each file.
         """
-        for look in in_order(self._reading, self._tasks(files), workers=self._workers, lost=self._reading.lost):
+        for look in read_images(self._reading, self._tasks(files), workers=self._workers):
             self._take(look)
             if len(self._unseen) == self._batch_size:
                 self._write(list(self._unseen.values()))
@@ -95,14 +94,14 @@ class Screening:
         self._unseen.clear()
         yield
 
-    def _tasks(self, files: Iterable[Path]) -> Iterator[Task]:
+    def _tasks(self, files: Iterable[Path]) -> Iterator[ImageToRead]:
         for path in files:
             name = name_of(path, self.root)
             last = self._index.named(name)
-            yield Task(path, name, last.key if last and last.status == "ok" else "")
+            yield ImageToRead(FileOrigin(path), name, last.key if last and last.status == "ok" else "")
 
-    def _take(self, look: Look) -> None:
-        is_gone = not look.key and not os.path.exists(look.task.path)  # noqa: PTH110 (whatever looking fails with)
+    def _take(self, look: ReadImage) -> None:
+        is_gone = not look.key and not look.task.origin.exists()
         if look.is_known or (look.task.key and is_gone):  # a file that has gone keeps its row
             return
         if look.grey is None:
@@ -114,7 +113,7 @@ class Screening:
         else:
             self._unseen[look.key] = look
 
-    def _write(self, looks: list[Look]) -> None:
+    def _write(self, looks: list[ReadImage]) -> None:
         """Let the network see what waits to be seen, and append all results."""
         seen = {image.key: image for image in self._seen(looks)}
         twins = [(name, key) for name, key in self._twins if key in seen]
@@ -126,7 +125,7 @@ class Screening:
         self._rows.clear()
         self._twins = [twin for twin in self._twins if twin not in twins]
 
-    def _seen(self, looks: list[Look]) -> list[ScreenedImage]:
+    def _seen(self, looks: list[ReadImage]) -> list[ScreenedImage]:
         if not looks:
             return []
         grey = np.stack([look.grey for look in looks if look.grey is not None])
@@ -134,7 +133,7 @@ class Screening:
         self.computed += len(looks)
         return [self._result(look, one) for look, one in zip(looks, seen, strict=True)]
 
-    def _result(self, look: Look, seen: Seen) -> ScreenedImage:
+    def _result(self, look: ReadImage, seen: Seen) -> ScreenedImage:
         """The record of an image, its picture and map being written."""
         card = self.runtime.card
         picture, map_ = self.folder.picture_file(look.key), self.folder.map_file(look.key)
@@ -170,7 +169,7 @@ class Screening:
         )
 
 
-def _map_geometry(preprocessing: Preprocessing, look: Look) -> Geometry:
+def _map_geometry(preprocessing: Preprocessing, look: ReadImage) -> Geometry:
     return preprocessing.geometry(look.height, look.width).without_padding()
 
 

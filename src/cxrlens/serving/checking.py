@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs.reading import Unreadable
 from cxrlens.inspection.contours import half_maximum_contours
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.inspection.reasons import reason_of
@@ -19,7 +20,7 @@ from cxrlens.saliency.methods import find_method
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
 from cxrlens.serving.batching import BusyError, Question
-from cxrlens.serving.decoding import Picture, Refusal
+from cxrlens.serving.decoding import STATUS, DecodedUpload
 from cxrlens.serving.pictures import data_address, map_png
 from cxrlens.serving.problems import described
 from cxrlens.serving.served import Served
@@ -59,10 +60,11 @@ def routes(served: Served) -> APIRouter:
                 await asyncio.to_thread(digest.update, read)
                 return read
 
-            picture = await served.decoders.picture(content)
-            if isinstance(picture, Refusal):
-                served.measures.refused.add(str(picture.status))
-                raise HTTPException(picture.status, picture.reason)
+            picture = await served.decoders.decoded(content)
+            if isinstance(picture, Unreadable):
+                status = STATUS[picture.cause]
+                served.measures.refused.add(str(status))
+                raise HTTPException(status, picture.reason)
             answer = served.explainer.submit(picture.grey, (picture.height, picture.width), question)
             seen = await asyncio.wrap_future(answer)
             return await asyncio.to_thread(_checked, served, digest.hexdigest(), picture, question, seen)
@@ -91,7 +93,7 @@ def _question(served: Served, method: str, layers: str, smooth: float | None) ->
     return Question(row, smooth)
 
 
-def _checked(served: Served, key: str, picture: Picture, question: Question, seen: Seen) -> Checked:
+def _checked(served: Served, key: str, picture: DecodedUpload, question: Question, seen: Seen) -> Checked:
     assert seen.map is not None
     geometry = served.model.preprocessing.geometry(picture.height, picture.width).without_padding()
     return Checked(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from cxrlens.inputs.decoding import Decoded
+from cxrlens.inputs.decoding import DecodedImage
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import cut_to_picture
@@ -51,7 +51,7 @@ class Pictures:
         return cut_to_picture(self.of(maps), self.of(flat), self.geometries[0])
 
 
-def pictures_of(images: Sequence[Decoded], preprocessing: Preprocessing) -> list[Pictures]:
+def pictures_of(images: Sequence[DecodedImage], preprocessing: Preprocessing) -> list[Pictures]:
     """The groups of a block's images."""
     geometries = [preprocessing.geometry(image.height, image.width) for image in images]
     groups: dict[tuple[int, int, int, int], list[int]] = {}

@@ -17,7 +17,8 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_json, write_text
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.layouts import Item
-from cxrlens.inputs.decoding import BatchReader, DecodedImages
+from cxrlens.inputs.decoding import BatchReader, decode_images
+from cxrlens.inputs.reading import Unreadable
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.inspection.quality_model import picture_maps
 from cxrlens.models.model_file import load_model
@@ -206,11 +207,11 @@ def _unreadable(results: Results, workers: int) -> list[str]:
     """Why images have no records; they are read once more, as the records do not say."""
     items = results.data.items(results.plan)
     read = set(results.all_indices)
-    paths = [item.path for index, item in enumerate(items) if index not in read]
-    images = DecodedImages(paths, results.subjects[0].preprocessing)
+    origins = [item.origin for index, item in enumerate(items) if index not in read]
+    images = decode_images(origins, results.subjects[0].preprocessing, workers=workers)
     return [
-        image.reason or f"{path}: could not be read when it was its turn"
-        for path, image in zip(paths, images.each(workers), strict=True)
+        image.reason if isinstance(image, Unreadable) else f"{origin}: could not be read when it was its turn"
+        for origin, image in zip(origins, images, strict=True)
     ]
 
 

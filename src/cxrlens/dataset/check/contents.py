@@ -12,6 +12,7 @@ from cxrlens.inputs.annotations.table import AnnotationTable, RowFault, read_ann
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split, load_folder, some
 from cxrlens.inputs.finding import list_images
+from cxrlens.inputs.origin import FileOrigin, Origin
 
 UNUSABLE_SPLIT = new_kind(
     "unusable-split", Severity.problem, "Split that cannot be used", "The other commands refuse the split as it is."
@@ -61,22 +62,17 @@ class Contents:
     @property
     def own(self) -> tuple[Split, ...]:
         """The splits, test without the images that dev lists too: dev is then offered as test."""
-        dev = {item.path for split in self.splits if split.name == "dev" for item in split.items}
+        dev = {item.origin for split in self.splits if split.name == "dev" for item in split.items}
         found = []
         for split in self.splits:
-            items = tuple(item for item in split.items if split.name != "test" or item.path not in dev)
+            items = tuple(item for item in split.items if split.name != "test" or item.origin not in dev)
             if items or not split.items:
                 found.append(replace(split, items=items))
         return tuple(found)
 
-    def name(self, path: Path) -> str:
-        """How an image is called in the findings: its path below the data set's folder."""
-        return relative(path, self.root)
-
-
-def relative(path: Path, root: Path) -> str:
-    """The path below the root, with forward slashes; the whole path where it lies elsewhere."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    def name(self, origin: Origin) -> str:
+        """An image in the findings: its place below the data set's folder."""
+        return origin.below(self.root)
 
 
 def load_contents(data: Dataset, annotations: Path | None = None) -> Contents:
@@ -162,7 +158,7 @@ def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable
     for path, found in rows.items():
         if found is None:
             without = NORMAL_WITHOUT_ROW if labels.get(path) == NORMAL else IMAGE_WITHOUT_ROW
-            image = relative(path, root)
+            image = FileOrigin(path).below(root)
             yield Finding(without, f"{image}: has no row in {name}", (image,))
 
 
@@ -170,7 +166,7 @@ def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
     for item in split.items:
         annotated = item.shapes is not None or item.mask is not None
         if annotated and item.label is not None and item.has_object != (item.label == AFFECTED):
-            image = relative(item.path, root)
+            image = item.origin.below(root)
             says = "objects" if item.has_object else "no object"
             message = f"{image}: is labelled '{CLASS_NAMES[item.label]}', but its annotation has {says}"
             yield Finding(CONTRADICTION, message, (image,), item.shapes or ())
@@ -178,13 +174,13 @@ def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
 
 def _unused(root: Path, splits: list[Split], findings: list[Finding]) -> list[Finding]:
     """Images below the root that no split took and no finding names; those in hidden folders do not count."""
-    known = {item.path for split in splits for item in split.items}
+    known = {item.origin for split in splits for item in split.items}
     named = {image for finding in findings for image in finding.images}
     unused = [
         name
         for path in list_images(root, recursive=True)
-        if path not in known
-        and (name := relative(path, root)) not in named
+        if FileOrigin(path) not in known
+        and (name := FileOrigin(path).below(root)) not in named
         and not any(part.startswith(".") for part in Path(name).parts)
     ]
     if not unused:

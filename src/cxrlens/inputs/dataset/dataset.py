@@ -22,6 +22,7 @@ from cxrlens.inputs.dataset.layouts import (
 )
 from cxrlens.inputs.dataset.manifest import ManifestRow, find_manifest, read_manifest
 from cxrlens.inputs.finding import list_images, require_folder
+from cxrlens.inputs.origin import FileOrigin
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ def _listed_split(name: str, root: Path, rows: list[ManifestRow]) -> Split:
         known_free = label == NORMAL and not row.mask
         shapes = row.annotation if row.annotation or known_free else None
         digests = tuple(filter(None, (row.sha256, row.source_sha256)))
-        items.append(Item(root / row.path, label, shapes, mask, row.name, digests))
+        items.append(Item(FileOrigin(root / row.path), label, shapes, mask, row.name, digests))
     for other in SPLIT_NAMES:
         there = {row.path for row in rows if row.split == other}
         shared = [row.name for row in own if row.path in there]

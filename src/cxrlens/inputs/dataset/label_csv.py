@@ -14,6 +14,7 @@ from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
 from cxrlens.inputs.csv_files import open_csv
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item, Split, some
+from cxrlens.inputs.origin import FileOrigin
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
     changed = sum(item.label != old.label for item, old in zip(items, train.items, strict=True))
     there = set(digests)
     added = [
-        Item(new.files[digest], label, listed=str(new.files[digest]))
+        Item(FileOrigin(new.files[digest]), label, listed=str(new.files[digest]))
         for digest, label in new.labels.items()
         if digest not in there
     ]

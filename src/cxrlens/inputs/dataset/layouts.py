@@ -17,6 +17,7 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.shapes import Shape
 from cxrlens.inputs.annotations.table import AnnotationTable, read_annotations
 from cxrlens.inputs.finding import list_images, require_folder
+from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import IMAGE_SUFFIXES
 
 NORMAL, AFFECTED = 0, 1
@@ -29,7 +30,7 @@ class Item:
     """One image of a data set.
 
     Attributes:
-        path: the file.
+        origin: where it comes from.
         label: `AFFECTED`, `NORMAL`, or None where nothing says.
         shapes: the annotated objects in pixels of the stored image; empty = annotated as free of objects;
             None = not annotated.
@@ -38,7 +39,7 @@ class Item:
         digests: SHA-256 of the file, and of the one that it was made from, where a manifest says them.
     """
 
-    path: Path
+    origin: Origin
     label: int | None = None
     shapes: tuple[Shape, ...] | None = None
     mask: Path | None = None
@@ -46,8 +47,15 @@ class Item:
     digests: tuple[str, ...] = ()
 
     @property
+    def path(self) -> Path:
+        """The file of an image that is one."""
+        assert isinstance(self.origin, FileOrigin), f"{self.origin} is no file"
+        return self.origin.path
+
+    @property
     def name(self) -> str:
-        return self.path.name
+        """The bare name, without its folders."""
+        return self.origin.place.name
 
     @property
     def has_object(self) -> bool:
@@ -56,7 +64,7 @@ class Item:
 
     def name_in(self, root: Path) -> str:
         """The image's name in tables and result files: the manifest's, or its path below the data set's folder."""
-        return self.listed or self.path.relative_to(root).as_posix()
+        return self.listed or self.origin.below(root)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def load_folder(folder: Path, annotations: Path | None = None) -> Split:
         label = _folder_label(path)
         if label is None and shapes is not None:
             label = AFFECTED if shapes else NORMAL
-        items.append(Item(path, label, shapes))
+        items.append(Item(FileOrigin(path), label, shapes))
     return Split(folder.name, tuple(items), _remarks(folder.name, paths, table, rows))
 
 
@@ -123,7 +131,7 @@ def sorted_split(name: str, per_class: Mapping[Path, Sequence[Path]], table: Ann
             if shapes is not None and bool(shapes) != (label == AFFECTED):
                 says = "objects" if shapes else "no object"
                 remarks.append(f"{path.name}: lies in '{CLASS_NAMES[label]}' but its row has {says}; the folder counts")
-            items.append(Item(path, label, shapes))
+            items.append(Item(FileOrigin(path), label, shapes))
     return Split(name, tuple(items), (*_remarks(name, all_paths, table, rows), *remarks))
 
 
@@ -137,7 +145,7 @@ def unsorted_split(name: str, folder: Path, paths: Sequence[Path], table: Annota
         raise UsageError(f"{folder}: holds no images; put the images of '{name}' there")
     rows = _matched_rows(paths, table)
     items = [
-        Item(path, AFFECTED if table.shapes[rows[path]] else NORMAL, table.shapes[rows[path]])
+        Item(FileOrigin(path), AFFECTED if table.shapes[rows[path]] else NORMAL, table.shapes[rows[path]])
         for path in paths
         if path in rows
     ]

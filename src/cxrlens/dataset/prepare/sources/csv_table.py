@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cxrlens.dataset.prepare.classes import label_classes
 from cxrlens.dataset.prepare.lookup import Lookup
-from cxrlens.dataset.prepare.origin import FileOrigin
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
 from cxrlens.dataset.prepare.tree import Tree, shared_parts
 from cxrlens.errors import UsageError
@@ -21,6 +20,7 @@ from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, parse_anno
 from cxrlens.inputs.csv_files import open_csv
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import find_manifest, safe_name
+from cxrlens.inputs.origin import FileOrigin
 
 _PATH_COLUMNS = ("path", "image_path", "image_name")
 
