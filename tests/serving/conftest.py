@@ -17,7 +17,7 @@ from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.serving.app import create_app
 from cxrlens.serving.served import ServedModel, load_served
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +51,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, served_model: ServedModel) 
 @pytest.fixture(scope="module")
 def client(served_model: ServedModel, folder: Path) -> Iterator[httpx.Client]:
     """Asks a local server of the model and the folder."""
-    settings = Settings(max_upload=1_000_000)
+    settings = ServerSettings(max_upload=1_000_000)
     with running(create_app(settings, served_model, folder)) as url, httpx.Client(base_url=url, timeout=60) as asking:
         yield asking

@@ -19,7 +19,7 @@ from serving_files import Poisoned, check, encoded, key_of, pixels, running, scr
 from cxrlens.serving import served
 from cxrlens.serving.app import create_app
 from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 CLIENTS = 16
 CHOICES = (
@@ -77,7 +77,7 @@ def same_answer(answer: dict[str, Any], other: dict[str, Any]) -> None:
 def poisoned(model: ServedModel, **limits: Any) -> Iterator[httpx.Client]:
     """A server whose decoder dies of some uploads and hangs on others."""
     with mock.patch.object(served, "Decode", return_value=Poisoned()):
-        app = create_app(Settings(decoders=2, **limits), model)
+        app = create_app(ServerSettings(decoders=2, **limits), model)
         with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
 
@@ -86,7 +86,7 @@ def wait_for(client: httpx.Client, count: int, sent: list[Future[httpx.Response]
     """Until so many uploads are in the making, or one is answered."""
     while not any(answer.done() for answer in sent):
         text = client.get("/metrics").text.split("gauge\ncxrlens_checks ")[1]
-        if int(text.split()[0]) == count:
+        if float(text.split()[0]) == count:
             return
 
 
@@ -127,7 +127,7 @@ def test_a_failure_is_answered_and_logged_and_over(served_model: ServedModel, ca
 def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
     head = b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     begun = head + b'Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
-    app = create_app(Settings(upload_seconds=1.5), served_model)
+    app = create_app(ServerSettings(upload_seconds=1.5), served_model)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address) as gone:
@@ -142,7 +142,7 @@ def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.Lo
 
 def test_verdicts_that_cannot_be_kept(served_model: ServedModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
         for suffix in ("-wal", "-shm"):

@@ -18,14 +18,14 @@ from cxrlens.screening.record import ScreenedImage, name_of, text_of
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @pytest.fixture
 def own(served_model: ServedModel, tmp_path: Path) -> Iterator[tuple[httpx.Client, ScreenedFolder]]:
     """A server of a folder of its own, that another model has screened."""
     folder = screened(tmp_path / "screened", root=str(tmp_path / "archive"))
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client, folder
 
@@ -131,7 +131,7 @@ def test_verdicts_stand_in_the_list_and_in_the_csv(own: tuple[httpx.Client, Scre
 
 def test_verdicts_outlive_the_server_and_their_image(served_model: ServedModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url) as client:
         give(client, 0, "accept")
     kept = [line for line in folder.results_file.read_bytes().splitlines() if key_of(0).encode() not in line]
@@ -187,7 +187,7 @@ def test_another_model_is_said(own: tuple[httpx.Client, ScreenedFolder]) -> None
 
 
 def test_a_server_without_a_folder_says_so(served_model: ServedModel) -> None:
-    with running(create_app(Settings(), served_model)) as url, httpx.Client(base_url=url) as client:
+    with running(create_app(ServerSettings(), served_model)) as url, httpx.Client(base_url=url) as client:
         for address in ("/api/worklist", "/api/verdicts", "/api/verdicts.csv", "/api/audit"):
             response = client.get(address)
             assert response.status_code == 404

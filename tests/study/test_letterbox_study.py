@@ -17,7 +17,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 from cxrlens.inspection.quality_model import load, picture_maps
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.study.results import Results
 from cxrlens.study.work import FAITHFULNESS, PERTURBATION, RANDOMISATION
@@ -136,7 +136,7 @@ def test_rows_and_baselines_are_those_of_the_pointing_game_job(
 ) -> None:
     results = together.results
     played = play_folder(
-        Dataset(data), load(models[0], device="cpu"), tmp_path, ROWS, Settings(), split="dev"
+        Dataset(data), load(models[0], device="cpu"), tmp_path, ROWS, PointingSettings(), split="dev"
     ).per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     distances = results.scores(results.trained[0], ROWS, "distance")[:, 0]

@@ -18,7 +18,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.testing.run import ScoreResult, score_model
 
@@ -74,7 +74,7 @@ def compare_models(
     b: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: PointingSettings,
     *,
     margin: float = 0.0,
     split: str | None = None,
@@ -133,7 +133,7 @@ def compare_methods(
     a: Row,
     b: Row,
     out: Path,
-    settings: Settings,
+    settings: PointingSettings,
     *,
     margin: float = 0.0,
     split: str | None = None,

@@ -23,7 +23,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.decoding import BatchReader
 from cxrlens.inspection.quality_model import QualityModel, load, picture_maps
 from cxrlens.models.registry import find_architecture
-from cxrlens.pointing.run import PointingGameResult, Settings, play_folder
+from cxrlens.pointing.run import PointingGameResult, PointingSettings, play_folder
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
@@ -125,7 +125,7 @@ def run_demo(
     scores = score_model(data, model, out / "test", split="dev", workers=workers, seed=seed)
     log.info("4/4 playing the Pointing Game")
     rows = default_rows(DEFAULT_METHODS, "both")
-    settings = Settings(seed=seed)
+    settings = PointingSettings(seed=seed)
     pointing = play_folder(
         data,
         model,
@@ -154,7 +154,7 @@ def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
     }
 
 
-def _contact_sheet(data: Dataset, model: QualityModel, settings: Settings, count: int) -> Any:
+def _contact_sheet(data: Dataset, model: QualityModel, settings: PointingSettings, count: int) -> Any:
     """The first affected dev images with maps; each map's frame says hit or miss."""
     items = [item for item in data.split("dev").items if item.shapes][:count]
     batch = next(iter(BatchReader(items, model.preprocessing, batch_size=count, keep_pixels=True)))
@@ -187,7 +187,7 @@ def _page(
     training: TrainingResult,
     scores: ScoreResult,
     pointing: PointingGameResult,
-    settings: Settings,
+    settings: PointingSettings,
     size: DemoSize,
     seconds: float,
 ) -> Path:

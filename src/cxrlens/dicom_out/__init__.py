@@ -78,7 +78,7 @@ def write_dicom(
         NotReferableError: when the source is no DICOM image, lacks what a result has to refer to, or is not of the
             size of result and picture.
         UnreadableImageError: when the source cannot be read.
-        ValueError: when the image has no result.
+        ArgumentError: when the image has no result.
     """
     require_highdicom()
     from cxrlens.dicom_out.capture import capture

@@ -8,6 +8,7 @@ from typing import Final
 from pydicom.sr.coding import Code
 
 from cxrlens.dicom_out.codes import NO_RETAKE_SUGGESTED, SUGGESTED_RETAKE, SUGGESTED_REVIEW
+from cxrlens.errors import ArgumentError
 from cxrlens.models.calibration import Triage
 from cxrlens.screening.record import ScreenedImage
 
@@ -47,9 +48,9 @@ def statement_of(image: ScreenedImage) -> Statement:
     """What a result says.
 
     Raises:
-        ValueError: when the image has no result.
+        ArgumentError: when the image has no result.
     """
     if image.probability is None or image.decision is None:
-        raise ValueError(f"{image.name}: has no result ({image.reason})")
+        raise ArgumentError(f"{image.name}: has no result ({image.reason})")
     triage = image.triage or ("retake" if image.decision == "affected" else "pass")
     return Statement(_CODES[triage], float(f"{image.probability:.6g}"), image.reason.rstrip("."), triage != "pass")

@@ -54,7 +54,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExplanationSettings:
     """How images are explained.
 
     Attributes:
@@ -82,7 +82,7 @@ def explain_images(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: ExplanationSettings,
     *,
     annotations: Path | None = None,
     split: str | None = None,
@@ -141,7 +141,9 @@ def reported_row(rows: Sequence[Row]) -> Row:
     return usual if usual in rows else rows[0]
 
 
-def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row], settings: Settings) -> DicomResults:
+def dicom_results(
+    out: Path, model: QualityModel, file: Path, rows: Sequence[Row], settings: ExplanationSettings
+) -> DicomResults:
     """What writes the DICOM results of explanations by a model of a file (or run folder) into ``out``.
 
     Raises:
@@ -179,7 +181,7 @@ def _write(
     model: QualityModel,
     out: Path,
     root: Path,
-    settings: Settings,
+    settings: ExplanationSettings,
 ) -> list[dict[str, Any]]:
     decoded = batch.images[index]
     assert decoded.pixels is not None

@@ -80,7 +80,7 @@ _ROW_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class PointingSettings:
     """What belongs to a score's name.
 
     Attributes:
@@ -123,7 +123,7 @@ def play_folder(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: PointingSettings,
     *,
     annotations: Path | None = None,
     train_annotations: Path | None = None,
@@ -189,7 +189,9 @@ def play_folder(
     return PointingGameResult(table, per_image, unreadable, files)
 
 
-def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+def play_image(
+    item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: PointingSettings
+) -> SingleResult:
     """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
 
     Raises:
@@ -282,13 +284,13 @@ def _training_split(data: Dataset, train_annotations: Path | None) -> Split | No
         return None
 
 
-def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
+def _target(settings: PointingSettings, items: Sequence[Item]) -> str | Tensor:
     if settings.target != "true":
         return settings.target
     return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
 
 
-def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> RowMaps:
+def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: PointingSettings) -> RowMaps:
     target = _target(settings, batch.items)
     return model.explain_rows(batch.grey, rows, target=target, fusion=settings.fusion, seed=settings.seed)
 
@@ -297,7 +299,7 @@ def _judged(
     batch: Batch,
     result: RowMaps,
     model: QualityModel,
-    settings: Settings,
+    settings: PointingSettings,
     training_map: FloatMap | None,
     root: Path,
     bad_masks: list[str],
@@ -360,7 +362,7 @@ def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]
 
 
 def _table(
-    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: Settings, preprocessing: Preprocessing
+    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: PointingSettings, preprocessing: Preprocessing
 ) -> list[dict[str, Any]]:
     """One line per method and baseline, with the intervals of one common bootstrap."""
     lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]

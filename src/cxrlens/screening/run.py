@@ -40,7 +40,7 @@ _SHARE = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScreeningSettings:
     """How images are screened.
 
     Attributes:
@@ -112,7 +112,7 @@ class ScreenResult:
 def screen(
     sources: Sources,
     out: Path,
-    settings: Settings,
+    settings: ScreeningSettings,
     *,
     force: bool = False,
     needs_triage: bool = False,
@@ -178,7 +178,7 @@ def screen(
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
 
 
-def open_runtime(settings: Settings) -> Runtime:
+def open_runtime(settings: ScreeningSettings) -> Runtime:
     """The model, ready to see images.
 
     Raises:
@@ -198,7 +198,7 @@ def open_runtime(settings: Settings) -> Runtime:
     return TorchRuntime(model, row, seed=settings.seed)
 
 
-def _onnx_runtime(settings: Settings) -> Runtime:
+def _onnx_runtime(settings: ScreeningSettings) -> Runtime:
     from cxrlens.inspection.onnx_runtime import load_onnx
 
     if settings.device not in ("auto", "cpu"):
@@ -215,7 +215,7 @@ def _onnx_runtime(settings: Settings) -> Runtime:
     return runtime
 
 
-def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
+def _info(file: Path, runtime: Runtime, sources: Sources, settings: ScreeningSettings) -> ScreeningInfo:
     return ScreeningInfo.now(
         file,
         runtime.card,
@@ -294,7 +294,7 @@ def _clear(folder: ScreenedFolder, pattern: str) -> None:
 def _follow(
     screening: Screening,
     watch: Watch,
-    settings: Settings,
+    settings: ScreeningSettings,
     stop: threading.Event,
     report: _Reporter,
     results: DicomResults | None,
@@ -317,7 +317,7 @@ def _follow(
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: Settings, results: DicomResults | None) -> Worklist:
+def _write_summary(screening: Screening, settings: ScreeningSettings, results: DicomResults | None) -> Worklist:
     worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:

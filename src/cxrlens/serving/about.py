@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 import cxrlens
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
@@ -11,7 +12,6 @@ from cxrlens.saliency.explain import LAYER_CHOICES
 from cxrlens.saliency.methods import METHODS
 from cxrlens.saliency.methods import Method as RegisteredMethod
 from cxrlens.serving.answers import Health, Method, Methods, Model
-from cxrlens.serving.measures import CONTENT_TYPE
 from cxrlens.serving.served import Served
 
 
@@ -34,7 +34,7 @@ def routes(served: Served) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> PlainTextResponse:
         """Counts and times in the text format of Prometheus."""
-        return PlainTextResponse(served.measures.text(), media_type=CONTENT_TYPE)
+        return PlainTextResponse(served.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @router.get("/api/model")
     def model() -> Model:

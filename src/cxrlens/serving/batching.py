@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cxrlens.errors import CxrlensError
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.runtime import GreyBatch, Seen
 from cxrlens.inspection.torch_runtime import TorchRuntime
@@ -21,7 +22,7 @@ _RUNTIMES = 64
 """Questions whose runtime is kept, as a new one runs the network once more."""
 
 
-class BusyError(Exception):
+class BusyError(CxrlensError):
     """So many images wait already that one more would wait too long."""
 
 

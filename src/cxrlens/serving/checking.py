@@ -63,7 +63,7 @@ def routes(served: Served) -> APIRouter:
             picture = await served.decoders.decoded(content)
             if isinstance(picture, Unreadable):
                 status = STATUS[picture.cause]
-                served.measures.refused.add(str(status))
+                served.metrics.refused.labels(str(status)).inc()
                 raise HTTPException(status, picture.reason)
             answer = served.explainer.submit(picture.grey, (picture.height, picture.width), question)
             seen = await asyncio.wrap_future(answer)
@@ -74,7 +74,7 @@ def routes(served: Served) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         finally:
             served.checks -= 1
-            served.measures.check_seconds.observe(time.perf_counter() - began)
+            served.metrics.check_seconds.observe(time.perf_counter() - began)
 
     return router
 

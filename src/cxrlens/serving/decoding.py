@@ -17,7 +17,7 @@ from cxrlens.inputs.readers import OversizedImageError, decode, stream_size
 from cxrlens.inputs.reading import Cause, Unreadable, attempt, lost
 from cxrlens.inspection.runtime import GreyBatch
 from cxrlens.screening.reading import PREVIEW_SIDE, preview
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 STATUS = {
     Cause.DAMAGED: 422,
@@ -79,7 +79,7 @@ _Process = WorkerProcess[Origin, DecodedUpload | Unreadable]
 class Decoders:
     """So many processes, each of which decodes one upload at a time; an asynchronous context manager."""
 
-    def __init__(self, decode: Callable[[Origin], DecodedUpload], settings: Settings) -> None:
+    def __init__(self, decode: Callable[[Origin], DecodedUpload], settings: ServerSettings) -> None:
         self._decode = decode
         self._settings = settings
         # Never a fork of this process, whose threads may hold locks.

@@ -71,7 +71,7 @@ def routes(served: Served) -> APIRouter:
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
-            served.measures.verdicts.add(given.verdict)
+            served.metrics.verdicts.labels(given.verdict).inc()
         return given
 
     @router.get(

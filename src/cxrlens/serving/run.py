@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Address:
 def serve(
     model: Path,
     folder: Path | None,
-    settings: Settings,
+    settings: ServerSettings,
     *,
     port: int,
     device: str = "auto",
@@ -95,7 +95,7 @@ def listening(host: str, port: int) -> socket.socket:
 def _run(
     model: Path,
     folder: Path | None,
-    settings: Settings,
+    settings: ServerSettings,
     listener: socket.socket,
     device: str,
     ready: Callable[[Address], None],
@@ -121,7 +121,7 @@ def _run(
     server = Server(
         uvicorn.Config(
             app,
-            log_config=None,  # requests are logged by their route alone, see `serving.measures`
+            log_config=None,  # requests are logged by their route alone, see `serving.metrics`
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -142,7 +142,7 @@ def _run(
     log.info("the server has ended")
 
 
-def _address(settings: Settings, listener: socket.socket) -> Address:
+def _address(settings: ServerSettings, listener: socket.socket) -> Address:
     port = listener.getsockname()[1]
     host = settings.host.strip("[]")
     if host in ("0.0.0.0", "::"):

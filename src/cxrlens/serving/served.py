@@ -17,9 +17,9 @@ from cxrlens.models.location import model_path
 from cxrlens.saliency.explain import make_row
 from cxrlens.serving.batching import Explainer, Eyes, Question
 from cxrlens.serving.decoding import Decode, Decoders
-from cxrlens.serving.measures import Measures
+from cxrlens.serving.metrics import Metrics
 from cxrlens.serving.review import Review
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +64,13 @@ class Served:
         checks: uploads in the making.
     """
 
-    def __init__(self, settings: Settings, model: ServedModel, review: Review | None) -> None:
+    def __init__(self, settings: ServerSettings, model: ServedModel, review: Review | None) -> None:
         self.settings = settings
         self.served_model = model
         self.review = review
-        self.measures = Measures()
+        self.metrics = Metrics()
         self.checks = 0
-        self.measures.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
+        self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
         self._explainer: Explainer | None = None
         self._decoders: Decoders | None = None
 
@@ -98,7 +98,7 @@ class Served:
                 batch_size=settings.batch_size,
                 wait=settings.batch_wait,
                 queue=settings.queue,
-                observe=self.measures.batch_sizes.observe,
+                observe=self.metrics.batch_sizes.observe,
             )
             try:
                 yield
