@@ -105,7 +105,7 @@ def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
 
 def workers_of(workers: int | None) -> int:
     """The number of loader processes."""
-    from cxrlens.inputs.dataset.chosen import default_workers
+    from cxrlens.inputs.processes import default_workers
 
     return default_workers() if workers is None else workers
 

@@ -66,6 +66,7 @@ def command(
 ) -> None:
     """Measure whether the highest point of each map lies on an annotated object."""
     from cxrlens.files import new_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
     from cxrlens.pointing.run import PointingSettings, annotated_item, play_folder, play_image
@@ -105,7 +106,7 @@ def command(
         return
     with progress_bar("pointing game") as progress:
         result = play_folder(
-            source,
+            Dataset(source),
             loaded,
             out,
             rows,
