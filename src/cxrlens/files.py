@@ -60,6 +60,29 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value) + "\n")
 
 
+def read_yaml(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    """The values by name in a YAML file.
+
+    Args:
+        kind: names what the file should hold in an error, such as "recipe".
+        remedy: ends an error's sentence.
+
+    Raises:
+        UsageError: when the file is missing, unreadable, no YAML, or holds no names with values.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such {kind} file; {remedy}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); {remedy}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds no {kind}; {remedy}")
+    return values
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as `to_csv` gives them, one by one."""
     with (
@@ -103,7 +126,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or --force") -> Path:
+def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or `force`") -> Path:
     """Make a folder for results.
 
     Raises:

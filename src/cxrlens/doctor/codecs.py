@@ -1,4 +1,4 @@
-"""Which image files can be read."""
+"""Check of the image formats that can be read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXTRA = "dicom"
 
 
 def formats() -> Iterator[Finding]:
-    """Whether a picture that Pillow writes in each format is read again."""
+    """A finding for each format: an image that Pillow writes in it is read again, or not."""
     section = "image formats"
     for name, (otherwise, options) in _FORMATS.items():
         try:

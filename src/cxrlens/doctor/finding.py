@@ -10,7 +10,7 @@ Status: TypeAlias = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, and what was found.
+    """One thing that was looked at, and its state.
 
     Attributes:
         section: what it belongs to.

@@ -1,4 +1,4 @@
-"""Whether a model file can be used."""
+"""Check of a model file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
 
 
 def model(path: Path, device: str) -> Iterator[Finding]:
-    """Whether it loads, its weights are numbers, and a blank image gives a probability."""
+    """Findings on loading it, on its weights being numbers, and on the probability of a blank image."""
     try:
         network, card = load_model(path)
     except UsageError as error:  # its sentence names the remedy

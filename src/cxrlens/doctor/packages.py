@@ -1,4 +1,4 @@
-"""Which packages are installed, and whether their versions fit; nothing is imported for it."""
+"""Check of installed packages and their versions; nothing is imported for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _USED_OF_TESTS = {"captum": "methods named captum:NAME"}
 
 
 def packages() -> Iterator[Finding]:
-    """What everything needs."""
+    """Findings on the packages that everything needs."""
     section = "packages"
     try:
         version = importlib.metadata.version(PACKAGE)
@@ -36,7 +36,7 @@ def packages() -> Iterator[Finding]:
 
 
 def optional_packages() -> Iterator[Finding]:
-    """What only some functions need: the extras."""
+    """Findings on the packages that only some functions need: the extras."""
     section = "optional packages"
     for extra in extras():
         for requirement in requirements(extra):
@@ -62,7 +62,7 @@ def extras() -> list[str]:
 
 
 def requirements(extra: str) -> list[Requirement]:
-    """What an extra needs beside the rest on this platform; with "", what everything needs."""
+    """Requirements of an extra beside the rest on this platform; with "", those of everything."""
     found = []
     for text in importlib.metadata.requires(PACKAGE) or []:
         requirement = Requirement(text)

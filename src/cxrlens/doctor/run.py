@@ -18,7 +18,7 @@ class Diagnosis:
 
     @property
     def problems(self) -> list[Finding]:
-        """What has to be mended before everything else works."""
+        """Findings that have to be mended before everything else works."""
         return [finding for finding in self.findings if finding.status == "problem"]
 
 

@@ -1,4 +1,4 @@
-"""Whether a map names the pixels that the score depends on: insertion, deletion, average drop and increase.
+"""Faithfulness of a map to the score it explains: insertion, deletion, average drop and increase.
 
 Pixels are taken away by putting those of a blurred picture in their place, which keeps the picture's grey and adds no
 edges. ``score`` gives the probability of the explained class of images [B, C, H, W] as float [B]; it must treat the
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cxrlens.errors import ArgumentError
+from cxrlens.saliency.gaussian import smooth_widely
 
 Score: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -74,22 +75,8 @@ def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20)
 
 def blurred(images: Tensor) -> Tensor:
     """The images [N, C, H, W] under a Gaussian of 5 % of the longer side, cut at three sigma, edges mirrored."""
-    height, width = images.shape[-2:]
-    sigma = _BLUR * max(height, width)
-    down, across = (_blur_of_a_line(side, sigma).to(images) for side in (height, width))
-    return down @ images @ across.T
-
-
-def _blur_of_a_line(side: int, sigma: float) -> Tensor:
-    """The matrix [side, side] that blurs a line of pixels: for so wide a Gaussian, faster than a convolution."""
-    reach = min(int(3 * sigma), side - 1)
-    taps = torch.arange(-reach, reach + 1)
-    weights = torch.exp(-0.5 * (taps.double() / sigma) ** 2)
-    places = (torch.arange(side)[:, None] + taps).abs()
-    places = (side - 1) - (side - 1 - places).abs()  # mirrored at both ends
-    return torch.zeros(side, side, dtype=torch.float64).scatter_add_(
-        1, places, (weights / weights.sum()).expand(side, -1)
-    )
+    sigma = _BLUR * max(images.shape[-2:])
+    return smooth_widely(images, sigma, radius=int(3 * sigma))
 
 
 def _ranks(maps: Tensor) -> Tensor:

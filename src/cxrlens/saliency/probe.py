@@ -1,4 +1,4 @@
-"""What a method may ask of the network beyond the shared pass."""
+"""Further passes through the network, for methods that need more than the shared one."""
 
 from __future__ import annotations
 

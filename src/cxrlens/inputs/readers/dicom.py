@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
@@ -89,7 +89,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
         )
 
 
-def dicom_size(stream: BinaryIO, name: str) -> tuple[int, int]:
+def dicom_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     """(height, width) as `read_dicom` gives them, without reading the pixels.
 
     Raises:
@@ -112,7 +112,7 @@ def _reasons(name: str) -> Iterator[None]:
         raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {reason}") from error
 
 
-def _parsed(stream: BinaryIO, name: str, **options: Any) -> Dataset:
+def _parsed(stream: IO[bytes], name: str, **options: Any) -> Dataset:
     start = stream.read(1024)
     stream.seek(0)
     if has_preamble(start) and DeflatedExplicitVRLittleEndian.encode() in start:

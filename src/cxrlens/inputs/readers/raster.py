@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -30,7 +30,7 @@ class UnknownFormatError(UnreadableImageError):
     """The content is none of `FORMATS`."""
 
 
-def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = None) -> Radiograph:
+def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None = None) -> Radiograph:
     """Decode a picture, see `cxrlens.inputs.readers.read`.
 
     Raises:
@@ -59,7 +59,7 @@ def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = 
     )
 
 
-def raster_size(stream: BinaryIO, name: str) -> tuple[int, int]:
+def raster_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     """(height, width) as `read_raster` gives them, from the header alone.
 
     Raises:
@@ -71,7 +71,7 @@ def raster_size(stream: BinaryIO, name: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _opened(stream: IO[bytes], name: str) -> Iterator[Image.Image]:
     """The picture, its header read and found fit; whatever goes wrong with it in the block is unreadable."""
     try:
         with without_warnings(), Image.open(stream, formats=FORMATS) as image:

@@ -81,7 +81,7 @@ def _fit_classes(attr: ModuleType) -> Mapping[str, type[Any]]:
 
 
 def _is_fit(kind: type[Any]) -> bool:
-    """Whether a class is built from a network, and a layer at most, and gives attributions of images."""
+    """True of a class that is built from a network, and a layer at most, and gives attributions of images."""
     needed = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
     if not needed or needed[0] not in ("forward_func", "model") or needed[1:] not in ([], ["layer"]):
         return False
@@ -99,7 +99,7 @@ def _attribute(kind: type[Any], probe: Probe) -> Tensor:
     network.training = False  # not eval(), which would reach into the user's network
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
-        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give --layers last or a module name")
+        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give `layers=last` or a module name")
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
@@ -135,7 +135,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, Any]:
-    """What ``attribute`` needs beyond images."""
+    """Arguments of ``attribute`` beyond images."""
     parameters = inspect.signature(kind.attribute).parameters
     _, channels, height, width = images.shape
     options: dict[str, Any] = {"target": classes.tolist()} if "target" in parameters else {}
