@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.memory import peak_mib
 from benchmarks.saliency import ARCHITECTURES
-from benchmarks.timing import lively, medians, peak_mib
+from benchmarks.timing import lively, medians
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing

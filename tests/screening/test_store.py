@@ -146,6 +146,9 @@ def test_what_a_killed_run_left_out_of_the_export_is_added(tmp_path: Path, torn:
         store.folder.results_file.write_bytes(left)
     again = opened(tmp_path)
     assert store.folder.results_file.read_bytes() == whole
+    before = store.folder.results_file.stat().st_mtime_ns
+    opened(tmp_path)
+    assert store.folder.results_file.stat().st_mtime_ns == before  # what agrees is left alone
     again.add([image("c.jpg")])
     assert lines(again) == [*again.results.records()]
     assert not list(tmp_path.glob("*aside*"))
@@ -161,7 +164,9 @@ def test_a_torn_line_behind_all_goes(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*aside*"))
 
 
-@pytest.mark.parametrize("change", ["edited", "a line less", "a line more", "nonsense", "a line end"])
+@pytest.mark.parametrize(
+    "change", ["edited", "edited at its end", "a line less", "a line more", "nonsense", "a line end"]
+)
 def test_what_a_person_changed_is_set_aside(tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
     store = opened(tmp_path)
     store.add([image("a.jpg"), image("b.jpg", B), image("c.jpg")])
@@ -170,6 +175,7 @@ def test_what_a_person_changed_is_set_aside(tmp_path: Path, change: str, caplog:
     first, *rest = whole.splitlines(keepends=True)
     changed = {
         "edited": whole.replace(b"0.5", b"0.7"),
+        "edited at its end": whole[:-1].replace(b"c.jpg", b"d.jpg"),
         "a line less": b"".join(rest),
         "a line more": whole + image("d.jpg").model_dump_json().encode() + b"\n",
         "nonsense": b"nonsense\n" + whole,

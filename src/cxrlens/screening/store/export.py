@@ -38,14 +38,19 @@ class Export:
         """
         records = self._results.records()
         same, differing, rest = self._compare(records)
-        if rest and not (is_trimmed if differing is None else _line(differing).startswith(rest)) and b"\n" in rest:
+        if differing is None:
+            is_left_over = is_trimmed or b"\n" not in rest
+        else:
+            is_left_over = _line(differing).startswith(rest)
+        if not is_left_over:
             self._set_aside()
             records, differing, same = self._results.records(), None, 0
-        elif self.file.exists():
+        elif rest:
             with self.file.open("r+b") as stream:
                 stream.truncate(same)
         self._size = same
-        self._write(itertools.chain([] if differing is None else [differing], records))
+        if differing is not None or not self.file.exists():
+            self._write(itertools.chain([differing] if differing else [], records))
 
     def _compare(self, records: Iterable[str]) -> tuple[int, str | None, bytes]:
         """Bytes that are the same, the first record of which the line differs, and what is in the file there."""
