@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from cxrlens.files import open_private
 from cxrlens.screening.store.results import Results
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Export:
 
     def _write(self, records: Iterable[str]) -> None:
         try:
-            with self.file.open("ab") as stream:
+            with self.file.open("ab", opener=open_private) as stream:
                 stream.writelines(map(_line, records))
                 self._size = stream.tell()
         except OSError as error:
