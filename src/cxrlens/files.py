@@ -17,7 +17,6 @@ from typing import Any, TextIO
 
 from cxrlens.errors import UsageError
 
-
 _PARTIAL = re.compile(r"\.(?:[0-9a-f]{16}|[0-9]+)\.partial\..+", re.DOTALL)  # numbers: of an earlier version
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _FORMULA = re.compile(r"['\s]*[=+\-@\t\r\n＝＋－＠]")

@@ -51,13 +51,19 @@ def new_private_folder(path: Path) -> None:
 
 
 def new_output(
-    path: Path, names: Collection[str], *, force: bool = False, remedy: str = "give another name or `force`"
+    path: Path,
+    names: Collection[str],
+    *,
+    force: bool = False,
+    known: Collection[str] = (),
+    remedy: str = "give another name or `force`",
 ) -> Path:
     """Make a folder for results, readable by its owner alone, or take one for it.
 
     Args:
         names: of the files and folders that will be written right into it; the folder's `MARK` keeps them.
         force: take a folder that holds something. What this program wrote there before is replaced.
+        known: names that it wrote there before, as something else than the mark says.
 
     Raises:
         UsageError: when the folder holds something and ``force`` is not given, when one of the names is there and was
@@ -68,13 +74,13 @@ def new_output(
         there = {name for name in os.listdir(path) if not (name in (MARK, LOCK) or is_partial(name))}
         if there and not force:
             raise UsageError(f"{path}: already exists and is not empty; {remedy}")
-        known = own_names(path)
-        if foreign := sorted(there & set(names) - known):
+        own = own_names(path) | set(known)
+        if foreign := sorted(there & set(names) - own):
             raise UsageError(
                 f"{path / foreign[0]}: is there already, and was not written by cxrlens; move it away, or give "
                 "another folder"
             )
-        _write_mark(path, known | set(names))
+        _write_mark(path, own | set(names))
         remove_partials(path, names, unless_younger=_OLD)
     except OSError as error:
         raise UsageError(f"{path}: cannot be made ({error.strerror or error}); choose another place") from error
@@ -148,7 +154,7 @@ def locked(folder: Path, work: str, place: str) -> Iterator[None]:
     """No other process writes into the folder meanwhile; the system takes the lock from one that is killed.
 
     Args:
-        work: what is done, such as "train".
+        work: what is done, such as "training".
         place: the argument that names another folder, such as "`run_dir`".
 
     Raises:
@@ -159,12 +165,12 @@ def locked(folder: Path, work: str, place: str) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise UsageError(
-            f"{folder}: another process is {work}ing into this folder; wait for it, or give another"
+            f"{folder}: another process is {work} into this folder; wait for it, or give another"
         ) from error
     except (OSError, NotImplementedError) as error:
         raise UsageError(
             f"{lock.lock_file}: cannot be locked ({getattr(error, 'strerror', None) or error}), so that two processes "
-            f"could {work} into this folder; check the rights, or give {place} on a local disk: some network shares "
+            f"could write into this folder; check the rights, or give {place} on a local disk: some network shares "
             "have no locks"
         ) from error
     try:
@@ -176,6 +182,18 @@ def locked(folder: Path, work: str, place: str) -> Iterator[None]:
 def starts_with(*heads: bytes) -> Callable[[Path], bool]:
     """A check of a file's first bytes."""
     return lambda path: _head(path).startswith(heads)
+
+
+def require_own(path: Path, check: Callable[[Path], bool]) -> None:
+    """Make sure that a file may be replaced: there is none, or one that this program wrote.
+
+    Raises:
+        UsageError: when something else is there.
+    """
+    if os.path.lexists(path) and not (path.is_file() and check(path)):
+        raise UsageError(
+            f"{path}: is there already, and was not written by cxrlens; move it away, or give another name"
+        )
 
 
 def remove_own(folder: Path, own: Mapping[str, Callable[[Path], bool] | None], *, last: Collection[str] = ()) -> None:

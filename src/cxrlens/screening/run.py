@@ -238,7 +238,7 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
 def _locked(out: Path) -> Iterator[None]:
     """No other process screens into the folder meanwhile."""
     new_private_folder(out)  # it shows patients, and may name them
-    with locked(out, "screen", "an --out"):
+    with locked(out, "screening", "an --out"):
         yield
 
 

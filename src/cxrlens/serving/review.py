@@ -68,9 +68,9 @@ class Review:
             images=tuple(_answer(image, verdict) for image, verdict in part.images),
         )
 
-    def give(self, key: str, verdict: Verdict) -> GivenVerdict | None:
+    def give(self, key: str, verdict: Verdict, seen: Verdict | None = None) -> GivenVerdict | None:
         """Let a verdict on an image stand, see `Verdicts.give`; None where no image has this key."""
-        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256)
+        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256, seen)
 
     def verdicts_csv(self) -> bytes:
         """The verdicts that stand, a line a file; ``cxrlens train --labels`` and ``data prepare`` take them.
