@@ -71,7 +71,8 @@ def new_output(
     """
     try:
         make_private(path)
-        there = {name for name in os.listdir(path) if not (name in (MARK, LOCK) or is_partial(name))}
+        there = {entry.name for entry in path.iterdir()} - {MARK, LOCK}
+        there = {name for name in there if not is_partial(name)}
         if there and not force:
             raise UsageError(f"{path}: already exists and is not empty; {remedy}")
         own = own_names(path) | set(known)
@@ -197,7 +198,7 @@ def require_own(path: Path, check: Callable[[Path], bool]) -> None:
 
 
 def remove_own(folder: Path, own: Mapping[str, Callable[[Path], bool] | None], *, last: Collection[str] = ()) -> None:
-    """Remove all files of a folder, and its folders; or nothing, where one of the files was not written by this program.
+    """Remove all files of a folder, and its folders; or nothing, where a file was not written by this program.
 
     Links are removed, never followed.
 

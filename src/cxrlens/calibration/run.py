@@ -214,11 +214,8 @@ def calibrate_model(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as holder:
         copy = Path(holder) / out.name
         save_model(copy, model.network, card)
-        files = [
-            copy,
-            *_write_tables(copy, data.root, found, case, fitted, card),
-            *_draw(copy, case, fitted, calibration),
-        ]
+        tables = _write_tables(copy, data.root, found, case, fitted, card)
+        files = [copy, *tables, *_draw(copy, case, fitted, calibration)]
         page = _beside(copy, "calibration.md")
         write_text(page, calibration_page(card, out.name, [path.name for path in files]))
         made = [out.with_name(path.name) for path in (*files, page)]

@@ -119,7 +119,7 @@ def start_run(
 ) -> None:
     """Make the run directory and write down what will be done, and with which data (folder, digest, new labels).
 
-    Call it within the run's lock. Of a run that is there, its own files are removed; where there are others, nothing is.
+    Call it within the run's lock. A run's own files are removed, or nothing where there are others.
 
     Raises:
         UsageError: when it exists and ``force`` is not given, or holds files that are not a run's.

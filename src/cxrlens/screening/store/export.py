@@ -75,7 +75,7 @@ class Export:
 
     def _write(self, records: Iterable[str]) -> None:
         try:
-            with self.file.open("ab", opener=open_private) as stream:
+            with open(self.file, "ab", opener=open_private) as stream:
                 stream.writelines(map(_line, records))
                 self._size = stream.tell()
         except OSError as error:
