@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -441,13 +440,12 @@ def test_no_manifest_speaks_of_files_that_are_being_replaced(tmp_path: Path, mon
     prepare(source, out, Options(form=Form(SIZE)))
     write(source, {"train/normal/n0.png": encoded(picture(99), "x.png")})
 
-    def stopped(self: object, workers: int) -> Iterator[object]:
+    def stopped(self: object, task: ToMake) -> Outcome:
         assert not (out / MANIFEST).exists()
         raise KeyboardInterrupt
-        yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(Making, "each", stopped)
+        patch.setattr(Making, "__call__", stopped)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, out, Options(form=Form(SIZE)))
     assert prepare(source, out, Options(form=Form(SIZE))).made == 1

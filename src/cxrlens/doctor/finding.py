@@ -9,7 +9,7 @@ Status: TypeAlias = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at, and its state.
 
     Attributes:

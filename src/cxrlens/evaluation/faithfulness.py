@@ -23,7 +23,7 @@ _BLUR = 0.05  # standard deviation as a share of the longer side
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class FaithfulnessScores:
     """Scores per image, each float32 [N].
 
     Attributes:
@@ -41,7 +41,7 @@ class Faithfulness:
     increase: Tensor
 
 
-def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20) -> Faithfulness:
+def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20) -> FaithfulnessScores:
     """Score maps [N, H, W] in [0, 1] of images [N, C, H, W].
 
     Args:
@@ -65,7 +65,7 @@ def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20)
     inserted.append(before)
     deleted.append(lowest)
     kept = score(plain + maps[:, None].to(images.dtype) * (images - plain)).float()
-    return Faithfulness(
+    return FaithfulnessScores(
         insertion=_area(torch.stack(inserted)),
         deletion=_area(torch.stack(deleted)),
         drop=((before - kept) / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp_min(0),

@@ -18,7 +18,7 @@ from cxrlens.saliency.gaussian import smooth as smoothed
 from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
 from cxrlens.saliency.methods import Method, find_method
-from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import Target, target_classes, target_scores
 
 _Key = TypeVar("_Key")
@@ -272,7 +272,7 @@ class _Maps:
                 guided = self._guided(classes) if guided is None else guided
                 self.raw[each] = function(guided)
             elif each.method.reads == "network":
-                self.raw[each] = function(Probe(self.network, self.images, classes, each.layers, self.seed))
+                self.raw[each] = function(NetworkProbe(self.network, self.images, classes, each.layers, self.seed))
         for each in every:
             if each.method.reads == "maps":
                 self.raw[each] = each.method.function(*(self.raw[part] for part in each.parts))

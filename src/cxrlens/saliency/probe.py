@@ -12,7 +12,7 @@ from cxrlens.saliency.target import as_logits, target_scores
 
 
 @dataclass(frozen=True)
-class Probe:
+class NetworkProbe:
     """A network and the images that are explained.
 
     Attributes:

@@ -24,7 +24,7 @@ from cxrlens.saliency.fusion import upsample
 from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods.registry import Method
 from cxrlens.saliency.norms import norm1
-from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import as_logits
 
 PREFIX = "captum:"
@@ -42,7 +42,7 @@ def captum_method(id_: str) -> Method:
     name = id_.removeprefix(PREFIX)
     kind = _find(name)
 
-    def function(probe: Probe) -> Tensor:
+    def function(probe: NetworkProbe) -> Tensor:
         return _attribute(kind, probe)
 
     return Method(
@@ -92,7 +92,7 @@ def _is_fit(kind: type[Any]) -> bool:
     return "neuron_selector" not in asked and "inputs" in asked
 
 
-def _attribute(kind: type[Any], probe: Probe) -> Tensor:
+def _attribute(kind: type[Any], probe: NetworkProbe) -> Tensor:
     from captum.attr import LayerAttribution
 
     network = _Logits(probe.network)
