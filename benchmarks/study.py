@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.memory import peak_mib
 from benchmarks.saliency import ARCHITECTURES
-from benchmarks.timing import lively, medians, peak_mib
+from benchmarks.timing import lively, medians
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -25,9 +26,8 @@ from cxrlens.process import keep_freed_memory
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import run_study
 from cxrlens.study.plan import StudyPlan, load_plan
-from cxrlens.study.records import Records
+from cxrlens.study.records import Records, score_settings
 from cxrlens.study.subjects import find_subjects
-from cxrlens.study.work import score_settings
 
 METHODS = (
     *("grad_cam", "hires_cam", "layer_cam", "xgrad_cam"),

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.timing import peak_mib
+from benchmarks.memory import peak_mib
 from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset

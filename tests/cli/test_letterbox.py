@@ -178,7 +178,7 @@ def test_a_map_that_is_constant_on_the_picture_is_flat(tmp_path: Path) -> None:
     assert check.flat == ("normgrad_conv1x1",)
     assert check.peak is None
     assert not check.maps["normgrad_conv1x1"].any()
-    item = pointing_game.annotated_item(tmp_path / "white.png", text="0 5 5 20 20")
+    item = pointing_game.annotated_item(tmp_path / "white.png", annotation="0 5 5 20 20")
     single = pointing_game.play_image(
         item, looking(dark=True), tmp_path / "out", ROWS, pointing_game.PointingSettings()
     )

@@ -16,7 +16,8 @@ from cxrlens.cli import main as cli
 from cxrlens.errors import UsageError
 from cxrlens.models.onnx_file import read_onnx
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import ScreeningSettings, open_runtime
+from cxrlens.screening.run import ScreeningSettings, open_inspector
+from cxrlens.screening.store.store import Store
 
 WITHOUT_TORCH = """
 import sys
@@ -71,7 +72,7 @@ def test_a_folder_is_screened_where_there_is_no_torch(
     assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
     assert (torch.info().threshold, torch.info().review_threshold) == (0.3, 0.05)
     assert (onnx.info().threshold, onnx.info().review_threshold) == (0.3, 0.05)
-    found, expected = onnx.results(), torch.results()
+    found, expected = ({image.name: image for image in Store(each).results.newest()} for each in (onnx, torch))
     assert found.keys() == expected.keys()
     assert sum(image.status == "ok" for image in found.values()) == 6
     for name, image in found.items():
@@ -96,9 +97,9 @@ def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
         (ScreeningSettings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
     ):
         with pytest.raises(UsageError, match=reason):
-            open_runtime(settings)
-    runtime = open_runtime(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
-    assert (runtime.name, runtime.method, runtime.layers) == ("onnx", "", "")
+            open_inspector(settings)
+    inspector = open_inspector(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
+    assert (inspector.name, inspector.method, inspector.layers) == ("onnx", "", "")
 
 
 def test_the_command_writes_beside_the_model(

@@ -289,7 +289,7 @@ def test_images_of_earlier_runs_make_room(files: list[Path], tmp_path: Path) -> 
     assert store.contents().size <= store.limit
     check(second, files[4:6], ())
     assert not store.path(first.group, str(first.digests[0])).exists()
-    with pytest.raises(UsageError, match=r"may hold 6\.1KB; give a larger --cache-size"):
+    with pytest.raises(UsageError, match=r"may hold 6\.1KB; give a larger `cache_size`"):
         build(store, files)
     assert store.contents().size <= store.limit
 

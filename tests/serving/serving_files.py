@@ -25,6 +25,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from cxrlens.inputs.origin import Origin
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 from cxrlens.serving.decoding import DecodedUpload
 
 PATIENT = "Mustermann^Erika"
@@ -147,8 +148,16 @@ def screened(path: Path, model_sha256: str = OTHER_MODEL, root: str = "/archive"
                 tags={"PatientName": PATIENT, "PatientID": PATIENT_ID} if is_read else {},
             )
         )
-    folder.append(images)
+    with Store(folder) as store:
+        store.results.clear()
+        store.add(images)
     return folder
+
+
+def add_results(folder: ScreenedFolder, *images: ScreenedImage) -> None:
+    """Results that are written while the folder is served."""
+    with Store(folder) as store:
+        store.add(images)
 
 
 @contextmanager

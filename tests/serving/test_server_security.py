@@ -10,16 +10,16 @@ import pytest
 from serving_files import check, encoded, key_of, pixels, running
 
 from cxrlens.errors import UsageError
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving.app import create_app
 from cxrlens.serving.security import HEADERS, check_token, new_token
-from cxrlens.serving.served import ServedModel
 from cxrlens.serving.settings import ServerSettings, is_loopback
 
 TOKEN = "a-token-of-32-signs.~_0123456789"
 
 
 @pytest.fixture(scope="module")
-def guarded(served_model: ServedModel, folder: Path) -> Iterator[httpx.Client]:
+def guarded(served_model: QualityModel, folder: Path) -> Iterator[httpx.Client]:
     """A server that asks for a token, as one that listens on all addresses does."""
     app = create_app(ServerSettings(host="0.0.0.0", token=TOKEN), served_model, folder)
     with running(app) as url, httpx.Client(base_url=url) as asking:
@@ -118,7 +118,7 @@ def test_a_name_that_is_allowed_asks_for_a_token() -> None:
     ]  # fmt: skip
 
 
-def test_an_allowed_name_is_answered(served_model: ServedModel) -> None:
+def test_an_allowed_name_is_answered(served_model: QualityModel) -> None:
     settings = ServerSettings(hosts=("QC.hospital.example",), token=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with running(create_app(settings, served_model)) as url, httpx.Client(base_url=url, headers=headers) as client:
@@ -126,7 +126,7 @@ def test_an_allowed_name_is_answered(served_model: ServedModel) -> None:
         assert client.get("/api/model", headers={"Host": "other.example"}).status_code == 400
 
 
-def test_no_server_that_others_reach_is_made_without_a_token(served_model: ServedModel) -> None:
+def test_no_server_that_others_reach_is_made_without_a_token(served_model: QualityModel) -> None:
     for settings in (ServerSettings(host="0.0.0.0"), ServerSettings(hosts=("qc.hospital.example",))):
         with pytest.raises(ValueError, match="needs a token"):
             create_app(settings, served_model)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import ndimage
 from sklearn.metrics import average_precision_score
-from small_study import PREPROCESSING, Made
+from small_study import PREPROCESSING, RecordedStudy
 
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.inputs.annotations.ground_truth import object_mask
@@ -19,6 +19,7 @@ from cxrlens.inputs.readers import image_size, read
 from cxrlens.inspection.quality_model import load
 from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.study.experiments.consistency import SCORES
 from cxrlens.study.results import Results
 
 LAYERED = [Row("grad_cam", "last"), Row("normgrad_conv1x1", "combined")]
@@ -26,7 +27,7 @@ ROWS = [*LAYERED, Row("input_x_gradient", "input")]
 
 
 @pytest.fixture(scope="module")
-def results(made: Made) -> Results:
+def results(made: RecordedStudy) -> Results:
     return made.results
 
 
@@ -60,7 +61,7 @@ def distances(maps: npt.NDArray[np.float64], masks: npt.NDArray[np.bool_]) -> np
     return found
 
 
-def test_all_images_are_scored(results: Results, made: Made) -> None:
+def test_all_images_are_scored(results: Results, made: RecordedStudy) -> None:
     assert results.n == 7
     assert results.all_indices == list(range(14))
     assert results.hits(results.trained[0], ROWS).shape == (3, 2, 7)
@@ -125,7 +126,7 @@ def test_points_start_with_the_peak_in_pixels_of_the_stored_picture(
 
 
 def test_similarity_of_seeds_is_that_of_their_maps(results: Results, maps: npt.NDArray[np.float64]) -> None:
-    pair = results.pair((results.trained[0].subjects[0], results.trained[0].subjects[1]))
+    pair = results.of_pair(SCORES, (results.trained[0].subjects[0], results.trained[0].subjects[1]))
     chosen = [0, 3, 6]  # three of seven, evenly spread
     for number, row in enumerate(ROWS):
         first, second = (torch.from_numpy(maps[number, seed, chosen]).float() for seed in (0, 1))

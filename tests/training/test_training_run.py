@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(
 def test_a_finished_run_and_a_changed_recipe_are_not_resumed(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         run(phantoms, tmp_path / "r", callbacks=[Kill(epoch=0)])
-    with pytest.raises(UsageError, match=r"another batch_size.*new --name"):
+    with pytest.raises(UsageError, match=r"another batch_size.*new `run_dir`"):
         run(phantoms, tmp_path / "r", recipe=None, overrides={"batch_size": 2}, resume=True)
     with pytest.raises(UsageError, match="another architecture"):
         run(phantoms, tmp_path / "r", architecture="resnet34", recipe=None, overrides={}, resume=True)

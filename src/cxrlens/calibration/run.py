@@ -40,7 +40,7 @@ _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_tria
 
 @dataclass(frozen=True)
 class TriageGoals:
-    """What is asked of the decisions.
+    """The scores that the decisions should reach.
 
     Attributes:
         retake: what the retake threshold should give.
@@ -106,7 +106,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What the images give.
+    """Temperature, thresholds and decisions that fit the images.
 
     Attributes:
         temperature: of all of them.
@@ -131,11 +131,11 @@ def check_output(model: Path, out: Path, *, force: bool) -> None:
             where no folder can be made.
     """
     if out.suffix != ".safetensors":
-        raise UsageError(f"{out}: the calibrated copy is a model file; give --out a name that ends in .safetensors")
+        raise UsageError(f"{out}: the calibrated copy is a model file; give `out` a name that ends in .safetensors")
     if out.exists() and out.samefile(model_path(model)):
-        raise UsageError(f"{out}: is the model itself, which is never changed; give --out another name")
+        raise UsageError(f"{out}: is the model itself, which is never changed; give `out` another name")
     if out.is_dir() or (out.exists() and not force):
-        raise UsageError(f"{out}: already exists; give another name or --force")
+        raise UsageError(f"{out}: already exists; give another name or `force`")
     new_folder(out.parent, force=True)
 
 

@@ -82,7 +82,7 @@ def command(
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
     settings = ExplanationSettings(target.value, fusion, seed)
-    results = dicom_results(out, loaded, model, rows, settings) if dicom else None
+    results = dicom_results(out, loaded, rows, settings) if dicom else None
     new_folder(out, force=force)
     if results:
         results.clear()

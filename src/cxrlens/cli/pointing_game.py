@@ -91,7 +91,7 @@ def command(
     new_folder(out, force=force)
     if not is_folder:
         single = play_image(
-            annotated_item(source, text=annotation, table=annotations, mask=mask), loaded, out, rows, settings
+            annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings
         )
         if json:
             show_json({"per_image": single.per_image, "overlay": single.overlay})

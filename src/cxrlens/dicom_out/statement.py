@@ -1,4 +1,4 @@
-"""What is said of one image, in the same words in report and capture."""
+"""The statement on one image, in the same words in report and capture."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydicom.sr.coding import Code
 
 from cxrlens.dicom_out.codes import NO_RETAKE_SUGGESTED, SUGGESTED_RETAKE, SUGGESTED_REVIEW
 from cxrlens.errors import ArgumentError
+from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
-from cxrlens.screening.record import ScreenedImage
 
 NOTICE: Final = "For research; not a medical device."
 
@@ -23,13 +23,13 @@ _CODES: Final[dict[Triage, Code]] = {
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said of one image.
+    """The statement on one image.
 
     Attributes:
         suggestion: as a code; its meaning are the words that a reader sees.
         probability: that the image shows a foreign object, in [0, 1].
         reason: of the suggestion, a sentence without its full stop.
-        has_findings: whether there is something to point at; of an image that passes the map shows where the network
+        has_findings: True where there is something to point at; of an image that passes the map shows where the network
             looked, not that something is there.
     """
 
@@ -44,8 +44,8 @@ class Statement:
         return str(self.suggestion.meaning).lower()
 
 
-def statement_of(image: ScreenedImage) -> Statement:
-    """What a result says.
+def statement_of(image: ImageRecord) -> Statement:
+    """The statement that a result makes.
 
     Raises:
         ArgumentError: when the image has no result.

@@ -56,7 +56,7 @@ Kind: TypeAlias = Literal["text", "number", "score"]
 class Column:
     """A column: its name in the CSV, what people read above it, what its cells are.
 
-    `digits` are those after the point. Any cell may be a text ("not published") or None (nothing to say: "n/a").
+    `digits` are those after the point. Any cell may be a text ("passes") or None (nothing to say: "n/a").
     """
 
     key: str
@@ -67,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class PageCell:
-    """What a page shows, and the number that it is sorted by: "" for none, None where the text itself sorts."""
+    """A cell of a page, and the number that it is sorted by: "" for none, None where the text itself sorts."""
 
     text: str
     sort: str | None

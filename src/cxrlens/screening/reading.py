@@ -15,7 +15,7 @@ from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode
 from cxrlens.inputs.reading import Cause, Unreadable, attempt, read_each
-from cxrlens.inspection.runtime import GreyBatch
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.tags import kept_tags
 
 PREVIEW_SIDE = 1024

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -19,13 +18,15 @@ from starlette.responses import Response
 
 import cxrlens
 from cxrlens.errors import ArgumentError, CxrlensError
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.screening.store.database import StoreError
 from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
-from cxrlens.serving.served import Served, ServedModel
 from cxrlens.serving.settings import ServerSettings
+from cxrlens.serving.state import ServerState
 from cxrlens.serving.uploads import LimitedBody
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None = None) -> FastAPI:
+def create_app(settings: ServerSettings, model: QualityModel, folder: Path | None = None) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
 
     Raises:
@@ -44,14 +45,14 @@ def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None
     """
     if settings.token is None and not settings.is_local:
         raise ArgumentError("a server that others can reach needs a token")
-    review = None if folder is None else Review(folder, model.name, model.sha256)
-    if review is not None and review.remark:
-        log.warning("%s: %s", folder, review.remark)
-    served = Served(settings, model, review)
+    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
+    if review is not None and (remark := review.remark()):
+        log.warning("%s: %s", folder, remark)
+    state = ServerState(settings, model, review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with served.running():
+        async with state.running():
             yield
 
     app = FastAPI(
@@ -64,7 +65,7 @@ def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None
         redoc_url=None,
         middleware=[  # the first is the outermost
             Middleware(WithHeaders),
-            Middleware(RequestMetrics, metrics=served.metrics),
+            Middleware(RequestMetrics, metrics=state.metrics),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
         ],
@@ -73,7 +74,7 @@ def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None
             RequestValidationError: _invalid,
             ArgumentError: _defect,
             CxrlensError: _failed,
-            sqlite3.Error: _not_kept,
+            StoreError: _not_kept,
         },
     )
     secured: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def create_app(settings: ServerSettings, model: ServedModel, folder: Path | None
         secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
     app.include_router(about.health_route())
     for part in (about.routes, checking.routes, reviewing.routes):
-        app.include_router(part(served), **secured)
+        app.include_router(part(state), **secured)
     app.include_router(page.routes())
     return app
 
@@ -110,5 +111,5 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 
 async def _not_kept(_: Request, error: Exception) -> Response:
-    """A full disk, or verdicts that another program has locked."""
-    return problem(503, f"the verdicts cannot be read or kept at the moment ({error}); try again", {"Retry-After": "2"})
+    """A full disk, or a store that another program has locked."""
+    return problem(503, str(error), {"Retry-After": "2"})

@@ -15,7 +15,7 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.processes import LostTaskError, WorkerProcess
 from cxrlens.inputs.readers import OversizedImageError, decode, stream_size
 from cxrlens.inputs.reading import Cause, Unreadable, attempt, lost
-from cxrlens.inspection.runtime import GreyBatch
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.reading import PREVIEW_SIDE, preview
 from cxrlens.serving.settings import ServerSettings
 

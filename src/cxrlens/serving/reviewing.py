@@ -9,24 +9,26 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
-from cxrlens.serving.answers import Audit, GivenVerdict, NewVerdict, Verdicts, Worklist
+from cxrlens.screening.store.review import Show
+from cxrlens.screening.store.verdicts import GivenVerdict
+from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
-from cxrlens.serving.review import Review, Show
-from cxrlens.serving.served import Served
+from cxrlens.serving.review import Review
+from cxrlens.serving.state import ServerState
 
 _MOST = 1000
 _LARGEST = 2**53 - 1  # that JavaScript counts to
 _KeyInPath = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
 
-def routes(served: Served) -> APIRouter:
+def routes(state: ServerState) -> APIRouter:
     """The routes of a server."""
     router = APIRouter(tags=["review"])
 
     def review() -> Review:
-        if served.review is None:
+        if state.review is None:
             raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
-        return served.review
+        return state.review
 
     @router.get("/api/worklist", responses=described(404, 422, 503))
     def worklist(
@@ -58,7 +60,7 @@ def routes(served: Served) -> APIRouter:
     @router.get("/api/verdicts", responses=described(404, 503))
     def verdicts() -> Verdicts:
         """The verdicts that stand."""
-        return Verdicts(verdicts=tuple(review().verdicts.standing().values()))
+        return Verdicts(verdicts=tuple(review().store.verdicts.standing()))
 
     @router.post("/api/verdicts", responses=described(400, 403, 404, 422, 503))
     def give(new: NewVerdict) -> GivenVerdict:
@@ -71,7 +73,7 @@ def routes(served: Served) -> APIRouter:
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
-            served.metrics.verdicts.labels(given.verdict).inc()
+            state.metrics.verdicts.labels(given.verdict).inc()
         return given
 
     @router.get(
@@ -93,7 +95,7 @@ def routes(served: Served) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,
     ) -> Audit:
         """The audit log, oldest entry first."""
-        total, entries = review().verdicts.audit(after, limit)
+        total, entries = review().store.verdicts.audit(after, limit)
         return Audit(total=total, entries=tuple(entries))
 
     return router

@@ -102,14 +102,15 @@ def _run(
 ) -> None:
     import uvicorn
 
+    from cxrlens.inspection.quality_model import load
     from cxrlens.serving.app import create_app
-    from cxrlens.serving.served import load_served
+    from cxrlens.serving.state import warm_up
 
-    served_model = load_served(model, device)
-    served_model.warm_up()
+    loaded = load(model, device=device)
+    warm_up(loaded)
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
-    app = create_app(settings, served_model, folder)
+    app = create_app(settings, loaded, folder)
     address = _address(settings, listener)
 
     class Server(uvicorn.Server):

@@ -23,7 +23,7 @@ _COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What was scored (the rows of ``predictions.csv`` too), and where it was written."""
+    """The scores, the rows of ``predictions.csv``, and the files they were written to."""
 
     split: str
     scores: ClassificationScores

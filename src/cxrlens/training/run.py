@@ -78,7 +78,7 @@ def train_model(
     described["digest"] = digest = data_digest(splits)
     if resume:
         if force:
-            raise UsageError("--resume goes on with a run and --force replaces it: give one of them")
+            raise UsageError("`resume` goes on with a run and `force` replaces it: give one of them")
         architecture, chosen = _resumed(run_dir, digest, architecture, recipe, overrides)
     else:
         architecture = find_architecture(architecture or "resnet34").name
@@ -87,7 +87,7 @@ def train_model(
         for split in splits:
             log_remarks(split)
         if not resume:
-            build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
+            build_network(architecture, weights=chosen.weights)  # fails before ``force`` replaces a run
             start_run(run_dir, architecture, chosen, described, force=force)
         log.info(
             "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
@@ -126,7 +126,7 @@ def _resumed(
     if data["digest"] != digest:
         raise UsageError(
             f"{run_dir}: was started with other images or labels (those of {data['folder']}); "
-            f"resume it with them{_labels_of(data)}, or give a new --name"
+            f"resume it with them{_labels_of(data)}, or give a new `run_dir`"
         )
     wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
     for name, value in overrides.items():
@@ -138,10 +138,10 @@ def _resumed(
     if changed:
         raise UsageError(
             f"{run_dir}: was started with another {', '.join(changed)} (see its config.yaml); "
-            "resume it without these options, or give a new --name"
+            "resume it without these options, or give a new `run_dir`"
         )
     return saved_architecture, saved
 
 
 def _labels_of(data: Mapping[str, Any]) -> str:
-    return f" and --labels {data['labels']}" if "labels" in data else ""
+    return f" and `labels={data['labels']}`" if "labels" in data else ""
