@@ -6,9 +6,10 @@ decoding it once more.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -49,27 +50,29 @@ class Scan:
 
 @dataclass
 class Structure:
-    """The frame and the scans of a JPEG."""
+    """The frame and the scans of a JPEG; ``ended`` where an end follows them."""
 
     process: int = 0
     height: int = 0
     width: int = 0
     components: list[Component] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
+    ended: bool = False
 
 
 def structure_of(content: bytes) -> Structure:
-    """The structure of the first picture in a JPEG file.
+    """The structure of the first picture in a JPEG file, as far as it goes."""
+    found = Structure()
+    with contextlib.suppress(DamagedCodestreamError):
+        _take_segments(content, found)
+    return found
 
-    Raises:
-        DamagedCodestreamError: when it ends before the picture does.
-    """
-    found, restart = Structure(), 0
-    waiting: tuple[tuple[int, ...], int, int, int, int, int] | None = None
+
+def _take_segments(content: bytes, found: Structure) -> None:
+    restart = 0
     for marker, begin, end in jpeg_segments(content):
-        if waiting is not None:
-            found.scans.append(Scan(*waiting, begin if marker == 0xD9 else begin - 4, restart))
-            waiting = None
+        if found.scans and found.scans[-1].end == len(content):  # up to here, as is now known
+            found.scans[-1] = replace(found.scans[-1], end=begin if marker == 0xD9 else begin - 4)
         segment = content[begin:end]
         if is_frame(marker) and len(segment) >= 6:
             _, found.height, found.width, count = struct.unpack_from(">BHHB", segment)
@@ -78,11 +81,11 @@ def structure_of(content: bytes) -> Structure:
             found.components = [(t[0], t[1] >> 4, t[1] & 15) for t in triples if len(t) == 3]
         elif marker == 0xDD and len(segment) >= 2:
             restart = int.from_bytes(segment[:2], "big")
-        elif marker == 0xDA and len(segment) >= 4 and len(segment) >= 4 + 2 * segment[0]:
+        elif marker == 0xDA and segment and len(segment) >= 4 + 2 * segment[0]:
             first, last, bits = segment[1 + 2 * segment[0] :][:3]
             names = tuple(segment[1 : 1 + 2 * segment[0] : 2])
-            waiting = names, first, last, bits >> 4, bits & 15, end
-    return found
+            found.scans.append(Scan(names, first, last, bits >> 4, bits & 15, end, len(content), restart))
+        found.ended = marker == 0xD9
 
 
 class ScanStream(io.BytesIO):
@@ -127,14 +130,17 @@ def stream_of(content: bytes) -> io.BytesIO:
         DamagedCodestreamError: when a part is missing.
     """
     structure = structure_of(content)
+    if not structure.ended and content.endswith(bytes(_HOLE)):
+        raise DamagedCodestreamError("they have no end, and zeros in the place of their last part")
     if not structure.scans or not structure.components:
-        raise DamagedCodestreamError("they hold no picture")
-    _check_restarts(content, structure)
+        return io.BytesIO(content)  # of which Pillow makes nothing
+    if structure.ended:
+        _check_restarts(content, structure)
     names = {name for name, _, _ in structure.components}
     only = structure.scans[0]
     if structure.process in (0xC0, 0xC1) and len(structure.scans) == 1 and set(only.components) == names:
         return ScanStream(content, only)
-    if structure.process in (0xC0, 0xC1, 0xC2):
+    if structure.process in (0xC0, 0xC1, 0xC2) and structure.ended:
         _check_scans(content, structure)
         _check_codes(content, structure)
     return io.BytesIO(content)
@@ -173,19 +179,16 @@ def _blocks(structure: Structure, scan: Scan) -> int:
 
 def _check_scans(content: bytes, structure: Structure) -> None:
     """Every coefficient of every component is there to its last bit."""
-    lowest = {name: [None] * 64 for name, _, _ in structure.components}  # type: dict[int, list[int | None]]
+    progressive = structure.process == 0xC2
+    lowest: dict[int, list[int]] = {name: [-1] * 64 for name, _, _ in structure.components}
     for scan in structure.scans:
-        last = scan.last if structure.process == 0xC2 else 63
-        first = scan.first if structure.process == 0xC2 else 0
-        bit = scan.bit if structure.process == 0xC2 else 0
-        for name in scan.components:
-            for at in range(first, min(last, 63) + 1):
-                if name in lowest:
-                    lowest[name][at] = bit
-        codes = content[scan.begin : scan.end]
-        packed = structure.process == 0xC2 and first > 0 and not scan.before
-        if bytes(_HOLE if packed else _LONG_HOLE) in codes and (first > 0 or structure.process != 0xC2):
-            raise DamagedCodestreamError("a part of them is zero")
+        first, last, bit = (scan.first, min(scan.last, 63), scan.bit) if progressive else (0, 63, 0)
+        for name in set(scan.components) & lowest.keys():
+            lowest[name][first : last + 1] = [bit] * (last + 1 - first)
+        if not progressive or first:  # a scan of means has a zero for each place of a flat area
+            hole = bytes(_HOLE if progressive and not scan.before else _LONG_HOLE)
+            if hole in content[scan.begin : scan.end]:
+                raise DamagedCodestreamError("a part of them is zero")
     if any(bit != 0 for bits in lowest.values() for bit in bits):
         raise DamagedCodestreamError("parts of the picture are missing in them")
 
