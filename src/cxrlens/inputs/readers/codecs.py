@@ -119,7 +119,7 @@ def _by_plugins(plugins: list[str], dataset: Dataset, name: str) -> Stored:
             if plugin == _GDCM:
                 return _by_gdcm(dataset, name)
             return pixel_array(dataset, decoding_plugin=plugin, bits_stored=int(dataset.BitsAllocated))
-        except (UnreadableImageError, DamagedCodestreamError):
+        except (UnreadableImageError, DamagedCodestreamError, MemoryError):
             raise
         except Exception as error:
             failures.append(error)
@@ -199,13 +199,15 @@ def _deep_jpeg(dataset: Dataset, name: str) -> Stored:
             f"{name}: its pixels are compressed as 12-bit JPEG, for which no codec is installed: "
             "pip install python-gdcm (part of cxrlens[dicom])"
         ) from error
+    except (ValueError, AttributeError) as error:  # the words of its Python binding
+        raise UnreadableImageError(f"{name}: its pixels are damaged: gdcm cannot decode them") from error
 
 
 def _by_gdcm(dataset: Dataset, name: str) -> Stored:
     if _this_process_may_end:
         with _heard() as words:
             array = _gdcm_array(dataset)
-        _check_words(words())
+        _check_words(b"".join(words))
         return array
     return _decoded_elsewhere(dataset, name)
 
@@ -240,22 +242,19 @@ def _check_words(words: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[Any]:
-    """What libraries write on the standard error output in the block; a function gives it afterwards."""
+def _heard() -> Iterator[list[bytes]]:
+    """What libraries write on the standard error output in the block; the list holds it afterwards."""
+    words: list[bytes] = []
     with tempfile.TemporaryFile() as kept:
-        sys.stderr.flush()
         before = os.dup(2)
         os.dup2(kept.fileno(), 2)
-
-        def words() -> bytes:
-            kept.seek(0)
-            return kept.read(1 << 16)
-
         try:
             yield words
         finally:
             os.dup2(before, 2)
             os.close(before)
+            kept.seek(0)
+            words.append(kept.read(1 << 16))
 
 
 def _decoded_elsewhere(dataset: Dataset, name: str) -> Stored:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError, is_frame, jpeg_segments
@@ -194,14 +195,31 @@ def _check_scans(content: bytes, structure: Structure) -> None:
 
 
 def _check_codes(content: bytes, structure: Structure) -> None:
-    """No scan goes on into bytes that stand behind its codes: with other such bytes the picture is the same."""
+    """The codes of each scan are as many as its blocks need, which shows in pictures made of altered bytes.
+
+    No scan goes on into bytes that stand behind its codes: with other such bytes the picture is the same. And a scan of
+    means needs its last codes: with others the picture is another one.
+    """
     pictures = []
     for fill in _FILL:
         parts, at = [], 0
         for scan in structure.scans:
             parts += [content[at : scan.end], fill]
             at = scan.end
-        with Image.open(io.BytesIO(b"".join([*parts, content[at:]])), formats=("JPEG", "MPO")) as image:
-            pictures.append(np.asarray(image))
+        pictures.append(_decoded(b"".join([*parts, content[at:]])))
     if not np.array_equal(*pictures):
         raise DamagedCodestreamError("they end before the picture does")
+    for scan in structure.scans:
+        if structure.process == 0xC2 and scan.first == scan.before == 0:
+            begin = max(scan.begin, scan.end - _TAIL)
+            other = bytes((code ^ 0x55) % 0xFF for code in content[begin : scan.end])
+            ends = content[begin : scan.end], other
+            if np.array_equal(*(_decoded(content[:begin] + end + b"\xff\xd9", reduced=True) for end in ends)):
+                raise DamagedCodestreamError("they are not those of one picture: codes are left over")
+
+
+def _decoded(content: bytes, *, reduced: bool = False) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as image:
+        if reduced:
+            image.draft(None, (1, 1))
+        return np.asarray(image)
