@@ -164,7 +164,7 @@ def _adopt_bits(header: Header, dataset: Dataset, remarks: list[str]) -> None:
     if bits <= 8 < stored:
         remarks.append(f"It is said to have {stored} bits, and its compressed pixels have {bits}; {bits} were taken.")
         dataset.BitsStored = bits
-    if bits <= stored or bits <= 8:
+    if bits <= stored or int(dataset.get("HighBit") or 0) >= bits:
         dataset.HighBit = int(dataset.BitsStored) - 1
 
 
