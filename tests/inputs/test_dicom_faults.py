@@ -1,4 +1,4 @@
-"""DICOM headers that do not fit their pixels: the right picture, a remark or a refusal, never another picture in silence.
+"""DICOM headers that do not fit their pixels: the right picture, a remark or a refusal, never another in silence.
 
 Each kind has its case, made here, with the pixels computed by hand from the steps of PS3.3, C.11; at the end random
 headers are drawn around one picture.
@@ -78,7 +78,9 @@ def with_text(dataset: Dataset, keyword: str, text: str) -> bytes:
     setattr(dataset, keyword, holder)
     content = dicom_bytes(dataset)
     tag = Tag(keyword)
-    begin = content.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + dataset[keyword].VR.encode())
+    begin = content.index(
+        tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + dataset[keyword].VR.encode()
+    )
     at = content.index(holder.encode(), begin)
     return content[:at] + text.encode() + content[at + len(text) :]
 
@@ -332,7 +334,9 @@ def test_what_looks_wrong_is_said() -> None:
 @pytest.mark.parametrize("kind", ["DICOM", "PNG"])
 def test_an_inverted_picture_is_told_by_its_spine(kind: str) -> None:
     y, x = np.indices((128, 120))
-    lungs = np.exp(-(((x - 36) / 14) ** 2) - ((y - 50) / 30) ** 2) + np.exp(-(((x - 84) / 14) ** 2) - ((y - 50) / 30) ** 2)
+    lungs = np.exp(-(((x - 36) / 14) ** 2) - ((y - 50) / 30) ** 2) + np.exp(
+        -(((x - 84) / 14) ** 2) - ((y - 50) / 30) ** 2
+    )
     grey = np.rint(230 - 200 * lungs).clip(0, 255).astype(np.uint8)
 
     def remarks(pixels: npt.NDArray[np.uint8], photometric: str) -> tuple[str, ...]:
@@ -384,7 +388,7 @@ def headers(draw: st.DrawFn) -> tuple[bytes, npt.NDArray[np.float64], bool]:
     out = values * slope + intercept
     low, span = float(out.min()), float(out.max() - out.min())
     contrast = draw(st.sampled_from(["none", "window", "voi"]))
-    grey = (out - low) / span if stored_bits > 8 else np.abs(out - (low if slope > 0 else low)) / (top * abs(slope))
+    grey = (out - low) / span if stored_bits > 8 else (out - low) / (top * abs(slope))
     if contrast == "window":
         share = draw(st.sampled_from([1.0, 0.5]))
         centre, width = round(low + span / 2, 1), round(max(span * share, 2.0), 1)
@@ -411,10 +415,9 @@ def headers(draw: st.DrawFn) -> tuple[bytes, npt.NDArray[np.float64], bool]:
     if inverse:
         grey = 1 - grey
     if "padding" in faults:
-        dataset.add_new("PixelPaddingValue", *draw(st.sampled_from(
-            [("US", 65535 if stored_bits < 16 else 0), ("SS", -32768 if stored_bits < 16 else 0), ("LO", "none")])))  # fmt: skip
-        if stored_bits == 16:
-            del dataset.PixelPaddingValue
+        outside = [("US", 65535), ("SS", -32768), ("LO", "none")]
+        if stored_bits < 16:
+            dataset.add_new("PixelPaddingValue", *draw(st.sampled_from(outside)))
     if "modality" in faults:
         dataset.Modality = ["DX", "CR"]
     if "spacing" in faults:
@@ -440,8 +443,9 @@ def test_random_headers_never_give_another_picture_in_silence(
     content, expected, right = drawn
     try:
         image = read(content)
-    except UnreadableImageError as error:
-        assert not right, error
+    except UnreadableImageError:
+        if right:
+            raise
         return
     assert image.pixels.shape == SHAPE == image_size_of(content)
     if right or not image.remarks:

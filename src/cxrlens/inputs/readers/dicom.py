@@ -243,7 +243,9 @@ def _is_lateral(text: str) -> bool:
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     """(rows, columns) in mm: calibrated to the patient, else at the detector."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        found = [value for value in elements.numbers(dataset, keyword) if value is not None and 0 < value < float("inf")]
+        found = [
+            value for value in elements.numbers(dataset, keyword) if value is not None and 0 < value < float("inf")
+        ]
         if len(found) == len(elements.values(dataset, keyword)) == 2:
             return found[0], found[1]
     return None
@@ -297,7 +299,7 @@ def _remark_dropped_bits(
 
 
 def _has_overlay(dataset: Dataset) -> bool:
-    return any(0x6000 <= tag.group <= 0x60FF for tag in dataset.keys())
+    return any(0x6000 <= tag.group <= 0x60FF for tag in list(dataset.keys()))
 
 
 def _transfer_syntax(dataset: Dataset, name: str) -> UID:

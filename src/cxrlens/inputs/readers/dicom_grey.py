@@ -322,8 +322,8 @@ def _window(dataset: Dataset, possible: Range, present: Range, name: str, remark
     low, high = centre - width / 2, centre + width / 2
     if width >= _TOO_WIDE * (possible[1] - possible[0] + 1):
         remarks.append(
-            f"Its window of {centre:g} / {width:g} (centre / width) is for more bits than its pixels have, which can be "
-            f"{possible[0]:g} to {possible[1]:g}; the window was left out."
+            f"Its window of {centre:g} / {width:g} (centre / width) is for more bits than its pixels have, which can "
+            f"be {possible[0]:g} to {possible[1]:g}; the window was left out."
         )
         return None
     if present[0] < present[1] and function != "SIGMOID" and (present[1] <= low or present[0] >= high):

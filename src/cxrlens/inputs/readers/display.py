@@ -45,7 +45,9 @@ def remarks_on(pixels: Pixels) -> list[str]:
         found.append(f"{_percent(white)} of its pixels are white, the brightest value there is.")
     flat = _flat_end(pixels)
     if flat > _FLAT_END:
-        found.append(f"The lowest {_percent(flat)} of its rows have one value; the picture may have been cut off there.")
+        found.append(
+            f"The lowest {_percent(flat)} of its rows have one value; the picture may have been cut off there."
+        )
     if _looks_inverted(samples, high - low):
         found.append(
             "It looks inverted, its middle being darker than what lies to both sides of it; "

@@ -1,4 +1,4 @@
-"""The values of DICOM elements as they stand in files: several where one is due, empty, or text in the place of numbers."""
+"""The values of DICOM elements as they stand in files: several where one is due, empty, text for numbers."""
 
 from __future__ import annotations
 
@@ -70,4 +70,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-

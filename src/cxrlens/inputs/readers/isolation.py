@@ -29,7 +29,5 @@ def isolated(statement: str) -> list[str]:
     """
     here = os.path.realpath(os.curdir)
     paths = [str(Path(path).absolute()) for path in sys.path if path and os.path.realpath(path) != here]
-    begin = _BEGIN.format(
-        name=_PACKAGE.name, start=str(_PACKAGE / "__init__.py"), folder=str(_PACKAGE), paths=[*paths]
-    )
+    begin = _BEGIN.format(name=_PACKAGE.name, start=str(_PACKAGE / "__init__.py"), folder=str(_PACKAGE), paths=[*paths])
     return [sys.executable, "-I", "-c", begin + statement]

@@ -1,4 +1,4 @@
-"""JPEGs of which a part is missing: libjpeg makes a picture of them all the same, and Pillow hears none of its warnings.
+"""JPEGs of which a part is missing: libjpeg makes pictures of them all the same, and Pillow hears no warning.
 
 A picture of one scan is checked while it is decoded, see `ScanStream`; one of several scans by its structure, and by
 decoding it once more.
@@ -18,6 +18,7 @@ from PIL import Image
 
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError, is_frame, jpeg_segments
 
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 Component: TypeAlias = tuple[int, int, int]  # its name, and how often it is sampled along a row and a column
 
 _TAIL = 64  # last bytes of a scan, without which no decoder may be done with it
@@ -200,25 +201,26 @@ def _check_codes(content: bytes, structure: Structure) -> None:
     No scan goes on into bytes that stand behind its codes: with other such bytes the picture is the same. And a scan of
     means needs its last codes: with others the picture is another one.
     """
-    pictures = []
+    pictures: list[Bytes] = []
     for fill in _FILL:
         parts, at = [], 0
         for scan in structure.scans:
             parts += [content[at : scan.end], fill]
             at = scan.end
         pictures.append(_decoded(b"".join([*parts, content[at:]])))
-    if not np.array_equal(*pictures):
+    if not np.array_equal(pictures[0], pictures[1]):
         raise DamagedCodestreamError("they end before the picture does")
     for scan in structure.scans:
         if structure.process == 0xC2 and scan.first == scan.before == 0:
             begin = max(scan.begin, scan.end - _TAIL)
             other = bytes((code ^ 0x55) % 0xFF for code in content[begin : scan.end])
             ends = content[begin : scan.end], other
-            if np.array_equal(*(_decoded(content[:begin] + end + b"\xff\xd9", reduced=True) for end in ends)):
+            first, second = (_decoded(content[:begin] + end + b"\xff\xd9", reduced=True) for end in ends)
+            if np.array_equal(first, second):
                 raise DamagedCodestreamError("they are not those of one picture: codes are left over")
 
 
-def _decoded(content: bytes, *, reduced: bool = False) -> npt.NDArray[np.uint8]:
+def _decoded(content: bytes, *, reduced: bool = False) -> Bytes:
     with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as image:
         if reduced:
             image.draft(None, (1, 1))

@@ -191,5 +191,7 @@ def _grey_of_words(values: npt.NDArray[Any], bits: int, remarks: list[str]) -> t
     top = int(values.max())
     used = next((fewer for fewer in _COMMON_BITS if fewer < bits == 16 and 0 < top < 2**fewer), bits)
     if used != bits:
-        remarks.append(f"It is said to have {bits} bits, and its values reach {top}; the range of {used} bits was taken.")
+        remarks.append(
+            f"It is said to have {bits} bits, and its values reach {top}; the range of {used} bits was taken."
+        )
     return np.asarray(values, dtype=np.float32) / np.float32(2**used - 1), used
