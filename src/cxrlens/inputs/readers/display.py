@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrlens.inputs.readers.radiograph import Pixels
 
-_SIDE = 512  # of what is looked at, in samples; a picture's every n-th row and column
+_SIDE = 256  # of what is looked at, in samples; a picture's every n-th row and column
 _SMALLEST = 64  # side of a picture in which lungs can be told from a spine
 _DULL, _MOST_DULL = 0.5, 0.35  # largest pixel, and 99.5 % of all pixels
 _PALE = 0.5

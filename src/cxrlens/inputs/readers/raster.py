@@ -181,9 +181,7 @@ def _grey(image: Image.Image, kind: str, bits: int, name: str, remarks: list[str
         image = Image.alpha_composite(Image.new("RGBA", layered.size, (0, 0, 0, 255)), layered)
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    pixels = np.array(image.convert("L"), dtype=np.float32)
-    pixels /= np.float32(255)
-    return pixels, bits
+    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255), bits
 
 
 def _grey_of_words(values: npt.NDArray[Any], bits: int, remarks: list[str]) -> tuple[Pixels, int]:
