@@ -16,9 +16,9 @@ from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
 from cxrlens.export.onnx import export_onnx
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.onnx_runtime import load_onnx
+from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.inspection.quality_model import load
-from cxrlens.inspection.torch_runtime import TorchRuntime
+from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
@@ -56,11 +56,11 @@ def time_exports(*, quick: bool, repeats: int, progress: Callable[[str], None]) 
                 save_model(source, lively(build_network(architecture), size), card)
                 model = load(source, device="cpu")
                 export_onnx(model, METHOD, source, file)
-                runtimes = {"torch": TorchRuntime(model, Row(METHOD, "last")), "onnxruntime": load_onnx(file)}
+                inspectors = {"torch": TorchInspector(model, Row(METHOD, "last")), "onnxruntime": load_onnx(file)}
             for batch in BATCHES:
                 grey = np.random.default_rng(0).random((batch, 1, size, size), dtype=np.float32)
                 stored = [(size, size)] * batch
-                runs = {name: partial(runtime.see, grey, stored) for name, runtime in runtimes.items()}
+                runs = {name: partial(inspector.inspect, grey, stored) for name, inspector in inspectors.items()}
                 seconds = medians(runs, repeats)
                 each = {name: 1e3 * value / batch for name, value in seconds.items()}
                 found.append(TimedExport(architecture, size, batch, each))

@@ -33,7 +33,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
-from cxrlens.screening.run import Settings, screen
+from cxrlens.screening.run import ScreeningSettings, screen
 from cxrlens.screening.sources import take_sources
 
 ARCHITECTURE = "resnet34"
@@ -134,7 +134,7 @@ def _screen(folder: Path, model: Path, images: int, workers: int, what: str, loo
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     sources = take_sources(list(map(str, sorted((folder / "data").rglob("*.jpg"))[:images])))
-    settings = Settings(model, "all", layers=LAYERS[what], batch_size=BATCH, workers=workers)
+    settings = ScreeningSettings(model, "all", layers=LAYERS[what], batch_size=BATCH, workers=workers)
     result = screen(sources, out, settings, progress=lambda _: look())
     assert result.computed == result.counts["images"] == images
 

@@ -25,9 +25,8 @@ from cxrlens.process import keep_freed_memory
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import run_study
 from cxrlens.study.plan import StudyPlan, load_plan
-from cxrlens.study.records import Records
+from cxrlens.study.records import Records, score_settings
 from cxrlens.study.subjects import find_subjects
-from cxrlens.study.work import score_settings
 
 METHODS = (
     *("grad_cam", "hires_cam", "layer_cam", "xgrad_cam"),

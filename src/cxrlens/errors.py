@@ -11,7 +11,7 @@ EXIT_GATE = 10
 
 
 class CxrlensError(Exception):
-    """One sentence that names the file and the remedy; the command line prints it without a traceback."""
+    """Whatever is raised on purpose: one sentence that names the file and the remedy."""
 
     exit_code = EXIT_UNEXPECTED
 
@@ -20,6 +20,13 @@ class UsageError(CxrlensError):
     """Wrong input: a missing folder, an unknown name, a file that is not what it should be."""
 
     exit_code = EXIT_USAGE
+
+
+class ArgumentError(CxrlensError, ValueError):
+    """An argument that cannot be meant: arrays that do not fit each other, a number out of its range.
+
+    Options are checked before they become arguments, so that behind the command line it is a defect of the program.
+    """
 
 
 class NothingToDoError(CxrlensError):

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from cxrlens.calibration.operating_points import Cuts, Estimate, Target
+from cxrlens.calibration.operating_points import Thresholds, ThresholdTarget, TriageScore
 from cxrlens.calibration.probabilities import TEMPERATURES, CalibrationScores
 from cxrlens.calibration.remarks import on_data, on_probabilities, on_targets
 from cxrlens.evaluation.bootstrap import Interval
 
 GOOD = CalibrationScores(nll=0.2, brier=0.1, ece=0.02, mean_probability=0.2, offset=1.0)
-SPECIFICITY, SENSITIVITY = Target("specificity", 0.95), Target("sensitivity", 0.95)
-CUTS = Cuts(0.0, 1.0)
+SPECIFICITY, SENSITIVITY = ThresholdTarget("specificity", 0.95), ThresholdTarget("sensitivity", 0.95)
+CUTS = Thresholds(0.0, 1.0)
 
 
 def said(
-    *, retake: Target = SPECIFICITY, review: Target | None = SENSITIVITY, cuts: Cuts = CUTS,
+    *, retake: ThresholdTarget = SPECIFICITY, review: ThresholdTarget | None = SENSITIVITY, cuts: Thresholds = CUTS,
     counts: tuple[int, int] = (500, 500), prevalence: float = 0.1, **scores: float,
 ) -> list[str]:  # fmt: skip
     values = {
@@ -29,7 +29,7 @@ def said(
         "reviews": 200,
         **scores,
     }
-    apparent = {name: Estimate(value, value, value) for name, value in values.items()}
+    apparent = {name: TriageScore(value, value, value) for name, value in values.items()}
     return list(on_targets(retake, review, cuts, apparent, counts, prevalence))
 
 
@@ -59,9 +59,9 @@ def test_of_probabilities(temperature: float, after: CalibrationScores, auc: flo
         ({"counts": (55, 500)}, ["55 normal images cannot establish a specificity of at least 0.95", "be 0.947"]),
         ({"counts": (500, 20)}, ["20 affected images cannot establish a sensitivity", "takes 59"]),
         # 5 % retakes at 10 % affected images leave 1 - 0.05 / 0.9 of specificity to be shown, and find one half
-        ({"retake": Target("retake_rate", 0.05), "counts": (30, 500)}, ["finds at most 50 %"]),
-        ({"cuts": Cuts(1.0, 1.0)}, ["no image is reviewed", "sensitivity of at least 0.95"]),
-        ({"cuts": Cuts(-math.inf, 1.0)}, ["Only by passing nothing is a sensitivity of at least 0.95"]),
+        ({"retake": ThresholdTarget("retake_rate", 0.05), "counts": (30, 500)}, ["finds at most 50 %"]),
+        ({"cuts": Thresholds(1.0, 1.0)}, ["no image is reviewed", "sensitivity of at least 0.95"]),
+        ({"cuts": Thresholds(-math.inf, 1.0)}, ["Only by passing nothing is a sensitivity of at least 0.95"]),
         ({"specificity": 1.0}, ["None of the 500 normal images is retaken", "as low as 0.994"]),
         ({"seen_sensitivity": 1.0}, ["None of the 500 affected images passes"]),
     ],
@@ -72,11 +72,11 @@ def test_of_targets(changes: dict[str, Any], told: list[str]) -> None:
 
 
 def test_budgets_and_predictive_values_need_a_share_of_one_class() -> None:
-    budget = said(retake=Target("retake_rate", 0.05), counts=(30, 500))
+    budget = said(retake=ThresholdTarget("retake_rate", 0.05), counts=(30, 500))
     assert "which needs a specificity of 0.9444" in budget[1]
     # 70 % pass; an NPV of 0.99 lets 0.01 x 0.7 affected images through, of 0.1: a sensitivity of 0.93
-    (remark,) = said(review=Target("npv", 0.99), counts=(500, 40))
+    (remark,) = said(review=ThresholdTarget("npv", 0.99), counts=(500, 40))
     assert "40 affected images cannot establish a negative predictive value of at least 0.99" in remark
     assert "needs a sensitivity of 0.93:" in remark
-    assert said(review=Target("npv", 0.99), counts=(500, 42)) == []  # 0.05 ** (1 / 42) = 0.931
-    assert said(review=Target("npv", 0.99), counts=(500, 5), prevalence=0.005) == []  # nothing is needed
+    assert said(review=ThresholdTarget("npv", 0.99), counts=(500, 42)) == []  # 0.05 ** (1 / 42) = 0.931
+    assert said(review=ThresholdTarget("npv", 0.99), counts=(500, 5), prevalence=0.005) == []  # nothing is needed

@@ -15,9 +15,9 @@ from cxrlens.calibration.operating_points import (
     PASS,
     RETAKE,
     REVIEW,
-    Cuts,
-    Kind,
-    Target,
+    TargetKind,
+    Thresholds,
+    ThresholdTarget,
     choose_cut,
     choose_cuts,
     expected_outcomes,
@@ -31,7 +31,7 @@ from cxrlens.calibration.operating_points import (
     triage_scores,
 )
 
-SPECIFICITY, SENSITIVITY = Target("specificity", 0.95), Target("sensitivity", 0.95)
+SPECIFICITY, SENSITIVITY = ThresholdTarget("specificity", 0.95), ThresholdTarget("sensitivity", 0.95)
 
 
 def two_normals(normal: int, affected: int, distance: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def small_sets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(labels, dtype=np.intp), np.array(values, dtype=np.float64)
 
 
-def by_counting(labels: np.ndarray, called: np.ndarray, kind: Kind, prevalence: float) -> float:
+def by_counting(labels: np.ndarray, called: np.ndarray, kind: TargetKind, prevalence: float) -> float:
     """The score of calling some images, NaN where undefined, from weights that give the classes the prevalence."""
     weight = np.where(labels == 1, prevalence / labels.sum(), (1 - prevalence) / (1 - labels).sum())
     if kind == "retake_rate":
@@ -65,7 +65,7 @@ def by_counting(labels: np.ndarray, called: np.ndarray, kind: Kind, prevalence: 
     st.floats(0.01, 0.99),
 )
 def test_the_cut_is_the_best_of_all_that_reach_the_target(
-    data: tuple[np.ndarray, np.ndarray], kind: Kind, value: float, prevalence: float
+    data: tuple[np.ndarray, np.ndarray], kind: TargetKind, value: float, prevalence: float
 ):
     labels, log_odds = data
     distinct = np.unique(log_odds)
@@ -77,16 +77,16 @@ def test_the_cut_is_the_best_of_all_that_reach_the_target(
         if reached or math.isnan(score):
             reaching.append(cut)
     expected = reaching[0] if kind in ("specificity", "retake_rate") else reaching[-1]
-    assert choose_cut(labels, log_odds, Target(kind, value), prevalence) == expected
+    assert choose_cut(labels, log_odds, ThresholdTarget(kind, value), prevalence) == expected
 
 
 @pytest.mark.parametrize("wanted", [0.5, 0.8, 0.95])
 def test_cuts_lie_on_the_roc_curve(wanted: float):
     labels, log_odds = two_normals(200, 120, 1.5, 0)
     false_positive_rate, sensitivity, _ = roc_curve(labels, log_odds, drop_intermediate=False)
-    cut = choose_cut(labels, log_odds, Target("specificity", wanted), 0.3)
+    cut = choose_cut(labels, log_odds, ThresholdTarget("specificity", wanted), 0.3)
     assert np.mean(log_odds[labels == 1] >= cut) == sensitivity[1 - false_positive_rate >= wanted - 1e-9].max()
-    cut = choose_cut(labels, log_odds, Target("sensitivity", wanted), 0.3)
+    cut = choose_cut(labels, log_odds, ThresholdTarget("sensitivity", wanted), 0.3)
     assert np.mean(log_odds[labels == 0] >= cut) == pytest.approx(false_positive_rate[sensitivity >= wanted].min())
 
 
@@ -96,32 +96,32 @@ def test_a_target_met_exactly_is_met():
     log_odds = np.arange(40.0)
     assert choose_cut(labels, log_odds, SPECIFICITY, 0.5) == 18.5
     assert choose_cut(labels, log_odds, SENSITIVITY, 0.5) == 20.5
-    assert choose_cut(labels, log_odds, Target("retake_rate", 0.3), 0.5) == 27.5  # 12 of 40
+    assert choose_cut(labels, log_odds, ThresholdTarget("retake_rate", 0.3), 0.5) == 27.5  # 12 of 40
 
 
 def test_equal_log_odds_are_never_parted():
     labels, log_odds = np.array([0, 0, 1, 1]), np.zeros(4)
     assert choose_cut(labels, log_odds, SPECIFICITY, 0.5) == math.inf
     assert choose_cut(labels, log_odds, SENSITIVITY, 0.5) == -math.inf
-    assert Cuts(-math.inf, math.inf).decide(log_odds).tolist() == [REVIEW] * 4
+    assert Thresholds(-math.inf, math.inf).decide(log_odds).tolist() == [REVIEW] * 4
 
 
 def test_cuts_do_not_depend_on_a_rising_scale():
     labels, log_odds = two_normals(60, 40, 1.5, 1)
-    for target in (SPECIFICITY, Target("npv", 0.98), Target("retake_rate", 0.1)):
+    for target in (SPECIFICITY, ThresholdTarget("npv", 0.98), ThresholdTarget("retake_rate", 0.1)):
         cut = choose_cut(labels, log_odds, target, 0.1)
         assert choose_cut(labels, log_odds / 3 + 7, target, 0.1) == pytest.approx(cut / 3 + 7)
 
 
 def test_three_decisions_at_and_between_the_cuts():
-    cuts = Cuts(-1.0, 2.0)
+    cuts = Thresholds(-1.0, 2.0)
     assert cuts.decide(np.array([-1.1, -1.0, 1.9, 2.0, 9.0])).tolist() == [PASS, REVIEW, REVIEW, RETAKE, RETAKE]
-    assert Cuts(2.0, 2.0).decide(np.array([1.9, 2.0])).tolist() == [PASS, RETAKE]
+    assert Thresholds(2.0, 2.0).decide(np.array([1.9, 2.0])).tolist() == [PASS, RETAKE]
 
 
 def test_the_review_band_is_empty_without_need_of_it():
     labels, log_odds = two_normals(300, 300, 6.0, 2)
-    cuts = choose_cuts(labels, log_odds, SPECIFICITY, Target("sensitivity", 0.8), 0.5)
+    cuts = choose_cuts(labels, log_odds, SPECIFICITY, ThresholdTarget("sensitivity", 0.8), 0.5)
     assert cuts.review == cuts.retake == choose_cut(labels, log_odds, SPECIFICITY, 0.5)
     assert choose_cuts(labels, log_odds, SPECIFICITY, None, 0.5) == cuts
     wider = choose_cuts(labels, log_odds - 5 * labels, SPECIFICITY, SENSITIVITY, 0.5)
@@ -163,7 +163,7 @@ def test_scores_of_decisions_by_hand():
 
 def test_intervals_enclose_scores_and_are_seeded():
     labels, log_odds = two_normals(80, 50, 1.5, 3)
-    values = outcomes(labels, Cuts(0.0, 1.0).decide(log_odds))
+    values = outcomes(labels, Thresholds(0.0, 1.0).decide(log_odds))
     found = triage_scores(values, 0.1, repeats=300, seed=1)
     assert all(each.low < each.value < each.high for each in found.values())
     assert triage_scores(values, 0.1, repeats=300, seed=1) == found
@@ -181,13 +181,13 @@ def test_nothing_retaken_has_no_predictive_value():
     ("retake", "review", "held_out_rows"),
     [
         (SPECIFICITY, SENSITIVITY, [1, 2]),
-        (SENSITIVITY, Target("npv", 0.9), [0, 2, 3]),
-        (Target("retake_rate", 0.1), SENSITIVITY, [0, 1, 2]),
+        (SENSITIVITY, ThresholdTarget("npv", 0.9), [0, 2, 3]),
+        (ThresholdTarget("retake_rate", 0.1), SENSITIVITY, [0, 1, 2]),
         (SPECIFICITY, None, [1, 3]),
     ],
 )
 def test_classes_that_chose_a_threshold_are_judged_by_another(
-    retake: Target, review: Target | None, held_out_rows: list[int]
+    retake: ThresholdTarget, review: ThresholdTarget | None, held_out_rows: list[int]
 ):
     labels = np.array([0, 1, 0, 1, 1])
     final, held_out = np.array([REVIEW, PASS, RETAKE, RETAKE, PASS]), np.array([RETAKE, RETAKE, PASS, REVIEW, REVIEW])
@@ -210,10 +210,10 @@ def test_held_out_decisions_do_not_see_the_image():
     labels = np.repeat([0, 1], 20).astype(np.intp)
     log_odds = np.random.default_rng(0).permutation(40).astype(np.float64)
 
-    def memory(some: np.ndarray, odds: np.ndarray) -> Cuts:
+    def memory(some: np.ndarray, odds: np.ndarray) -> Thresholds:
         """Retakes the lowest image that it has seen, and those above; passes what is lower than all it has seen."""
         assert len(some) == len(odds)
-        return Cuts(odds.min(), odds.min())
+        return Thresholds(odds.min(), odds.min())
 
     found = held_out_decisions(labels, log_odds, memory, seed=3)
     assert found[log_odds == 0] == PASS  # only a part without the lowest image passes it
@@ -226,14 +226,14 @@ def test_expected_intervals_cover_the_truth_of_the_chosen_threshold():
     for seed in range(200):
         labels, log_odds = two_normals(150, 150, distance, seed)
 
-        def choose(some: np.ndarray, odds: np.ndarray) -> Cuts:
+        def choose(some: np.ndarray, odds: np.ndarray) -> Thresholds:
             return choose_cuts(some, odds, SPECIFICITY, None, prevalence)
 
         cut = choose(labels, log_odds).retake
         found = triage_scores(
             expected_outcomes(
                 labels,
-                Cuts(cut, cut).decide(log_odds),
+                Thresholds(cut, cut).decide(log_odds),
                 held_out_decisions(labels, log_odds, choose, seed=seed),
                 SPECIFICITY,
                 None,
@@ -257,7 +257,7 @@ def test_expected_intervals_cover_the_truth_of_the_chosen_threshold():
 def test_the_interval_of_a_threshold_is_that_of_a_quantile():
     """A specificity is a quantile of the normal images, whose spread is sqrt(p q / n) / density."""
     labels, log_odds = two_normals(400, 20, 1.0, 6)
-    target = Target("specificity", 0.9)
+    target = ThresholdTarget("specificity", 0.9)
     found = threshold_interval(labels, log_odds, lambda some, odds: choose_cut(some, odds, target, 0.5), repeats=400)
     low, high = np.log([found.low / (1 - found.low), found.high / (1 - found.high)])
     half = 1.96 * math.sqrt(0.9 * 0.1 / 400) / norm.pdf(norm.ppf(0.9))
@@ -283,9 +283,9 @@ def test_what_so_many_images_can_establish(n: int):
     ("target", "text"),
     [
         (SPECIFICITY, "specificity of at least 0.95"),
-        (Target("retake_rate", 0.03), "retake rate of at most 0.03"),
-        (Target("npv", 0.99), "negative predictive value of at least 0.99"),
+        (ThresholdTarget("retake_rate", 0.03), "retake rate of at most 0.03"),
+        (ThresholdTarget("npv", 0.99), "negative predictive value of at least 0.99"),
     ],
 )
-def test_targets_in_words(target: Target, text: str):
+def test_targets_in_words(target: ThresholdTarget, text: str):
     assert str(target) == text

@@ -142,7 +142,7 @@ def test_screen_writes_them_by_content_and_goes_on(images: Path, wary: Path, tmp
 
 
 def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Path, tmp_path: Path) -> None:
-    from cxrlens.dicom_out.results import DicomResults
+    from cxrlens.screening.dicom_results import ScreenedDicomResults
     from cxrlens.screening.folder import ScreenedFolder
 
     out = tmp_path / "out"
@@ -150,7 +150,7 @@ def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Pat
     screened = ScreenedFolder(out)
     radiograph(images / "b.dcm", 9)
     (images / "ward" / "a.dcm").unlink()
-    results = DicomResults(out, screened.info())
+    results = ScreenedDicomResults(out, screened.info().model_facts())
     results.add_screened(screened, images, screened.results().values())
     assert results.written == 0
     reasons = {name: reason for (name, _), reason in results.refused.items()}
@@ -161,7 +161,7 @@ def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Pat
 
 def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path, tmp_path: Path) -> None:
     """Rows of names that have gone stay; the content may be there under another, or come back."""
-    from cxrlens.dicom_out.results import DicomResults
+    from cxrlens.screening.dicom_results import ScreenedDicomResults
     from cxrlens.screening.folder import ScreenedFolder
 
     out, away = tmp_path / "out", tmp_path / "away.dcm"
@@ -171,7 +171,7 @@ def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path,
     cxrlens("screen", images, "-m", wary, "-o", out, "--workers", 0)
     (images / "ward" / "a.dcm").rename(away)
     screened = ScreenedFolder(out)
-    results = DicomResults(out, screened.info())
+    results = ScreenedDicomResults(out, screened.info().model_facts())
     results.add_screened(screened, images, screened.results().values())
     assert (results.written, {name for name, _ in results.refused}) == (1, {"c.dcm", "ward/a.dcm"})
     away.rename(images / "ward" / "a.dcm")

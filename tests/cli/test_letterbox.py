@@ -90,7 +90,7 @@ def test_planted_peaks_hit_their_objects_and_no_others(tmp_path: Path, dark: boo
             looking(dark=dark),
             tmp_path / f"out-{mirrored}",
             ROWS,
-            pointing_game.Settings(),
+            pointing_game.PointingSettings(),
             annotations=folder.with_suffix(".csv"),
         )
         shown = [record for record in played.per_image if record["method"] == "normgrad_conv1x1"]
@@ -112,7 +112,7 @@ def test_baselines_speak_of_the_picture_and_not_of_its_padding(tmp_path: Path) -
         looking(dark=True),
         tmp_path / "out",
         ROWS,
-        pointing_game.Settings(),
+        pointing_game.PointingSettings(),
         annotations=folder.with_suffix(".csv"),
         train_annotations=folder.with_suffix(".csv"),
     )
@@ -140,7 +140,7 @@ def test_baselines_speak_of_the_picture_and_not_of_its_padding(tmp_path: Path) -
 
 def test_explanations_cover_the_picture_and_name_its_pixels(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", dark=True)
-    explain.explain_images(folder, looking(dark=True), tmp_path / "out", ROWS, explain.Settings())
+    explain.explain_images(folder, looking(dark=True), tmp_path / "out", ROWS, explain.ExplanationSettings())
     for row in table(tmp_path / "out" / "explanations.csv"):
         height, width = SIZES[Path(row["image"]).stem]
         map_ = np.load(tmp_path / "out" / row["map"])
@@ -178,7 +178,9 @@ def test_a_map_that_is_constant_on_the_picture_is_flat(tmp_path: Path) -> None:
     assert check.peak is None
     assert not check.maps["normgrad_conv1x1"].any()
     item = pointing_game.annotated_item(tmp_path / "white.png", text="0 5 5 20 20")
-    single = pointing_game.play_image(item, looking(dark=True), tmp_path / "out", ROWS, pointing_game.Settings())
+    single = pointing_game.play_image(
+        item, looking(dark=True), tmp_path / "out", ROWS, pointing_game.PointingSettings()
+    )
     (record, *_) = single.per_image
     assert record["outcome"] == "miss"
     assert record.get("peak_x") is None

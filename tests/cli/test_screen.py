@@ -22,11 +22,12 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from test_bad_batches import REASONS, dicom, odd_names, spoil
 
 import cxrlens as package
+from cxrlens.inputs.names import path_of
 from cxrlens.models.calibration import Calibration
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.screening import screen as screening
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, path_of
+from cxrlens.screening.record import ScreenedImage
 
 FAST = ("--batch-size", 4, "--workers", 0, "--device", "cpu")
 

@@ -24,7 +24,12 @@ MODULES = (
     "cxrlens.models.card",
     "cxrlens.screening.folder",
     "cxrlens.screening.record",
-    "cxrlens.inspection.runtime",
+    "cxrlens.inputs.names",
+    "cxrlens.inspection.inspector",
+    "cxrlens.inspection.model_facts",
+    "cxrlens.inspection.onnx_inspector",
+    "cxrlens.inspection.map_png",
+    "cxrlens.inspection.record",
 )
 
 

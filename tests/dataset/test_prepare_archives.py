@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from image_files import dicom, dicom_bytes, levels
 from small_sources import files, write, zipped
 
 from cxrlens.dataset.prepare import origin as origins
@@ -17,6 +16,7 @@ from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.dataset.prepare.write import Form, Making
 from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.inputs.readers import content
+from image_files import dicom, dicom_bytes, levels
 
 PICTURE = files("a.jpg")["a.jpg"]
 

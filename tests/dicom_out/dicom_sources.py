@@ -14,15 +14,14 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from cxrlens.screening.folder import ScreeningInfo
-from cxrlens.screening.record import ScreenedImage
+from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.inspection.record import ImageRecord
 
 HEIGHT, WIDTH = 90, 60
 OBJECT: Final = (slice(58, 70), slice(8, 24))
 """Rows and columns of a bright object, far from the diagonal."""
 
-INFO: Final = ScreeningInfo(
-    root="images",
+INFO: Final = ModelFacts(
     model="model.safetensors",
     model_sha256="0123456789abcdef" * 4,
     threshold=0.62,
@@ -99,7 +98,7 @@ def file_of(source: Dataset) -> bytes:
     return stream.getvalue()
 
 
-def result(**fields: Any) -> ScreenedImage:
+def result(**fields: Any) -> ImageRecord:
     """What is found in the images above: a retake for the object."""
     rows, columns = OBJECT
     top, bottom, left, right = rows.start - 0.5, rows.stop - 0.5, columns.start - 0.5, columns.stop - 0.5
@@ -117,7 +116,7 @@ def result(**fields: Any) -> ScreenedImage:
         "peak": (60, 12),
         "contours": (((left, top), (right, top), (right, bottom), (left, bottom), (left, top)),),
     }
-    return ScreenedImage(**{**own, **fields})
+    return ImageRecord(**{**own, **fields})
 
 
 def map_of_object() -> npt.NDArray[np.float32]:

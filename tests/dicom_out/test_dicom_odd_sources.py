@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import random
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_names_without_a_character_set_keep_their_bytes(tmp_path: Path) -> None:
 
 
 def test_a_model_of_any_name(tmp_path: Path) -> None:
-    info = INFO.model_copy(update={"model": "模型 \u00fc.safetensors"})
+    info = dataclasses.replace(INFO, model="模型 \u00fc.safetensors")
     files = write_dicom(dx(), result(), info, tmp_path / "one")
     assert b"model: ?? ?.safetensors" in files.report.read_bytes()
 

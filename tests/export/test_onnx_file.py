@@ -16,7 +16,7 @@ from torch import nn
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.onnx_runtime import load_onnx
+from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.models.card import CARD_KEY, ModelCard
 from cxrlens.models.model_file import load_model
 from cxrlens.models.onnx_file import INFO_KEY, OnnxInfo, read_onnx

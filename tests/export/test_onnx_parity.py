@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cxrlens.study.pictures import cut_to_picture
 from exported_models import SIZE, Exported, pictures, write_model
 
 from cxrlens.export.graph import ExportedGraph
 from cxrlens.export.onnx import METHOD_IDS
-from cxrlens.inspection.onnx_runtime import OnnxRuntime, cut_to_picture
-from cxrlens.inspection.quality_model import cut_to_picture as cut_tensors
-from cxrlens.inspection.torch_runtime import TorchRuntime
+from cxrlens.inspection.onnx_inspector import OnnxInspector
+from cxrlens.inspection.result import ImageMap, WholeMap
+from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import METHODS
@@ -54,23 +55,22 @@ def test_a_batch_gives_what_its_images_give_alone(each_exported: Exported):
         assert np.array_equal(alone.maps[0], together.maps[index])
 
 
-def test_the_runtimes_see_the_same(each_exported: Exported):
-    onnx = OnnxRuntime(read_onnx(each_exported.file))
-    torch_ = TorchRuntime(each_exported.model, Row(each_exported.method, "last"))
+def test_the_inspectors_find_the_same(each_exported: Exported):
+    onnx = OnnxInspector(read_onnx(each_exported.file))
+    torch_ = TorchInspector(each_exported.model, Row(each_exported.method, "last"))
     assert (onnx.method, onnx.layers) == (torch_.method, torch_.layers)
     assert onnx.card == torch_.card
-    grey = np.stack([onnx.prepare(picture, picture.shape) for picture in PICTURES])
-    for picture, own in zip(PICTURES, grey, strict=True):
-        assert np.array_equal(torch_.prepare(picture, picture.shape), own)
-    for one, other, shape in zip(onnx.see(grey, SHAPES), torch_.see(grey, SHAPES), SHAPES, strict=True):
+    grey = prepared(onnx.model)
+    for one, other, shape in zip(onnx.inspect(grey, SHAPES), torch_.inspect(grey, SHAPES), SHAPES, strict=True):
         assert one.map is not None
         assert other.map is not None
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
-        assert one.map.shape == other.map.shape == onnx.card.preprocessing.geometry(*shape).without_padding().window[2:]
-        np.testing.assert_allclose(one.map, other.map, atol=1e-4)
-        assert (one.map.min(), one.map.max()) == (0, 1)
+        assert one.geometry == other.geometry == onnx.card.preprocessing.geometry(*shape).without_padding()
+        assert one.map.values.shape == other.map.values.shape == one.geometry.window[2:]
+        np.testing.assert_allclose(one.map.values, other.map.values, atol=1e-4)
+        assert (one.map.values.min(), one.map.values.max()) == (0, 1)
         assert one.peak == other.peak
-        assert not one.flat
+        assert one.flat == ()
 
 
 def test_maps_are_made_for_those_that_are_asked_for(exported: Exported):
@@ -80,22 +80,25 @@ def test_maps_are_made_for_those_that_are_asked_for(exported: Exported):
     model.card.threshold = probabilities[3]
     assert model.card.calibration is not None
     model.card.calibration = model.card.calibration.model_copy(update={"review_threshold": probabilities[2]})
-    runtime = OnnxRuntime(model)
-    everything = runtime.see(grey, SHAPES)
-    flagged = runtime.see(grey, SHAPES, maps="flagged")
+    inspector = OnnxInspector(model)
+    everything = inspector.inspect(grey, SHAPES)
+    flagged = inspector.inspect(grey, SHAPES, maps="flagged")
     assert [each.map is not None for each in flagged] == [each.probability >= probabilities[2] for each in flagged]
     assert sum(each.map is not None for each in flagged) == 3
-    for seen in (runtime.see(grey, SHAPES, maps="none"), OnnxRuntime(model, with_maps=False).see(grey, SHAPES)):
+    for seen in (
+        inspector.inspect(grey, SHAPES, maps="none"),
+        OnnxInspector(model, with_maps=False).inspect(grey, SHAPES),
+    ):
         assert [each.probability for each in seen] == [each.probability for each in everything]
         assert all(each.map is None and each.peak is None for each in seen)
-    assert (OnnxRuntime(model, with_maps=False).method, OnnxRuntime(model, with_maps=False).layers) == ("", "")
+    assert (OnnxInspector(model, with_maps=False).method, OnnxInspector(model, with_maps=False).layers) == ("", "")
 
 
 def test_a_map_of_nothing_is_flat(exported: Exported):
-    runtime = OnnxRuntime(read_onnx(exported.file))
-    grey = prepared(runtime.model)
+    inspector = OnnxInspector(read_onnx(exported.file))
+    grey = prepared(inspector.model)
     grey[1] = np.nan
-    found = runtime.model.run(grey)
+    found = inspector.model.run(grey)
     assert found.maps is not None
     assert found.flat is not None
     assert found.flat.tolist() == [False, True, False, False, False]
@@ -110,11 +113,11 @@ def test_maps_are_cut_and_scaled_as_tensors_are(exported: Exported, shape: tuple
     map_ = np.random.default_rng(0).random(SIZE, dtype=np.float32)
     if constant:
         geometry.cut(map_)[:] = np.float32(0.3)
-    expected, flat = cut_tensors(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
-    found, is_flat = cut_to_picture(map_, False, geometry)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected[0], atol=1e-7)
-    assert is_flat == bool(flat[0]) == (constant and geometry.is_padded)
+    expected, flat = cut_to_picture(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
+    found = ImageMap.cut(WholeMap("grad_cam", "last", map_, False), geometry)
+    assert found.values.dtype == np.float32
+    np.testing.assert_array_equal(found.values, expected[0])
+    assert found.flat == bool(flat[0]) == (constant and geometry.is_padded)
 
 
 @pytest.mark.parametrize("method", METHOD_IDS)

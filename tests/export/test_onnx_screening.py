@@ -16,7 +16,7 @@ from cxrlens.cli import main as cli
 from cxrlens.errors import UsageError
 from cxrlens.models.onnx_file import read_onnx
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import Settings, open_runtime
+from cxrlens.screening.run import ScreeningSettings, open_inspector
 
 WITHOUT_TORCH = """
 import sys
@@ -89,16 +89,16 @@ def test_a_folder_is_screened_where_there_is_no_torch(
 
 def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
     for settings, reason in (
-        (Settings(exported.file, method="grad_cam"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
-        (Settings(exported.file, layers="combined"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
-        (Settings(exported.file, device="cuda"), "run on the processor: leave --device cuda out"),
-        (Settings(exported.file, runtime="torch"), "is an ONNX model"),
-        (Settings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
+        (ScreeningSettings(exported.file, method="grad_cam"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
+        (ScreeningSettings(exported.file, layers="combined"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
+        (ScreeningSettings(exported.file, device="cuda"), "run on the processor: leave --device cuda out"),
+        (ScreeningSettings(exported.file, runtime="torch"), "is an ONNX model"),
+        (ScreeningSettings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
     ):
         with pytest.raises(UsageError, match=reason):
-            open_runtime(settings)
-    runtime = open_runtime(Settings(exported.file, method="normgrad_conv1x1", maps="none"))
-    assert (runtime.name, runtime.method, runtime.layers) == ("onnx", "", "")
+            open_inspector(settings)
+    inspector = open_inspector(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
+    assert (inspector.name, inspector.method, inspector.layers) == ("onnx", "", "")
 
 
 def test_the_command_writes_beside_the_model(

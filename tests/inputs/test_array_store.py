@@ -13,9 +13,13 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
+import platformdirs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.cache import location
@@ -196,10 +200,12 @@ def test_decoded_images_are_for_their_user_alone(tmp_path: Path) -> None:
 def test_the_folder_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CXRLENS_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(location.Path, "home", lambda: tmp_path)
-    expected = {"linux": ".cache/cxrlens", "darwin": "Library/Caches/cxrlens", "win32": "AppData/Local/cxrlens/Cache"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    local = str(tmp_path / "AppData" / "Local")
+    monkeypatch.setattr(platformdirs.windows, "get_win_folder", {"CSIDL_LOCAL_APPDATA": local}.__getitem__)
+    expected = {Unix: ".cache/cxrlens", MacOS: "Library/Caches/cxrlens", Windows: "AppData/Local/cxrlens/Cache"}
     for platform, place in expected.items():
-        monkeypatch.setattr(location.sys, "platform", platform)
+        monkeypatch.setattr(platformdirs, "PlatformDirs", platform)
         assert location.default_folder() == tmp_path / place
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     assert location.default_folder() == Path("/xdg/cxrlens")

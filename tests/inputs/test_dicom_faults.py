@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import dicom, dicom_bytes, encoded
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
@@ -34,6 +33,7 @@ from pydicom.uid import (
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import Radiograph, read
+from image_files import dicom, dicom_bytes, encoded
 
 SHAPE = 40, 36
 

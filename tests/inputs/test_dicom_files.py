@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
-from image_files import dicom, dicom_bytes, encoded, levels
 from PIL import Image
 from pydicom import dcmread, examples
 from pydicom.dataset import Dataset
@@ -50,6 +49,7 @@ from pydicom.uid import (
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import codecs, dicom_grey, image_size, read
 from cxrlens.inputs.readers import dicom as dicom_reader
+from image_files import dicom, dicom_bytes, encoded, levels
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

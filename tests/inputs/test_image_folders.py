@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from image_files import dicom, dicom_bytes, levels
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.layouts import list_images
+from image_files import dicom, dicom_bytes, levels
 
 
 def names(folder: Path, *, recursive: bool = True) -> list[str]:

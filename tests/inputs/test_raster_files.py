@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import encoded
 from PIL import Image, TiffImagePlugin
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import image_size, radiograph, read
 from cxrlens.inputs.readers.quiet import without_warnings
+from image_files import encoded
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 RAMP = np.linspace(0, 255, 40 * 60).reshape(40, 60).astype(np.uint8)  # no symmetry

@@ -14,12 +14,12 @@ from types import FrameType
 import numpy as np
 import pydicom
 import pytest
-from image_files import dicom, dicom_bytes, encoded
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import read
+from image_files import dicom, dicom_bytes, encoded
 
 SECONDS = 20  # a picture of this size takes milliseconds
 PIXELS = np.asarray(

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_files import dicom, dicom_bytes, encoded
 from PIL import Image
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import IMAGE_SUFFIXES, Radiograph, from_array, image_size, read
+from image_files import dicom, dicom_bytes, encoded
 
 ODD = Path(__file__).parents[3] / "shared" / "data" / "odd"
 GREY = np.random.default_rng(0).integers(0, 256, (13, 21), dtype=np.uint8)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs.names import name_of, path_of
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.index import Index
-from cxrlens.screening.record import ScreenedImage, name_of, path_of
+from cxrlens.screening.record import ScreenedImage
 
 A, B = "a" * 64, "b" * 64
 PARTS = st.binary(min_size=1, max_size=12).filter(

@@ -12,12 +12,12 @@ from serving_files import running, screened
 from torch import nn
 
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel, load_served
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @pytest.fixture(scope="session")
@@ -38,19 +38,19 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served_model(model_file: Path) -> ServedModel:
-    return load_served(model_file, "cpu")
+def served_model(model_file: Path) -> QualityModel:
+    return load(model_file, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, served_model: ServedModel) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, served_model: QualityModel) -> Path:
     """A folder that was screened with the served model."""
-    return screened(tmp_path_factory.mktemp("screened"), served_model.sha256).path
+    return screened(tmp_path_factory.mktemp("screened"), served_model.identity.sha256).path
 
 
 @pytest.fixture(scope="module")
-def client(served_model: ServedModel, folder: Path) -> Iterator[httpx.Client]:
+def client(served_model: QualityModel, folder: Path) -> Iterator[httpx.Client]:
     """Asks a local server of the model and the folder."""
-    settings = Settings(max_upload=1_000_000)
+    settings = ServerSettings(max_upload=1_000_000)
     with running(create_app(settings, served_model, folder)) as url, httpx.Client(base_url=url, timeout=60) as asking:
         yield asking

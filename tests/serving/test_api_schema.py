@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from serving_files import running, screened
 
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -19,10 +19,10 @@ TOKEN = "a-token-of-32-signs.~_0123456789"
 
 
 @pytest.fixture(scope="module")
-def address(served_model: ServedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(served_model: QualityModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a token and a folder, so that all routes answer and all statuses occur."""
     folder = screened(tmp_path_factory.mktemp("screened")).path
-    app = create_app(Settings(token=TOKEN, max_upload=100_000), served_model, folder)
+    app = create_app(ServerSettings(token=TOKEN, max_upload=100_000), served_model, folder)
     with running(app) as url:
         yield url
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, uploads
 
-from cxrlens.inspection.quality_model import Check
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.methods import METHODS
-from cxrlens.serving.served import ServedModel
 
 
 def decoded(address: str, kind: str) -> Image.Image:
@@ -26,10 +26,10 @@ def decoded(address: str, kind: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("name", [name for name, sent in uploads().items() if sent.status == 200])
-def test_an_upload_is_answered_as_the_library_does(client: httpx.Client, served_model: ServedModel, name: str) -> None:
+def test_an_upload_is_answered_as_the_library_does(client: httpx.Client, served_model: QualityModel, name: str) -> None:
     content = uploads()[name].content
     answer = check(client, content).json()
-    found = served_model.model.check(content)
+    found = served_model.check(content)
     assert answer["key"] == hashlib.sha256(content).hexdigest()
     assert answer["probability"] == pytest.approx(found.probability, abs=5e-6)
     assert answer["decision"] == found.decision
@@ -48,7 +48,7 @@ def test_an_upload_is_answered_as_the_library_does(client: httpx.Client, served_
     assert any(_holds(contour, column, row) for contour in answer["contours"])
 
 
-def assert_highest(peak: list[int] | None, found: Check, method: str) -> None:
+def assert_highest(peak: list[int] | None, found: ImageResult, method: str) -> None:
     """The peak is where the map is highest, or as good as that: the last digits of maps depend on the batch."""
     if peak is None:
         assert method in found.flat
@@ -79,26 +79,26 @@ def test_a_turned_photograph_is_upright_everywhere(client: httpx.Client) -> None
 
 
 def test_a_large_jpeg_has_the_library_s_probability_and_a_preview_of_1024_px(
-    client: httpx.Client, served_model: ServedModel
+    client: httpx.Client, served_model: QualityModel
 ) -> None:
     content = encoded(pixels(8, (1300, 2100)), "JPEG")
     answer = check(client, content).json()
-    assert answer["probability"] == pytest.approx(served_model.model.check(content).probability, abs=5e-6)
+    assert answer["probability"] == pytest.approx(served_model.check(content).probability, abs=5e-6)
     assert max(decoded(answer["picture"], "image/jpeg").size) == 1024
     assert (answer["height"], answer["width"]) == (1300, 2100)
 
 
 @pytest.mark.parametrize("layers", ["last", "combined", "layer3.0"])
-def test_layers_and_smoothing_are_taken(client: httpx.Client, served_model: ServedModel, layers: str) -> None:
+def test_layers_and_smoothing_are_taken(client: httpx.Client, served_model: QualityModel, layers: str) -> None:
     content = encoded(pixels(7))
     answer = check(client, content, method="grad_cam", layers=layers, smooth=2.5).json()
-    found = served_model.model.check(content, methods="grad_cam", layers=layers, smooth=2.5)
+    found = served_model.check(content, methods="grad_cam", layers=layers, smooth=2.5)
     assert (answer["method"], answer["layers"], answer["smooth"]) == ("grad_cam", layers, 2.5)
     assert answer["flat"] == bool(found.flat)
     assert_highest(answer["peak"], found, "grad_cam")
 
 
-def test_every_method_that_is_offered_is_made(client: httpx.Client, served_model: ServedModel) -> None:
+def test_every_method_that_is_offered_is_made(client: httpx.Client, served_model: QualityModel) -> None:
     answer = client.get("/api/methods").json()
     offered = {method["id"]: method for method in answer["methods"]}
     assert offered.keys() == {id_ for id_, method in METHODS.items() if method.reads != "network"}
@@ -107,7 +107,7 @@ def test_every_method_that_is_offered_is_made(client: httpx.Client, served_model
     for id_, method in offered.items():
         assert method["layers"] == (["last", "combined"] if method["has_layers"] else [])
         made = check(client, content, method=id_, layers="last").json()
-        found = served_model.model.check(content, methods=id_, layers="last")
+        found = served_model.check(content, methods=id_, layers="last")
         assert made["layers"] == ("last" if method["has_layers"] else "input")
         assert_highest(made["peak"], found, id_)
 

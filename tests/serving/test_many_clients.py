@@ -16,10 +16,10 @@ import httpx
 import pytest
 from serving_files import Poisoned, check, encoded, key_of, pixels, running, screened, uploads
 
-from cxrlens.serving import served
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.serving import state
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 CLIENTS = 16
 CHOICES = (
@@ -74,10 +74,10 @@ def same_answer(answer: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @contextmanager
-def poisoned(model: ServedModel, **limits: Any) -> Iterator[httpx.Client]:
+def poisoned(model: QualityModel, **limits: Any) -> Iterator[httpx.Client]:
     """A server whose decoder dies of some uploads and hangs on others."""
-    with mock.patch.object(served, "Decode", return_value=Poisoned()):
-        app = create_app(Settings(decoders=2, **limits), model)
+    with mock.patch.object(state, "Decode", return_value=Poisoned()):
+        app = create_app(ServerSettings(decoders=2, **limits), model)
         with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
 
@@ -86,11 +86,11 @@ def wait_for(client: httpx.Client, count: int, sent: list[Future[httpx.Response]
     """Until so many uploads are in the making, or one is answered."""
     while not any(answer.done() for answer in sent):
         text = client.get("/metrics").text.split("gauge\ncxrlens_checks ")[1]
-        if int(text.split()[0]) == count:
+        if float(text.split()[0]) == count:
             return
 
 
-def test_uploads_that_hang_or_kill_leave_the_rest_alone(served_model: ServedModel) -> None:
+def test_uploads_that_hang_or_kill_leave_the_rest_alone(served_model: QualityModel) -> None:
     with poisoned(served_model, decode_seconds=2.5) as client, ThreadPoolExecutor(3) as threads:
         hanging = threads.submit(check, client, b"hang")
         wait_for(client, 1, [hanging])
@@ -104,7 +104,7 @@ def test_uploads_that_hang_or_kill_leave_the_rest_alone(served_model: ServedMode
         assert "longer than 2.5 s" in hanging.result().json()["detail"]
 
 
-def test_a_full_server_says_when_to_come_again(served_model: ServedModel) -> None:
+def test_a_full_server_says_when_to_come_again(served_model: QualityModel) -> None:
     with poisoned(served_model, decode_seconds=4.0, queue=2) as client, ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(check, client, b"hang") for _ in range(2)]
         wait_for(client, 2, waiting)
@@ -114,7 +114,9 @@ def test_a_full_server_says_when_to_come_again(served_model: ServedModel) -> Non
         assert {answer.result().status_code for answer in waiting} == {422}
 
 
-def test_a_failure_is_answered_and_logged_and_over(served_model: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_answered_and_logged_and_over(
+    served_model: QualityModel, caplog: pytest.LogCaptureFixture
+) -> None:
     with poisoned(served_model) as client:
         response = check(client, b"odd")
         assert check(client, b"good").status_code == 200
@@ -124,10 +126,10 @@ def test_a_failure_is_answered_and_logged_and_over(served_model: ServedModel, ca
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_uploads_that_stop_arriving(served_model: QualityModel, caplog: pytest.LogCaptureFixture) -> None:
     head = b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     begun = head + b'Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
-    app = create_app(Settings(upload_seconds=1.5), served_model)
+    app = create_app(ServerSettings(upload_seconds=1.5), served_model)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address) as gone:
@@ -140,9 +142,9 @@ def test_uploads_that_stop_arriving(served_model: ServedModel, caplog: pytest.Lo
     assert "Traceback" not in caplog.text
 
 
-def test_verdicts_that_cannot_be_kept(served_model: ServedModel, tmp_path: Path) -> None:
+def test_verdicts_that_cannot_be_kept(served_model: QualityModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
         for suffix in ("-wal", "-shm"):

@@ -24,7 +24,7 @@ from cxrlens.cli.main import app
 from cxrlens.errors import UsageError
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving import run as job
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 from cxrlens.serving.verdicts import VerdictStore
 
 IMAGES = 120
@@ -136,11 +136,11 @@ def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path
     assert {entry.replaced for entry in audit} == {"none"}
 
 
-def started_with(*options: str, **variables: str) -> tuple[Settings, dict[str, Any]]:
+def started_with(*options: str, **variables: str) -> tuple[ServerSettings, dict[str, Any]]:
     """The settings that the command starts a server with, and what it prints when that is ready."""
-    found: list[Settings] = []
+    found: list[ServerSettings] = []
 
-    def serve(model: Path, folder: Path | None, settings: Settings, *, ready: Any, **_: object) -> None:
+    def serve(model: Path, folder: Path | None, settings: ServerSettings, *, ready: Any, **_: object) -> None:
         found.append(settings)
         ready(job.Address("http://there:8000/", 8000))
 
@@ -152,7 +152,7 @@ def started_with(*options: str, **variables: str) -> tuple[Settings, dict[str, A
 
 def test_a_local_server_asks_for_no_token() -> None:
     settings, said = started_with("--max-upload", "5MB", "--batch-size", "3", "--workers", "4")
-    assert settings == Settings(max_upload=5_000_000, batch_size=3, decoders=4)
+    assert settings == ServerSettings(max_upload=5_000_000, batch_size=3, decoders=4)
     assert said["token"] is None
 
 

@@ -10,18 +10,18 @@ import pytest
 from serving_files import check, encoded, key_of, pixels, running
 
 from cxrlens.errors import UsageError
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving.app import create_app
 from cxrlens.serving.security import HEADERS, check_token, new_token
-from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings, is_loopback
+from cxrlens.serving.settings import ServerSettings, is_loopback
 
 TOKEN = "a-token-of-32-signs.~_0123456789"
 
 
 @pytest.fixture(scope="module")
-def guarded(served_model: ServedModel, folder: Path) -> Iterator[httpx.Client]:
+def guarded(served_model: QualityModel, folder: Path) -> Iterator[httpx.Client]:
     """A server that asks for a token, as one that listens on all addresses does."""
-    app = create_app(Settings(host="0.0.0.0", token=TOKEN), served_model, folder)
+    app = create_app(ServerSettings(host="0.0.0.0", token=TOKEN), served_model, folder)
     with running(app) as url, httpx.Client(base_url=url) as asking:
         yield asking
 
@@ -109,25 +109,25 @@ def test_the_token_opens_by_header_and_by_the_cookie_of_its_link(guarded: httpx.
 
 
 def test_a_name_that_is_allowed_asks_for_a_token() -> None:
-    assert Settings().is_local
-    assert not Settings(hosts=("qc.hospital.example",)).is_local
-    assert not Settings(host="0.0.0.0").is_local
-    assert not Settings(host="::").is_local
+    assert ServerSettings().is_local
+    assert not ServerSettings(hosts=("qc.hospital.example",)).is_local
+    assert not ServerSettings(host="0.0.0.0").is_local
+    assert not ServerSettings(host="::").is_local
     assert [is_loopback(host) for host in ("127.0.0.5", "::1", "[::1]", "localhost", "10.0.0.1", "example", "")] == [
         True, True, True, True, False, False, False
     ]  # fmt: skip
 
 
-def test_an_allowed_name_is_answered(served_model: ServedModel) -> None:
-    settings = Settings(hosts=("QC.hospital.example",), token=TOKEN)
+def test_an_allowed_name_is_answered(served_model: QualityModel) -> None:
+    settings = ServerSettings(hosts=("QC.hospital.example",), token=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with running(create_app(settings, served_model)) as url, httpx.Client(base_url=url, headers=headers) as client:
         assert client.get("/api/model", headers={"Host": "qc.hospital.example"}).status_code == 200
         assert client.get("/api/model", headers={"Host": "other.example"}).status_code == 400
 
 
-def test_no_server_that_others_reach_is_made_without_a_token(served_model: ServedModel) -> None:
-    for settings in (Settings(host="0.0.0.0"), Settings(hosts=("qc.hospital.example",))):
+def test_no_server_that_others_reach_is_made_without_a_token(served_model: QualityModel) -> None:
+    for settings in (ServerSettings(host="0.0.0.0"), ServerSettings(hosts=("qc.hospital.example",))):
         with pytest.raises(ValueError, match="needs a token"):
             create_app(settings, served_model)
 

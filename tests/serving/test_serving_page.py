@@ -18,11 +18,11 @@ from serving_files import running
 
 from browsing import Opened
 from cxrlens.dataset.phantom.dataset import make_phantom
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
-from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 TOKEN = "a-token-of-the-tests"
 NAMES = ("ward/<b>first</b>.jpg", "ward/second.jpg", "third.jpg")
@@ -115,9 +115,9 @@ class Served(Opened):
 
 
 @pytest.fixture(scope="module")
-def bare_server(served_model: ServedModel) -> Iterator[str]:
+def bare_server(served_model: QualityModel) -> Iterator[str]:
     """The address of a server without a screened folder."""
-    with running(create_app(Settings(decoders=1), served_model)) as address:
+    with running(create_app(ServerSettings(decoders=1), served_model)) as address:
         yield address
 
 
@@ -130,9 +130,9 @@ def bare(browser: Any, bare_server: str) -> Iterator[Served]:
 
 
 @pytest.fixture
-def page(browser: Any, served_model: ServedModel, reviewed: Path) -> Iterator[Served]:
+def page(browser: Any, served_model: QualityModel, reviewed: Path) -> Iterator[Served]:
     """The page of a server with a screened folder and a token."""
-    with running(create_app(Settings(decoders=1, token=TOKEN), served_model, reviewed)) as address:
+    with running(create_app(ServerSettings(decoders=1, token=TOKEN), served_model, reviewed)) as address:
         page = Served(browser, address, f"/?token={TOKEN}")
         yield page
         _check_conduct(page)
@@ -222,8 +222,8 @@ def test_several_files_are_checked_and_an_unreadable_one_says_why(bare: Served) 
     assert bare.text("#result .reason").lower().rstrip(".") == answer.json()["detail"].lower().rstrip(".")
 
 
-def test_a_server_that_is_gone_is_said_to_be(browser: Any, served_model: ServedModel) -> None:
-    with running(create_app(Settings(decoders=1), served_model)) as address:
+def test_a_server_that_is_gone_is_said_to_be(browser: Any, served_model: QualityModel) -> None:
+    with running(create_app(ServerSettings(decoders=1), served_model)) as address:
         page = Served(browser, address)
     page.drop("a.jpg", jpeg())
     assert "The server does not answer; is it still running?" in page.text("#notice-text")

@@ -15,7 +15,7 @@ from serving_files import Poisoned, encoded, pixels
 
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.serving.decoding import Decode, Decoders, Picture, Refusal
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -27,7 +27,7 @@ def read(content: bytes) -> Callable[[], Awaitable[bytes]]:
     return reading
 
 
-def decode_all(contents: list[bytes], settings: Settings) -> list[Picture | Refusal]:
+def decode_all(contents: list[bytes], settings: ServerSettings) -> list[Picture | Refusal]:
     async def run() -> list[Picture | Refusal]:
         async with Decoders(Poisoned(), settings) as decoders:
             return list(await asyncio.gather(*(decoders.picture(read(content)) for content in contents)))
@@ -38,7 +38,7 @@ def decode_all(contents: list[bytes], settings: Settings) -> list[Picture | Refu
 def test_deaths_and_hangs_among_good_uploads() -> None:
     contents = [b"a" * length for length in range(1, 7)]
     mixed = [*contents[:2], b"die", *contents[2:4], b"hang", b"die", *contents[4:]]
-    answers = decode_all(mixed, Settings(decoders=2, decode_seconds=3.0))
+    answers = decode_all(mixed, ServerSettings(decoders=2, decode_seconds=3.0))
     for content, answer in zip(mixed, answers, strict=True):
         if content in (b"die", b"hang"):
             assert isinstance(answer, Refusal)
@@ -53,7 +53,7 @@ def test_deaths_and_hangs_among_good_uploads() -> None:
 def test_a_process_that_died_of_something_else_is_replaced() -> None:
     async def run() -> Picture | Refusal:
         before = set(multiprocessing.active_children())
-        async with Decoders(Poisoned(), Settings(decoders=1)) as decoders:
+        async with Decoders(Poisoned(), ServerSettings(decoders=1)) as decoders:
             assert isinstance(await decoders.picture(read(b"x")), Picture)
             (process,) = set(multiprocessing.active_children()) - before
             assert process.pid is not None
@@ -80,7 +80,7 @@ def test_a_content_is_read_when_its_turn_has_come() -> None:
             await decoders.picture(reading)
             held -= 1
 
-        async with Decoders(Poisoned(), Settings(decoders=1)) as decoders:
+        async with Decoders(Poisoned(), ServerSettings(decoders=1)) as decoders:
             await asyncio.gather(*(one(decoders) for _ in range(6)))
 
     asyncio.run(run())

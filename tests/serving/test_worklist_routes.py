@@ -13,19 +13,20 @@ import pytest
 from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, key_of, running, screened
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs.names import name_of, text_of
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, name_of, text_of
+from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
-from cxrlens.serving.served import ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 @pytest.fixture
-def own(served_model: ServedModel, tmp_path: Path) -> Iterator[tuple[httpx.Client, ScreenedFolder]]:
+def own(served_model: QualityModel, tmp_path: Path) -> Iterator[tuple[httpx.Client, ScreenedFolder]]:
     """A server of a folder of its own, that another model has screened."""
     folder = screened(tmp_path / "screened", root=str(tmp_path / "archive"))
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client, folder
 
@@ -129,9 +130,9 @@ def test_verdicts_stand_in_the_list_and_in_the_csv(own: tuple[httpx.Client, Scre
     assert [row["path"] for row in rows] == [str(tmp_path / "archive" / row["name"]) for row in rows]
 
 
-def test_verdicts_outlive_the_server_and_their_image(served_model: ServedModel, tmp_path: Path) -> None:
+def test_verdicts_outlive_the_server_and_their_image(served_model: QualityModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    app = create_app(Settings(), served_model, folder.path)
+    app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url) as client:
         give(client, 0, "accept")
     kept = [line for line in folder.results_file.read_bytes().splitlines() if key_of(0).encode() not in line]
@@ -186,8 +187,8 @@ def test_another_model_is_said(own: tuple[httpx.Client, ScreenedFolder]) -> None
     assert "model-a.safetensors" in answer["remark"]
 
 
-def test_a_server_without_a_folder_says_so(served_model: ServedModel) -> None:
-    with running(create_app(Settings(), served_model)) as url, httpx.Client(base_url=url) as client:
+def test_a_server_without_a_folder_says_so(served_model: QualityModel) -> None:
+    with running(create_app(ServerSettings(), served_model)) as url, httpx.Client(base_url=url) as client:
         for address in ("/api/worklist", "/api/verdicts", "/api/verdicts.csv", "/api/audit"):
             response = client.get(address)
             assert response.status_code == 404

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from small_study import Made, Whole, a_plan, make_records, untrained
+from small_study import FinishedStudy, RecordedStudy, a_plan, make_records, untrained
 
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.study.plan import StudyPlan
@@ -33,13 +33,13 @@ def plan(models: Sequence[Path]) -> StudyPlan:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> Whole:
+def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> FinishedStudy:
     """For reading only."""
     out = tmp_path_factory.mktemp("study") / "out"
-    return Whole(out, plan, run(phantoms, out, plan))
+    return FinishedStudy(out, plan, run(phantoms, out, plan))
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> RecordedStudy:
     """The records of the plan, for reading only."""
     return make_records(plan, phantoms, tmp_path_factory.mktemp("records"))

@@ -17,11 +17,10 @@ from cxrlens.models.registry import build_network
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_study
 from cxrlens.study.plan import StudyPlan
-from cxrlens.study.records import Records
+from cxrlens.study.records import Records, score_settings
+from cxrlens.study.report import StudyResult
 from cxrlens.study.results import Results
-from cxrlens.study.run import StudyResult
 from cxrlens.study.subjects import Subject, find_subjects
-from cxrlens.study.work import score_settings
 
 PREPROCESSING = Preprocessing(height=64, width=80)
 
@@ -52,7 +51,7 @@ def a_plan(models: Sequence[Path], **changes: Any) -> StudyPlan:
 
 
 @dataclass(frozen=True)
-class Whole:
+class FinishedStudy:
     """A study that ran through."""
 
     out: Path
@@ -61,7 +60,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Made:
+class RecordedStudy:
     """The records of a study, without its report."""
 
     plan: StudyPlan
@@ -79,10 +78,10 @@ class Made:
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.npz"))}
 
 
-def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> Made:
+def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> RecordedStudy:
     """What the command does before it writes tables."""
     data = StudyData.of(root, load_split(root, "dev"), load_split(root, "train"))
     subjects = find_subjects(plan, plan.models)
-    made = Made(plan, data, subjects, Records(folder / score_settings(plan, data)))
+    made = RecordedStudy(plan, data, subjects, Records(folder / score_settings(plan, data)))
     run_study(plan, data, subjects, made.records, device="cpu", progress=progress)
     return made

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_study import Made, a_plan, make_records, untrained
+from small_study import RecordedStudy, a_plan, make_records, untrained
 
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.annotations.table import write_annotations
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
-from cxrlens.inspection.quality_model import load, picture_maps
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.inspection.quality_model import load
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
+from cxrlens.study.experiments import EXPERIMENTS
+from cxrlens.study.experiments.consistency import SCORES
 from cxrlens.study.results import Results
-from cxrlens.study.work import FAITHFULNESS, PERTURBATION, RANDOMISATION
 
 LETTERBOX = Preprocessing(height=64, width=80, resize="letterbox")
 SIZES = [(40, 200), (150, 60), (90, 90), (40, 200), (100, 120), (160, 20)]  # height, width; the last has no object
@@ -55,22 +56,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def together(data: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+def together(data: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
     """In blocks of four: the first mixes three shapes, two pictures share one."""
     return make_records(a_plan(models, consistency={"images": 5}), data, tmp_path_factory.mktemp("together"))
 
 
 @pytest.fixture(scope="module")
-def alone(data: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+def alone(data: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
     plan = a_plan(models, consistency={"images": 5}, batch_size=1)
     return make_records(plan, data, tmp_path_factory.mktemp("alone"))
 
 
-def test_the_random_networks_see_what_the_trained_ones_see(together: Made) -> None:
+def test_the_random_networks_see_what_the_trained_ones_see(together: RecordedStudy) -> None:
     assert {subject.preprocessing for subject in together.subjects} == {LETTERBOX}
 
 
-def test_scores_of_a_block_are_those_of_its_images(together: Made, alone: Made) -> None:
+def test_scores_of_a_block_are_those_of_its_images(together: RecordedStudy, alone: RecordedStudy) -> None:
     first, second = together.results, alone.results
     assert first.n == second.n == 5
     for group, other in zip(first.groups, second.groups, strict=True):
@@ -95,25 +96,29 @@ def test_scores_of_a_block_are_those_of_its_images(together: Made, alone: Made) 
             np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
-def test_checks_of_a_block_are_those_of_its_images(together: Made, alone: Made) -> None:
+def test_checks_of_a_block_are_those_of_its_images(together: RecordedStudy, alone: RecordedStudy) -> None:
     compared = 0
-    for part in (PERTURBATION, RANDOMISATION, FAITHFULNESS):
+    samples = [each.sample_scores for each in EXPERIMENTS if each.sample_scores is not None]
+    assert {scores.part for scores in samples} >= {"perturbation", "randomisation", "faithfulness"}
+    for scores in samples:
         for subject in together.results.trained[0].subjects:
-            found, expected = (made.results.check(part, subject, 2) for made in (together, alone))
+            found, expected = (made.results.of_sample(scores, subject) for made in (together, alone))
             assert found.keys() == expected.keys()
             for name, values in found.items():
                 if "|pairs|" in name:  # to the image before: there is none alone
                     assert np.isfinite(values).all()
                 else:
-                    np.testing.assert_allclose(values, expected[name], rtol=5e-3, atol=5e-3, err_msg=f"{part} {name}")
+                    np.testing.assert_allclose(
+                        values, expected[name], rtol=5e-3, atol=5e-3, err_msg=f"{scores.part} {name}"
+                    )
                     compared += 1
     assert compared > 100
 
 
-def test_similarity_of_seeds_is_that_of_their_pictures(together: Made, models: list[Path]) -> None:
+def test_similarity_of_seeds_is_that_of_their_pictures(together: RecordedStudy, models: list[Path]) -> None:
     """Padding, on which both maps are cut, would make them more alike."""
     results = together.results
-    pair = results.pair((results.trained[0].subjects[0], results.trained[0].subjects[1]))
+    pair = results.of_pair(SCORES, (results.trained[0].subjects[0], results.trained[0].subjects[1]))
     for row in ROWS:
         maps = [pictures(results, model, row) for model in models]
         expected = [float(ssim(*(map_[None] for map_ in both))[0]) for both in zip(*maps, strict=True)]
@@ -125,16 +130,17 @@ def pictures(results: Results, path: Path, row: Row) -> list[torch.Tensor]:
     model, found = load(path, device="cpu"), []
     for index in results.indices:
         pixels = read(results.data.annotated[index].path).pixels
-        result = model.explain_rows(torch.from_numpy(LETTERBOX.resized(pixels))[None], [row])
-        found.append(torch.from_numpy(picture_maps(result, 0, LETTERBOX.geometry(*pixels.shape))[0][row]))
+        grey = torch.from_numpy(LETTERBOX.resized(pixels))[None]
+        (result,) = model.inspect(grey, [pixels.shape], [row])
+        found.append(torch.from_numpy(result.explanations[0].values))
     return found
 
 
 def test_rows_and_baselines_are_those_of_the_pointing_game_job(
-    together: Made, data: Path, models: list[Path], tmp_path: Path
+    together: RecordedStudy, data: Path, models: list[Path], tmp_path: Path
 ) -> None:
     results = together.results
-    played = play_folder(data, load(models[0], device="cpu"), tmp_path, ROWS, Settings(), split="dev").per_image
+    played = play_folder(data, load(models[0], device="cpu"), tmp_path, ROWS, PointingSettings(), split="dev").per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     distances = results.scores(results.trained[0], ROWS, "distance")[:, 0]
     compared = 0
@@ -152,7 +158,7 @@ def test_rows_and_baselines_are_those_of_the_pointing_game_job(
         np.testing.assert_allclose(found, [by_image[image] for image in results.names], rtol=1e-6)
 
 
-def test_points_lie_on_the_stored_picture(together: Made) -> None:
+def test_points_lie_on_the_stored_picture(together: RecordedStudy) -> None:
     results = together.results
     for row in ROWS:
         for subject in results.trained[0].subjects:
@@ -164,7 +170,7 @@ def test_points_lie_on_the_stored_picture(together: Made) -> None:
                     assert -0.5 < point.y < height - 0.5
 
 
-def test_areas_are_shares_of_the_picture(together: Made) -> None:
+def test_areas_are_shares_of_the_picture(together: RecordedStudy) -> None:
     area = together.results.baseline("random", "energy")
     assert area is not None
     np.testing.assert_allclose(area, np.full(5, 1 / 36), rtol=0.45)  # a sixth of either side, in whole pixels

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from small_study import Whole
+from small_study import FinishedStudy
 
 from cxrlens.errors import UsageError
 from cxrlens.model_card.run import card_facts
@@ -14,7 +14,7 @@ from cxrlens.model_card.text import card_page, card_values
 from cxrlens.study.outcome import randomisation_verdicts
 
 
-def test_the_verdicts_are_those_of_the_studys_table(whole: Whole, models: list[Path]) -> None:
+def test_the_verdicts_are_those_of_the_studys_table(whole: FinishedStudy, models: list[Path]) -> None:
     facts = card_facts(models[1], study=whole.out)
     assert facts.randomisation is not None
     lines = (whole.out / "tables" / "randomisation-resnet18.md").read_text().splitlines()
@@ -33,14 +33,14 @@ def test_the_verdicts_are_those_of_the_studys_table(whole: Whole, models: list[P
     assert "Not done: no study" not in page
 
 
-def test_a_study_of_other_models_is_refused(whole: Whole) -> None:
+def test_a_study_of_other_models_is_refused(whole: FinishedStudy) -> None:
     with pytest.raises(UsageError, match="did not look at the model"):
         randomisation_verdicts(whole.out, hashlib.sha256(b"another").hexdigest(), "resnet18")
     with pytest.raises(UsageError, match="no finished study"):
         randomisation_verdicts(whole.out / "tables", "0" * 64, "resnet18")
 
 
-def test_a_study_without_the_check_says_so(whole: Whole, models: list[Path], tmp_path: Path) -> None:
+def test_a_study_without_the_check_says_so(whole: FinishedStudy, models: list[Path], tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "study.yaml").write_text("")
     (tmp_path / "records").symlink_to(whole.out / "records")

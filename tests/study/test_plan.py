@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from small_study import Made
+from small_study import RecordedStudy
 
 from cxrlens.saliency.explain import Row
 from cxrlens.study.plan import PRESETS, load_plan
-from cxrlens.study.work import compared_rows, planned_rows, sample
+from cxrlens.study.rows import compared_rows, planned_rows
 
 PAPER = [
     *(Row("grad_cam", "last"), Row("guided_grad_cam", "last")),
@@ -41,8 +41,8 @@ def test_each_is_spelled_out_and_asked_once() -> None:
     assert compared_rows(plan, "resnet34") == [Row("layer_cam", "last")]
 
 
-def test_samples_are_spread_evenly_and_repeat_nothing(made: Made) -> None:
-    assert sample(made.plan, made.data, 0) == []
-    assert sample(made.plan, made.data, 1) == [0]
-    assert sample(made.plan, made.data, 3) == [0, 3, 6]
-    assert sample(made.plan, made.data, 50) == list(range(7))
+def test_samples_are_spread_evenly_and_repeat_nothing(made: RecordedStudy) -> None:
+    assert made.data.sample(0) == []
+    assert made.data.sample(1) == [0]
+    assert made.data.sample(3) == [0, 3, 6]
+    assert made.data.sample(50) == list(range(7))

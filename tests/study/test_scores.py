@@ -10,14 +10,15 @@ import pytest
 import torch
 from scipy import ndimage
 from sklearn.metrics import average_precision_score
-from small_study import PREPROCESSING, Made
+from small_study import PREPROCESSING, RecordedStudy
 
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.inputs.annotations.ground_truth import object_mask
 from cxrlens.inputs.readers import image_size, read
 from cxrlens.inspection.quality_model import load
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.study.experiments.consistency import SCORES
 from cxrlens.study.results import Results
 
 LAYERED = [Row("grad_cam", "last"), Row("normgrad_conv1x1", "combined")]
@@ -25,7 +26,7 @@ ROWS = [*LAYERED, Row("input_x_gradient", "input")]
 
 
 @pytest.fixture(scope="module")
-def results(made: Made) -> Results:
+def results(made: RecordedStudy) -> Results:
     return made.results
 
 
@@ -59,7 +60,7 @@ def distances(maps: npt.NDArray[np.float64], masks: npt.NDArray[np.bool_]) -> np
     return found
 
 
-def test_all_images_are_scored(results: Results, made: Made) -> None:
+def test_all_images_are_scored(results: Results, made: RecordedStudy) -> None:
     assert results.n == 7
     assert results.all_indices == list(range(14))
     assert results.hits(results.trained[0], ROWS).shape == (3, 2, 7)
@@ -124,7 +125,7 @@ def test_points_start_with_the_peak_in_pixels_of_the_stored_picture(
 
 
 def test_similarity_of_seeds_is_that_of_their_maps(results: Results, maps: npt.NDArray[np.float64]) -> None:
-    pair = results.pair((results.trained[0].subjects[0], results.trained[0].subjects[1]))
+    pair = results.of_pair(SCORES, (results.trained[0].subjects[0], results.trained[0].subjects[1]))
     chosen = [0, 3, 6]  # three of seven, evenly spread
     for number, row in enumerate(ROWS):
         first, second = (torch.from_numpy(maps[number, seed, chosen]).float() for seed in (0, 1))
@@ -136,7 +137,7 @@ def test_rows_are_those_of_the_pointing_game_job(
 ) -> None:
     """The same images, tolerance and tie breaking rule, so that all but tied peaks agree; and the baselines."""
     model = load(models[0], device="cpu")
-    played = play_folder(phantoms, model, tmp_path, ROWS, Settings(), split="dev").per_image
+    played = play_folder(phantoms, model, tmp_path, ROWS, PointingSettings(), split="dev").per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     hits = results.hits(results.trained[0], ROWS)[:, 0]
     for number, row in enumerate(ROWS):

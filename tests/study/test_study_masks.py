@@ -8,22 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_study import Made, a_plan, make_records
+from small_study import RecordedStudy, a_plan, make_records
 
 from cxrlens.dataset.prepare.run import Options, prepare
 from cxrlens.inputs.annotations.masks import MaskPart
 from cxrlens.inputs.annotations.shapes import rasterize
 from cxrlens.inputs.dataset.layouts import load_split
 from cxrlens.report.tables import Score
-from cxrlens.study.figures import all_figures
+from cxrlens.study.experiments import froc
+from cxrlens.study.experiments.subgroups import shape_groups
+from cxrlens.study.report import all_tables
 from cxrlens.study.results import Results
-from cxrlens.study.tables import all_tables
 
 ROW = "grad_cam last"
 
 
 @pytest.fixture(scope="module")
-def twins(phantoms: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Made]:
+def twins(
+    phantoms: Path, models: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RecordedStudy, RecordedStudy]:
     """The records of three affected phantoms and one normal one with their CSV, and with masks in a prepared set."""
     folder = tmp_path_factory.mktemp("twins")
     shapes, source = folder / "shapes", folder / "source"
@@ -47,7 +50,7 @@ def twins(phantoms: Path, models: list[Path], tmp_path_factory: pytest.TempPathF
     return make_records(plan, shapes, folder / "a"), make_records(plan, folder / "masks", folder / "b")
 
 
-def test_both_have_the_same_scores(twins: tuple[Made, Made]) -> None:
+def test_both_have_the_same_scores(twins: tuple[RecordedStudy, RecordedStudy]) -> None:
     one, other = (made.results for made in twins)
     assert one.n == other.n == 3
     assert [Path(name).name for name in one.names] == [Path(name).name for name in other.names]
@@ -59,7 +62,7 @@ def test_both_have_the_same_scores(twins: tuple[Made, Made]) -> None:
         )
 
 
-def test_points_in_a_mask_are_points_in_its_shapes(twins: tuple[Made, Made]) -> None:
+def test_points_in_a_mask_are_points_in_its_shapes(twins: tuple[RecordedStudy, RecordedStudy]) -> None:
     one, other = (made.results.annotations for made in twins)
     assert [bool(objects) for objects in other] == [True, True, True, False]
     y, x = np.mgrid[:96, :96].reshape(2, -1).astype(np.float64)
@@ -69,20 +72,21 @@ def test_points_in_a_mask_are_points_in_its_shapes(twins: tuple[Made, Made]) -> 
         assert np.sum(inside[1]) == sum(part.pixels.sum() for part in parts if isinstance(part, MaskPart))
 
 
-def test_tables_and_figures_name_masks(twins: tuple[Made, Made]) -> None:
+def test_tables_and_figures_name_masks(twins: tuple[RecordedStudy, RecordedStudy]) -> None:
     results: Results = twins[1].results
-    assert set(results.shape_groups()) == {"mask"}
-    tables = {table.name: table for table in all_tables(results)}
+    assert set(shape_groups(results)) == {"mask"}
+    tables = {table.name: table for _, table in all_tables(results)}
     groups = [table for name, table in tables.items() if name.startswith("subgroups-resnet18")]
     assert groups
     assert all("mask" in {column.key for column in table.columns} for table in groups)
     cells = [cell for row in tables["froc-resnet18"].rows for cell in row if isinstance(cell, Score)]
     assert cells
     assert all(0 <= cell.value <= 1 for cell in cells)
-    assert any(drawn.name.startswith("froc") for drawn in all_figures(results))
+    assert froc.EXPERIMENT.figures is not None
+    assert [drawn.name for drawn in froc.EXPERIMENT.figures(results)] == ["froc-resnet18"]
 
 
-def test_another_mask_is_another_study(twins: tuple[Made, Made]) -> None:
+def test_another_mask_is_another_study(twins: tuple[RecordedStudy, RecordedStudy]) -> None:
     made = twins[1]
     item = made.data.annotated[0]
     assert item.mask is not None

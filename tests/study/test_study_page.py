@@ -21,7 +21,7 @@ from cxrlens.study.page import (
     GalleryEntry,
     PageFigure,
     Section,
-    save_gallery_picture,
+    save_overlay,
     study_page,
 )
 
@@ -136,7 +136,7 @@ def test_thirty_gallery_pictures_stay_small(tmp_path: Path) -> None:
     image = np.clip(np.linspace(0, 1, 1024) + rng.normal(0, 0.05, (1024, 1024)), 0, 1).astype(np.float32)
     map_ = np.outer(np.hanning(600), np.hanning(600)).astype(np.float32)
     panels = [MapPanel(f"NormGrad {i}", map_, (300, 300), "hit, 3.0 px", True) for i in range(5)]
-    path = save_gallery_picture(overlay_figure(image, panels, title=CJK), tmp_path / "08002.jpg")
+    path = save_overlay(overlay_figure(image, panels, title=CJK), tmp_path / "08002.jpg")
     assert path.name == "08002.jpg.jpg"
     assert path.stat().st_size * 4 / 3 * 30 < 6e6
     with Image.open(path) as picture:

@@ -11,12 +11,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from small_study import Made, a_plan, make_records, untrained
+from small_study import RecordedStudy, a_plan, make_records, untrained
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.saliency.explain import Row
+from cxrlens.study.execution import run_on
 from cxrlens.study.plan import StudyPlan
-from cxrlens.study.processes import run_on
 from cxrlens.study.records import Records
 
 
@@ -40,7 +40,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("units", [1, 4, 9])
 def test_a_study_that_was_stopped_goes_on_to_the_same_bytes(
-    made: Made, phantoms: Path, tmp_path: Path, units: int
+    made: RecordedStudy, phantoms: Path, tmp_path: Path, units: int
 ) -> None:
     calls = 0
 
@@ -57,7 +57,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_bytes(
     assert make_records(made.plan, phantoms, tmp_path).bytes() == made.bytes()
 
 
-def test_a_damaged_record_is_made_again(made: Made, phantoms: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_made_again(made: RecordedStudy, phantoms: Path, tmp_path: Path) -> None:
     copy = tmp_path / made.records.folder.name
     shutil.copytree(made.records.folder, copy)
     for part in ("maps", "data", "pairs", "faithfulness"):
@@ -66,7 +66,7 @@ def test_a_damaged_record_is_made_again(made: Made, phantoms: Path, tmp_path: Pa
     assert make_records(made.plan, phantoms, tmp_path).bytes() == made.bytes()
 
 
-def test_each_network_explains_each_image_once(made: Made, phantoms: Path, tmp_path: Path) -> None:
+def test_each_network_explains_each_image_once(made: RecordedStudy, phantoms: Path, tmp_path: Path) -> None:
     plan = made.plan.model_copy(
         update={name: type(getattr(made.plan, name))() for name in ("faithfulness", "randomisation", "perturbation")}
     )
@@ -76,7 +76,7 @@ def test_each_network_explains_each_image_once(made: Made, phantoms: Path, tmp_p
     assert len(calls) == 4 * 3  # blocks of 4, 4, 4 and 2
 
 
-def test_nothing_is_made_twice(made: Made, phantoms: Path) -> None:
+def test_nothing_is_made_twice(made: RecordedStudy, phantoms: Path) -> None:
     before = made.bytes()
     with explained() as calls:
         make_records(made.plan, phantoms, made.records.folder.parent)
@@ -84,7 +84,7 @@ def test_nothing_is_made_twice(made: Made, phantoms: Path) -> None:
     assert made.bytes() == before
 
 
-def test_a_new_row_makes_its_own_maps_alone(made: Made, phantoms: Path, tmp_path: Path) -> None:
+def test_a_new_row_makes_its_own_maps_alone(made: RecordedStudy, phantoms: Path, tmp_path: Path) -> None:
     copy = tmp_path / made.records.folder.name
     shutil.copytree(made.records.folder, copy)
     grown = made.plan.model_copy(update={"rows": (*made.plan.rows, "hires_cam last")})
@@ -96,7 +96,7 @@ def test_a_new_row_makes_its_own_maps_alone(made: Made, phantoms: Path, tmp_path
 
 
 def test_another_annotation_image_or_model_is_scored_anew(
-    made: Made, phantoms: Path, tmp_path: Path, models: list[Path]
+    made: RecordedStudy, phantoms: Path, tmp_path: Path, models: list[Path]
 ) -> None:
     folder = made.records.folder.name
     data = Path(shutil.copytree(phantoms, tmp_path / "data"))
@@ -113,7 +113,7 @@ def test_another_annotation_image_or_model_is_scored_anew(
     assert make_records(few, data, tmp_path / "c").records.folder.name != folder
 
 
-def test_another_model_is_explained_anew(made: Made, phantoms: Path, tmp_path: Path) -> None:
+def test_another_model_is_explained_anew(made: RecordedStudy, phantoms: Path, tmp_path: Path) -> None:
     shutil.copytree(made.records.folder, tmp_path / made.records.folder.name)
     models = (made.plan.models["resnet18"][0], untrained(tmp_path / "m.safetensors", 9))
     plan = made.plan.model_copy(update={"models": {"resnet18": models}})
@@ -123,7 +123,7 @@ def test_another_model_is_explained_anew(made: Made, phantoms: Path, tmp_path: P
     assert passes == [4, 4]  # the other networks' annotated blocks are there
 
 
-def test_two_processes_give_the_records_of_one(made: Made, tmp_path: Path) -> None:
+def test_two_processes_give_the_records_of_one(made: RecordedStudy, tmp_path: Path) -> None:
     records = Records(tmp_path)
     seen: list[tuple[int, int]] = []
     run_on(
@@ -135,7 +135,7 @@ def test_two_processes_give_the_records_of_one(made: Made, tmp_path: Path) -> No
         workers=0,
         progress=lambda done, total, what: seen.append((done, total)),
     )
-    shared = Made(made.plan, made.data, made.subjects, records)
+    shared = RecordedStudy(made.plan, made.data, made.subjects, records)
     ids = {subject.id for subject in made.subjects}
     expected = {
         name: content for name, content in made.bytes().items() if "maps" not in name or set(name.split("/")) & ids

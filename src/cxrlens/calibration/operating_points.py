@@ -23,7 +23,7 @@ from cxrlens.evaluation.bootstrap import (
 )
 from cxrlens.evaluation.classification import Labels
 
-Kind: TypeAlias = Literal["specificity", "sensitivity", "retake_rate", "npv"]
+TargetKind: TypeAlias = Literal["specificity", "sensitivity", "retake_rate", "npv"]
 Decisions: TypeAlias = npt.NDArray[np.intp]
 
 PASS, REVIEW, RETAKE = range(3)
@@ -32,7 +32,7 @@ _ROUNDING = 1e-12  # 19 of 20 reach 0.95
 
 
 @dataclass(frozen=True)
-class Target:
+class ThresholdTarget:
     """What a threshold should give.
 
     Attributes:
@@ -41,7 +41,7 @@ class Target:
         value: strictly between 0 and 1; the least wanted, of ``retake_rate`` the most.
     """
 
-    kind: Kind
+    kind: TargetKind
     value: float
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Cuts:
+class Thresholds:
     """Two thresholds on log-odds: images from ``retake`` on are retaken, those from ``review`` on reviewed.
 
     ``review`` is at most ``retake``; -inf calls every image, +inf none.
@@ -65,7 +65,7 @@ class Cuts:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TriageScore:
     """A score and its 95 % interval; NaN where undefined."""
 
     value: float
@@ -89,7 +89,7 @@ def rates(labels: Labels, log_odds: Floats, thresholds: Floats) -> tuple[Floats,
     return 1 - missed, right
 
 
-def choose_cut(labels: Labels, log_odds: Floats, target: Target, prevalence: float) -> float:
+def choose_cut(labels: Labels, log_odds: Floats, target: ThresholdTarget, prevalence: float) -> float:
     """The threshold on log-odds that reaches the target at the least cost.
 
     For specificity and retake rate that is the lowest threshold, which finds the most affected images; for
@@ -123,15 +123,17 @@ def choose_cut(labels: Labels, log_odds: Floats, target: Target, prevalence: flo
     return math.inf if place == values.size else float(values[place - 1] + values[place]) / 2
 
 
-def choose_cuts(labels: Labels, log_odds: Floats, retake: Target, review: Target | None, prevalence: float) -> Cuts:
+def choose_cuts(
+    labels: Labels, log_odds: Floats, retake: ThresholdTarget, review: ThresholdTarget | None, prevalence: float
+) -> Thresholds:
     """Both thresholds; without a second target, or where the first one reaches it already, the review band is empty."""
     upper = choose_cut(labels, log_odds, retake, prevalence)
     lower = upper if review is None else choose_cut(labels, log_odds, review, prevalence)
-    return Cuts(min(lower, upper), upper)
+    return Thresholds(min(lower, upper), upper)
 
 
 def held_out_decisions(
-    labels: Labels, log_odds: Floats, choose: Callable[[Labels, Floats], Cuts], *, seed: int = 0
+    labels: Labels, log_odds: Floats, choose: Callable[[Labels, Floats], Thresholds], *, seed: int = 0
 ) -> Decisions:
     """Decisions [n], each image's by thresholds that ``choose`` gives for the other `folds` alone."""
     decisions = np.empty(labels.size, dtype=np.intp)
@@ -172,7 +174,7 @@ def outcomes(labels: Labels, decisions: Decisions) -> Floats:
 
 
 def expected_outcomes(
-    labels: Labels, decisions: Decisions, held_out: Decisions, retake: Target, review: Target | None
+    labels: Labels, decisions: Decisions, held_out: Decisions, retake: ThresholdTarget, review: ThresholdTarget | None
 ) -> Floats:
     """`outcomes` free of the favour that comes from choosing thresholds on the images that they judge.
 
@@ -187,12 +189,12 @@ def expected_outcomes(
     return np.where(np.array(part)[:, None], outcomes(labels, held_out), outcomes(labels, decisions))
 
 
-def _choosers(target: Target) -> frozenset[int]:
+def _choosers(target: ThresholdTarget) -> frozenset[int]:
     """The classes (1 = affected) on which a threshold for the target depends."""
     return {"specificity": frozenset({0}), "sensitivity": frozenset({1})}.get(target.kind, frozenset({0, 1}))
 
 
-def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, Estimate]:
+def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, TriageScore]:
     """What decisions lead to where a share ``prevalence`` of the images is affected.
 
     Args:
@@ -210,7 +212,7 @@ def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, see
     draws = _at_prevalence(resampled_means(values, repeats=repeats, seed=seed).T, prevalence)
     lows, highs = percentile_interval(np.stack(list(draws.values()), axis=1), 0.95)
     return {
-        name: Estimate(float(found[name]), float(low), float(high))
+        name: TriageScore(float(found[name]), float(low), float(high))
         for name, low, high in zip(draws, lows, highs, strict=True)
     }
 

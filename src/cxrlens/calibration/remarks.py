@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cxrlens.calibration.operating_points import Cuts, Estimate, Target, images_to_establish, lowest_share
+from cxrlens.calibration.operating_points import (
+    Thresholds,
+    ThresholdTarget,
+    TriageScore,
+    images_to_establish,
+    lowest_share,
+)
 from cxrlens.calibration.probabilities import TEMPERATURES, CalibrationScores, at_temperature_bound
 from cxrlens.calibration.text import percent
 from cxrlens.evaluation.bootstrap import Interval
@@ -56,9 +62,13 @@ def on_probabilities(temperature: float, after: CalibrationScores, share: float,
 
 
 def on_targets(
-    retake: Target, review: Target | None, cuts: Cuts, apparent: dict[str, Estimate], counts: tuple[int, int],
+    retake: ThresholdTarget,
+    review: ThresholdTarget | None,
+    cuts: Thresholds,
+    apparent: dict[str, TriageScore],
+    counts: tuple[int, int],
     prevalence: float,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Of what the number of images (normal, affected) allows to be said.
 
     Args:
@@ -86,7 +96,7 @@ def on_targets(
 
 
 def _on_size(
-    target: Target, apparent: dict[str, Estimate], counts: tuple[int, int], prevalence: float
+    target: ThresholdTarget, apparent: dict[str, TriageScore], counts: tuple[int, int], prevalence: float
 ) -> Iterator[str]:
     """Whether so few images can establish a target at all, were they all judged rightly."""
     normal, affected = counts

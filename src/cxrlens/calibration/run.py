@@ -17,7 +17,7 @@ from cxrlens.calibration import operating_points as points
 from cxrlens.calibration import probabilities
 from cxrlens.calibration import remarks as calibration_remarks
 from cxrlens.calibration.figures import calibration_figure, operating_point_figure
-from cxrlens.calibration.operating_points import Cuts, Target
+from cxrlens.calibration.operating_points import Thresholds, ThresholdTarget
 from cxrlens.calibration.text import calibration_page
 from cxrlens.environment import timestamp
 from cxrlens.errors import UsageError
@@ -39,7 +39,7 @@ _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_tria
 
 
 @dataclass(frozen=True)
-class Goals:
+class TriageGoals:
     """What is asked of the decisions.
 
     Attributes:
@@ -48,8 +48,8 @@ class Goals:
         prevalence: share of affected images at the site; None = that of the data.
     """
 
-    retake: Target
-    review: Target | None
+    retake: ThresholdTarget
+    review: ThresholdTarget | None
     prevalence: float | None = None
 
 
@@ -83,7 +83,7 @@ class _Case:
     where: str
     labels: Labels
     raw: Floats
-    goals: Goals
+    goals: TriageGoals
     trained_share: float | None
     seed: int
 
@@ -100,7 +100,7 @@ class _Case:
     def prevalence(self) -> float:
         return self.goals.prevalence or self.share
 
-    def choose(self, labels: Labels, log_odds: Floats) -> Cuts:
+    def choose(self, labels: Labels, log_odds: Floats) -> Thresholds:
         return points.choose_cuts(labels, log_odds, self.goals.retake, self.goals.review, self.prevalence)
 
 
@@ -119,7 +119,7 @@ class _Fitted:
     temperature: float
     held_out: Floats
     site: Floats
-    cuts: Cuts
+    cuts: Thresholds
     decisions: points.Decisions
 
 
@@ -144,7 +144,7 @@ def calibrate_model(
     model: QualityModel,
     source: Path,
     out: Path,
-    goals: Goals,
+    goals: TriageGoals,
     *,
     split: str | None = None,
     batch_size: int = 16,

@@ -12,7 +12,7 @@ from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Split, Wor
 from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.calibration.operating_points import Kind, Target
+    from cxrlens.calibration.operating_points import TargetKind, ThresholdTarget
     from cxrlens.calibration.run import CalibrateResult
 
 _DEFAULT_SPECIFICITY = 0.95
@@ -54,14 +54,16 @@ def command(
     json: Json = False,
 ) -> None:
     """Set a model's threshold and make its probabilities right for your site, in a copy of its file."""
-    from cxrlens.calibration.run import Goals, calibrate_model, check_output
+    from cxrlens.calibration.run import TriageGoals, calibrate_model, check_output
     from cxrlens.inputs.dataset.layouts import require_folder
     from cxrlens.inspection.quality_model import load
 
     set_up_logging()
     require_folder(data)
     retake = _retake(specificity, sensitivity, max_retake_rate)
-    goals = Goals(retake, _review(review, retake), None if prevalence is None else share_of(prevalence, "--prevalence"))
+    goals = TriageGoals(
+        retake, _review(review, retake), None if prevalence is None else share_of(prevalence, "--prevalence")
+    )
     loaded = load(model, device=device)
     check_output(model, out, force=force)
     with progress_bar("calibrating") as progress:
@@ -81,31 +83,31 @@ def command(
     finish(result.unreadable)
 
 
-def _retake(specificity: str | None, sensitivity: str | None, max_retake_rate: str | None) -> Target:
-    from cxrlens.calibration.operating_points import Target
+def _retake(specificity: str | None, sensitivity: str | None, max_retake_rate: str | None) -> ThresholdTarget:
+    from cxrlens.calibration.operating_points import ThresholdTarget
 
-    options: dict[Kind, tuple[str, str | None]] = {
+    options: dict[TargetKind, tuple[str, str | None]] = {
         "specificity": ("--specificity", specificity),
         "sensitivity": ("--sensitivity", sensitivity),
         "retake_rate": ("--max-retake-rate", max_retake_rate),
     }
-    given = [Target(kind, share_of(text, name)) for kind, (name, text) in options.items() if text is not None]
+    given = [ThresholdTarget(kind, share_of(text, name)) for kind, (name, text) in options.items() if text is not None]
     if len(given) > 1:
         raise UsageError("--specificity, --sensitivity and --max-retake-rate each set the threshold: give one of them")
-    return given[0] if given else Target("specificity", _DEFAULT_SPECIFICITY)
+    return given[0] if given else ThresholdTarget("specificity", _DEFAULT_SPECIFICITY)
 
 
-def _review(text: str | None, retake: Target) -> Target | None:
-    from cxrlens.calibration.operating_points import Target
+def _review(text: str | None, retake: ThresholdTarget) -> ThresholdTarget | None:
+    from cxrlens.calibration.operating_points import ThresholdTarget
 
     if text is None:
-        return Target("sensitivity", (1 + retake.value) / 2 if retake.kind == "sensitivity" else _DEFAULT_SEEN)
+        return ThresholdTarget("sensitivity", (1 + retake.value) / 2 if retake.kind == "sensitivity" else _DEFAULT_SEEN)
     if text == "none":
         return None
     kind, equals, value = text.partition("=")
     if not equals or kind not in ("sensitivity", "npv"):
         raise UsageError(f"--review takes sensitivity=0.95, npv=0.99 or none, not '{text}'")
-    return Target("npv" if kind == "npv" else "sensitivity", share_of(value, "--review"))
+    return ThresholdTarget("npv" if kind == "npv" else "sensitivity", share_of(value, "--review"))
 
 
 def _show(result: CalibrateResult, *, json: bool) -> None:

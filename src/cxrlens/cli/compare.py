@@ -68,12 +68,12 @@ def command(
     from cxrlens.files import new_folder
     from cxrlens.inputs.dataset.layouts import require_folder
     from cxrlens.inspection.quality_model import load
-    from cxrlens.pointing.run import Settings
+    from cxrlens.pointing.run import PointingSettings
 
     set_up_logging()
     require_folder(data)
     fusion = fusion_of(combination, None, smooth)
-    settings = Settings(tolerance, fusion, target.value, seed)
+    settings = PointingSettings(tolerance, fusion, target.value, seed)
     shared: dict[str, Any] = {
         "margin": margin,
         "split": split,

@@ -69,7 +69,7 @@ def command(
     ] = False,
 ) -> None:
     """Show where a model looks: an overlay and the maps of each image."""
-    from cxrlens.explanation.run import Settings, dicom_results, explain_images
+    from cxrlens.explanation.run import ExplanationSettings, dicom_results, explain_images
     from cxrlens.files import new_folder
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
@@ -81,8 +81,8 @@ def command(
         require_file(source)
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
-    settings = Settings(target.value, fusion, seed)
-    results = dicom_results(out, loaded, model, rows, settings) if dicom else None
+    settings = ExplanationSettings(target.value, fusion, seed)
+    results = dicom_results(out, loaded, rows, settings) if dicom else None
     new_folder(out, force=force)
     if results:
         results.clear()

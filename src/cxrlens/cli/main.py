@@ -25,7 +25,7 @@ from cxrlens.cli import (
     train,
 )
 from cxrlens.cli.console import show_error
-from cxrlens.errors import EXIT_UNEXPECTED, CxrlensError
+from cxrlens.errors import EXIT_UNEXPECTED, ArgumentError, CxrlensError
 from cxrlens.process import keep_freed_memory
 
 app = typer.Typer(
@@ -75,6 +75,8 @@ def main() -> None:
     keep_freed_memory()
     try:
         app()
+    except ArgumentError:  # never a user's mistake here
+        raise
     except CxrlensError as error:
         show_error(str(error))
         sys.exit(error.exit_code)

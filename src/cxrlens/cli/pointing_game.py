@@ -68,12 +68,12 @@ def command(
     from cxrlens.files import new_folder
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
-    from cxrlens.pointing.run import Settings, annotated_item, play_folder, play_image
+    from cxrlens.pointing.run import PointingSettings, annotated_item, play_folder, play_image
 
     set_up_logging()
     rows = rows_of(method, layers)
     fusion = fusion_of(combination, layer_weights, smooth)
-    settings = Settings(tolerance, fusion, target.value, seed)
+    settings = PointingSettings(tolerance, fusion, target.value, seed)
     is_folder = source.is_dir()
     if not is_folder:
         require_file(source)

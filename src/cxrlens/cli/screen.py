@@ -81,7 +81,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
-    from cxrlens.screening.run import Settings, screen
+    from cxrlens.screening.run import ScreeningSettings, screen
     from cxrlens.screening.sources import take_sources
 
     set_up_logging()
@@ -90,7 +90,7 @@ def command(
         raise UsageError("--watch follows folders and files, not the standard input; give one of them")
     if watch and fail_on:
         raise UsageError("--fail-on asks for a screening that ends; leave it or --watch out")
-    settings = Settings(
+    settings = ScreeningSettings(
         model=model,
         maps=maps.value,
         method=method,

@@ -57,10 +57,10 @@ def command(
     from cxrlens.inputs.cache.location import parse_size
     from cxrlens.serving.run import serve
     from cxrlens.serving.security import check_token, new_token
-    from cxrlens.serving.settings import Settings
+    from cxrlens.serving.settings import ServerSettings
 
     set_up_logging()
-    settings = Settings(
+    settings = ServerSettings(
         host=host,
         hosts=tuple(allow_host or ()),
         max_upload=parse_size(max_upload, "--max-upload"),

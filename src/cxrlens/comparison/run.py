@@ -16,7 +16,7 @@ from cxrlens.files import write_csv
 from cxrlens.inputs.dataset.chosen import list_unreadable, log, scored_split
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.pointing.run import Settings, play_folder
+from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.testing.run import ScoreResult, score_model
 
@@ -70,7 +70,7 @@ def compare_models(
     b: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: PointingSettings,
     *,
     margin: float = 0.0,
     split: str | None = None,
@@ -129,7 +129,7 @@ def compare_methods(
     a: Row,
     b: Row,
     out: Path,
-    settings: Settings,
+    settings: PointingSettings,
     *,
     margin: float = 0.0,
     split: str | None = None,

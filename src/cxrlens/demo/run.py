@@ -21,9 +21,9 @@ from cxrlens.inputs.annotations.ground_truth import object_mask
 from cxrlens.inputs.dataset.chosen import log
 from cxrlens.inputs.dataset.layouts import load_split
 from cxrlens.inputs.decoding import BatchReader
-from cxrlens.inspection.quality_model import QualityModel, load, picture_maps
+from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.registry import find_architecture
-from cxrlens.pointing.run import PointingGameResult, Settings, play_folder
+from cxrlens.pointing.run import PointingGameResult, PointingSettings, play_folder
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
@@ -46,7 +46,7 @@ _PARTS = ("data", "run", "test", "pointing-game")
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much the demo draws and trains."""
+    """The amount of drawing and training of a demo."""
 
     train: int
     dev: int
@@ -62,7 +62,7 @@ QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found, and the page that shows it."""
+    """The results of a demo, and the page that shows them."""
 
     page: Path
     training: TrainingResult
@@ -122,7 +122,7 @@ def run_demo(
     scores = score_model(data, model, out / "test", split="dev", workers=workers, seed=seed)
     log.info("4/4 playing the Pointing Game")
     rows = default_rows(DEFAULT_METHODS, "both")
-    settings = Settings(seed=seed)
+    settings = PointingSettings(seed=seed)
     pointing = play_folder(
         data,
         model,
@@ -141,7 +141,7 @@ def run_demo(
 
 
 def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
-    """What the demo changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
+    """The demo's changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
     return {
         "image_size": size.image_size,
         "epochs": size.epochs,
@@ -151,28 +151,29 @@ def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
     }
 
 
-def _contact_sheet(data: Path, model: QualityModel, settings: Settings, count: int) -> Any:
+def _contact_sheet(data: Path, model: QualityModel, settings: PointingSettings, count: int) -> Any:
     """The first affected dev images with maps; each map's frame says hit or miss."""
     items = [item for item in load_split(data, "dev").items if item.shapes][:count]
     batch = next(iter(BatchReader(items, model.preprocessing, batch_size=count, keep_pixels=True)))
-    result = model.explain_rows(batch.grey, _SHEET_ROWS)
+    stored = [(image.height, image.width) for image in batch.images]
+    results = model.inspect(batch.grey, stored, _SHEET_ROWS)
     rows = []
-    for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+    for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
         assert decoded.pixels is not None
         distances = distance_to_objects(object_mask(item, decoded.height, decoded.width, model.preprocessing))
-        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
         panels = []
-        for row, map_ in picture_maps(result, index, geometry)[0].items():
-            record = judge(find_peak(map_, seed=settings.seed), distances, settings.tolerance(model.preprocessing))
-            peak = (record.peak.row, record.peak.column)
-            panels.append(MapPanel(row_title(row), map_, peak, hit=record.outcome == "hit"))
+        for map_ in result.explanations:
+            peak = find_peak(map_.values, seed=settings.seed)
+            record = judge(peak, distances, settings.tolerance(model.preprocessing))
+            title = row_title(Row(map_.method, map_.layers))
+            panels.append(MapPanel(title, map_.values, (peak.row, peak.column), hit=record.outcome == "hit"))
         rows.append(
             SheetRow(
                 name=item.name,
                 image=decoded.pixels.numpy(),
                 panels=panels,
                 shapes=item.shapes or (),
-                probability=float(model.probability_of(result.logits)[index]),
+                probability=result.probability,
             )
         )
     return contact_sheet(rows, title="Phantoms with foreign objects, and where the network looks")
@@ -184,7 +185,7 @@ def _page(
     training: TrainingResult,
     scores: ScoreResult,
     pointing: PointingGameResult,
-    settings: Settings,
+    settings: PointingSettings,
     size: DemoSize,
     seconds: float,
 ) -> Path:

@@ -23,8 +23,8 @@ from cxrlens.files import replacing
 from cxrlens.inputs.readers import Pixels, read
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.reasons import reason_of
-from cxrlens.screening.folder import ScreeningInfo
-from cxrlens.screening.record import ScreenedImage
+from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.inspection.record import ImageRecord
 
 __all__ = ["NotReferableError", "WrittenDicom", "paths_of", "require_highdicom", "write_dicom"]
 
@@ -38,7 +38,7 @@ class WrittenDicom:
 
 
 def require_highdicom() -> None:
-    """Find out before any work whether DICOM results can be written.
+    """Refuse before any work what cannot write DICOM results.
 
     Raises:
         UsageError: when highdicom is not installed.
@@ -54,8 +54,8 @@ def paths_of(stem: Path) -> tuple[Path, Path]:
 
 def write_dicom(
     source: Path | bytes | Dataset,
-    image: ScreenedImage,
-    info: ScreeningInfo,
+    image: ImageRecord,
+    model: ModelFacts,
     stem: Path,
     *,
     map_: Pixels | None = None,
@@ -63,12 +63,12 @@ def write_dicom(
 ) -> WrittenDicom:
     """Write ``STEM.sr.dcm`` and ``STEM.sc.dcm`` for one image.
 
-    The same image, model and result give the same UIDs; with ``info.created`` the same bytes too.
+    The same image, model and result give the same UIDs; with ``model.created`` the same bytes too.
 
     Args:
         source: the DICOM image that the result is about.
         image: the result; its contours are the regions of the report where a retake or review is suggested.
-        info: which model with which thresholds gave it.
+        model: which one with which thresholds gave it.
         stem: path of the files without their endings.
         map_: [h, w] in [0, 1] of the whole picture, drawn over it where a retake or review is suggested.
         picture: [height, width] in [0, 1] as `cxrlens.inputs.readers.read` gives it; read from the source if not given.
@@ -78,7 +78,7 @@ def write_dicom(
         NotReferableError: when the source is no DICOM image, lacks what a result has to refer to, or is not of the
             size of result and picture.
         UnreadableImageError: when the source cannot be read.
-        ValueError: when the image has no result.
+        ArgumentError: when the image has no result.
     """
     require_highdicom()
     from cxrlens.dicom_out.capture import capture
@@ -95,7 +95,7 @@ def write_dicom(
             raise NotReferableError(
                 f"{image.name}: has {size[1]} x {size[0]} pixels, unlike the image that the result is of; make it again"
             )
-        equipment = Equipment.of(info)
+        equipment = Equipment.of(model)
         regions = closed_regions(image.contours, *size) if statement.has_findings else []
         key = _key(origin, image, equipment)
         caption = f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, {statement.reason}. {NOTICE}"
@@ -113,7 +113,7 @@ def write_dicom(
 
 @contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Whatever a header makes the libraries raise is the reason why nothing refers to it."""
+    """Turn any error of the libraries at an odd header into the reason why nothing refers to the image."""
     try:
         with without_warnings():
             yield
@@ -124,8 +124,8 @@ def _reasons(name: str) -> Iterator[None]:
         raise NotReferableError(f"{name}: a DICOM result cannot take over what its header says: {reason}") from error
 
 
-def _key(origin: Source, image: ScreenedImage, equipment: Equipment) -> str:
-    """What a result's identity rests on: the source instance, software and model, and the result itself."""
+def _key(origin: Source, image: ImageRecord, equipment: Equipment) -> str:
+    """The text that a result's identity rests on: source instance, software and model, and the result itself."""
     said = {"probability", "decision", "triage", "reason", "flat", "peak", "contours"}
     parts = (str(origin.header.SOPInstanceUID), equipment.version, equipment.sha256, *equipment.parameters)
     return "|".join([*parts, image.model_dump_json(include=said)])

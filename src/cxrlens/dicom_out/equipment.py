@@ -11,7 +11,7 @@ from pydicom.valuerep import DA, DT, TM
 
 from cxrlens import __version__
 from cxrlens.inputs.readers.dicom import OWN_PICTURES
-from cxrlens.screening.folder import ScreeningInfo
+from cxrlens.inspection.model_facts import ModelFacts
 
 NAME: Final = OWN_PICTURES
 
@@ -35,18 +35,18 @@ class Equipment:
     time: datetime.datetime
 
     @classmethod
-    def of(cls, info: ScreeningInfo) -> Equipment:
-        """The one that has made the results of a screening; the time is now where that says none."""
-        parameters = [f"model: {_ascii(info.model)}", f"model SHA-256: {info.model_sha256}"]
-        parameters.append(f"retake threshold: {info.threshold:.6g}")
-        if info.review_threshold is not None:
-            parameters.append(f"review threshold: {info.review_threshold:.6g}")
-        if info.method:
-            parameters.append(f"map: {_ascii(info.method)}, layers: {_ascii(info.layers) or '-'}")
-        when = datetime.datetime.fromisoformat(info.created) if info.created else datetime.datetime.now().astimezone()
+    def of(cls, facts: ModelFacts) -> Equipment:
+        """The one that has made results; the time is now where that says none."""
+        parameters = [f"model: {_ascii(facts.model)}", f"model SHA-256: {facts.model_sha256}"]
+        parameters.append(f"retake threshold: {facts.threshold:.6g}")
+        if facts.review_threshold is not None:
+            parameters.append(f"review threshold: {facts.review_threshold:.6g}")
+        if facts.method:
+            parameters.append(f"map: {_ascii(facts.method)}, layers: {_ascii(facts.layers) or '-'}")
+        when = datetime.datetime.fromisoformat(facts.created) if facts.created else datetime.datetime.now().astimezone()
         local = when.astimezone().replace(tzinfo=None, microsecond=0)
-        version = info.cxrlens_version or __version__
-        return cls(version, _ascii(info.model), info.model_sha256, tuple(parameters), local)
+        version = facts.cxrlens_version or __version__
+        return cls(version, _ascii(facts.model), facts.model_sha256, tuple(parameters), local)
 
     def sign(self, result: Dataset) -> None:
         """Write device and time of making into a result."""

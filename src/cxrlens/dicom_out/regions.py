@@ -42,8 +42,9 @@ def _encloses_something(ring: Vertices) -> bool:
 
 
 def _contains(outer: Vertices, inner: Vertices) -> bool:
-    """Whether the first vertex of one contour lies in another one: a ray to the right crosses it an odd number of
-    times."""
+    """True where the first vertex of one contour lies in another: a ray to the right crosses that an odd number of
+    times.
+    """
     x, y = inner[0]
     (x1, y1), (x2, y2) = outer.T, np.roll(outer, -1, axis=0).T
     crosses = (y1 > y) != (y2 > y)

@@ -44,7 +44,7 @@ _CROSS_SECTIONS = {"CT", "MR", "PT"}
 def report(
     source: Source, statement: Statement, regions: Sequence[Vertices], equipment: Equipment, key: str
 ) -> ComprehensiveSR:
-    """What is said of an image, as a document in its study.
+    """The statement on an image as a document in its study.
 
     Args:
         regions: closed polylines [n, 2] of (column, row), see `closed_regions`; one finding each.
@@ -111,7 +111,7 @@ def _library_entry(source: Source) -> Dataset:
 def _whole_image(
     source: Source, statement: Statement, regions: int, equipment: Equipment, key: str
 ) -> MeasurementsAndQualitativeEvaluations:
-    """TID 1501: probability and suggestion belong to the image, whether or not there is a place to point at."""
+    """TID 1501: probability and suggestion belong to the image, also where there is no place to point at."""
     reference = SourceImageForMeasurementGroup(source.header.SOPClassUID, source.header.SOPInstanceUID)
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(derived_uid(key, "image"), "Whole image"),

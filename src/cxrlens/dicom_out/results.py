@@ -1,23 +1,18 @@
-"""DICOM results beside the other results of ``cxrlens explain`` and ``cxrlens screen``."""
+"""DICOM results beside the other results of a command."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from cxrlens.dicom_out import NotReferableError, paths_of, require_highdicom, write_dicom
+from cxrlens.dicom_out import NotReferableError, require_highdicom, write_dicom
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.dataset.chosen import list_unreadable, log
 from cxrlens.inputs.readers import Pixels, read_content
 from cxrlens.inputs.readers.dicom import START, is_dicom
-from cxrlens.inputs.workers import in_order
-from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
-from cxrlens.screening.record import ScreenedImage, path_of
+from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.inspection.record import ImageRecord
 
 FOLDER = "dicom"
 
@@ -25,22 +20,13 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class _Task:
-    """An image to write: its file, its result, where its map is."""
+class Outcome:
+    """The outcome of an image: results, or it is no DICOM file, or the reason why there are none.
 
-    source: Path
-    image: ScreenedImage
-    map_file: Path | None
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What came of an image: results, or it is no DICOM file, or the reason why there are none.
-
-    A reason that is not final lies in the file's place, not in its content: it may be read another time.
+    A reason that is not final is one of those that `DicomResults` calls passing.
     """
 
-    image: ScreenedImage
+    image: ImageRecord
     is_other: bool = False
     reason: str = ""
     is_final: bool = True
@@ -51,46 +37,35 @@ class DicomResults:
 
     Args:
         out: the command's output folder; results go to its folder ``dicom``.
-        info: which model gave them.
-        workers: processes that write a screening's results; 0 writes in this one.
+        model: which one gave them.
 
     Attributes:
         written: images whose results were written.
         others: names of images that are no DICOM files.
         refused: why a DICOM image has no result, one sentence each, by its name and the digest of its content.
+        passing: those refused for what lies in the file's place, not in its content: it may be read another time.
 
     Raises:
         UsageError: when highdicom is not installed.
     """
 
-    def __init__(self, out: Path, info: ScreeningInfo, *, workers: int = 0) -> None:
+    def __init__(self, out: Path, model: ModelFacts) -> None:
         require_highdicom()
         self.folder = out / FOLDER
-        self.info = info
+        self.model = model
         self.written = 0
         self.others: set[str] = set()
         self.refused: dict[tuple[str, str], str] = {}
-        self._later: set[tuple[str, str]] = set()
-        self._workers = workers
+        self.passing: set[tuple[str, str]] = set()
 
     def clear(self) -> None:
         """Remove the results of an earlier run."""
         for file in [*self.folder.rglob("*.sr.dcm"), *self.folder.rglob("*.sc.dcm")]:
             file.unlink()
 
-    def add(self, source: Path, image: ScreenedImage, place: Path, map_: Pixels | None, picture: Pixels) -> None:
+    def add(self, source: Path, image: ImageRecord, place: Path, map_: Pixels | None, picture: Pixels) -> None:
         """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
-        self._note(_write(source, image, self.info, self.folder / place, map_, picture))
-
-    def add_screened(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> None:
-        """Write what is not there yet of a screening's results, each under the digest of its image's content."""
-        for again in self._later:
-            del self.refused[again]
-        self._later.clear()
-        writing = _Writing(self.info, self.folder)
-        tasks = self._missing(screened, root, images)
-        for outcome in in_order(writing, tasks, workers=self._workers, lost=writing.lost):
-            self._note(outcome)
+        self.note(write_outcome(source, image, self.model, self.folder / place, map_, picture))
 
     def report(self) -> None:
         """Say what was written and what was not; the reasons are listed in ``dicom/left_out.txt``."""
@@ -105,66 +80,30 @@ class DicomResults:
             for reason in [*self.refused.values()][:_SHOWN]:
                 log.warning("  %s", reason)
 
-    def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
-        begun: set[str] = set()
-        gone: dict[str, _Task] = {}
-        for image in images:
-            if image.status != "ok" or (image.name, image.key) in self.refused:
-                continue
-            if not image.origin.startswith("DICOM"):
-                self.others.add(image.name)
-            elif image.key not in begun and not all(path.exists() for path in paths_of(self.folder / image.key)):
-                task = _Task(path_of(image.name, root), image, screened.map_file(image.key) if image.map else None)
-                if task.source.exists():
-                    begun.add(image.key)
-                    yield task
-                else:  # its content may be there under another name
-                    gone.setdefault(image.key, task)
-        yield from (task for key, task in gone.items() if key not in begun)
-
-    def _note(self, outcome: _Outcome) -> None:
+    def note(self, outcome: Outcome) -> None:
+        """Count what came of an image."""
         if outcome.reason:
             which = outcome.image.name, outcome.image.key
             self.refused[which] = outcome.reason
             if not outcome.is_final:
-                self._later.add(which)
+                self.passing.add(which)
         elif outcome.is_other:
             self.others.add(outcome.image.name)
         else:
             self.written += 1
 
 
-@dataclass(frozen=True)
-class _Writing:
-    """Writes results of a screening; picklable, so that it can be sent to processes."""
-
-    info: ScreeningInfo
-    folder: Path
-
-    def __call__(self, task: _Task) -> _Outcome:
-        map_ = _stored_map(task.map_file) if task.map_file else None
-        return _write(task.source, task.image, self.info, self.folder / task.image.key, map_, None)
-
-    def lost(self, task: _Task, reason: str) -> _Outcome:
-        """What stands for an image whose writing ended its process."""
-        return _Outcome(task.image, reason=f"{task.source}: {reason}")
-
-
-def _write(
-    source: Path, image: ScreenedImage, info: ScreeningInfo, stem: Path, map_: Pixels | None, picture: Pixels | None
-) -> _Outcome:
+def write_outcome(
+    source: Path, image: ImageRecord, model: ModelFacts, stem: Path, map_: Pixels | None, picture: Pixels | None
+) -> Outcome:
+    """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same."""
     try:
         content = read_content(source, str(source))
         if not is_dicom(content[:START]):
-            return _Outcome(image, is_other=True)
+            return Outcome(image, is_other=True)
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
-        write_dicom(content, image, info, stem, map_=map_, picture=picture)
+        write_dicom(content, image, model, stem, map_=map_, picture=picture)
     except (NotReferableError, UnreadableImageError) as error:
-        return _Outcome(image, reason=str(error), is_final=isinstance(error, NotReferableError))
-    return _Outcome(image)
-
-
-def _stored_map(file: Path) -> Pixels:
-    with Image.open(file) as image:
-        return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+        return Outcome(image, reason=str(error), is_final=isinstance(error, NotReferableError))
+    return Outcome(image)

@@ -64,7 +64,7 @@ IDENTITY: Final = (
     "ClinicalTrialTimePointID",
     "ClinicalTrialTimePointDescription",
 )
-"""What results take over as it is: it identifies patient and study, and is the same in all of a study's objects."""
+"""Elements that results take over as they are: they identify patient and study, alike in all objects of a study."""
 
 _MAY_BE_EMPTY = (  # but have to be there (type 2)
     "PatientName",
@@ -102,7 +102,7 @@ class Source:
     """A DICOM image without its pixels.
 
     Attributes:
-        name: what stands for it in messages.
+        name: stands for it in messages.
         header: its data set; holds the four UIDs of `reference`.
         syntax: how its pixels are encoded, where the file says.
     """

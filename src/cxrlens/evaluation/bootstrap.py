@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cxrlens.errors import ArgumentError
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.intp]
 
@@ -49,12 +51,12 @@ def bootstrap_interval(
             size, so no resample lacks a class.
 
     Raises:
-        ValueError: when strata does not have n entries.
+        ArgumentError: when strata does not have n entries.
     """
     if strata is None:
         strata = np.zeros(n)
     if strata.shape != (n,):
-        raise ValueError(f"strata should have the shape ({n},), not {strata.shape}")
+        raise ArgumentError(f"strata should have the shape ({n},), not {strata.shape}")
     if n == 0:
         return Interval(np.nan, np.nan)
     rng = np.random.default_rng(seed)
@@ -85,7 +87,7 @@ def bootstrap_means(
         lows and highs, each float64 [rows]; NaN for a row without any value.
 
     Raises:
-        ValueError: when values has neither shape or holds an infinite number, or confidence is no share.
+        ArgumentError: when values has neither shape or holds an infinite number, or confidence is no share.
     """
     return percentile_interval(resampled_means(values, repeats=repeats, seed=seed), confidence)
 
@@ -106,11 +108,11 @@ def resampled_means(values: npt.NDArray[Any], *, repeats: int, seed: int) -> Flo
             of that row's mean over seeds.
 
     Raises:
-        ValueError: when values has neither shape or holds an infinite number.
+        ArgumentError: when values has neither shape or holds an infinite number.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim not in (2, 3) or np.isinf(values).any():
-        raise ValueError("values should be finite or NaN numbers of the shape [rows, n] or [rows, seeds, n]")
+        raise ArgumentError("values should be finite or NaN numbers of the shape [rows, n] or [rows, seeds, n]")
     rows, n = values.shape[0], values.shape[-1]
     seeds = values.shape[1] if values.ndim == 3 else 1
     means = np.full((repeats, rows), np.nan)
@@ -155,10 +157,10 @@ def percentile_interval(draws: Floats, confidence: float) -> tuple[Floats, Float
     """The two ends of the central share of each column of draws [repeats, columns], NaN left out.
 
     Raises:
-        ValueError: when confidence does not lie between 0 and 1.
+        ArgumentError: when confidence does not lie between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence should lie between 0 and 1, not {confidence}")
+        raise ArgumentError(f"confidence should lie between 0 and 1, not {confidence}")
     tail = (1 - confidence) / 2
     ends = np.full((2, draws.shape[1]), np.nan)
     undefined = np.isnan(draws)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest, norm
 from sklearn import metrics
 
+from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.bootstrap import Floats, Indices, Interval, bootstrap_interval
 
 Labels: TypeAlias = npt.NDArray[np.intp]
@@ -80,7 +81,7 @@ def classification_scores(
         seed: of the resamples.
 
     Raises:
-        ValueError: when there is no image, the lengths differ, a label is neither 0 nor 1, or a probability
+        ArgumentError: when there is no image, the lengths differ, a label is neither 0 nor 1, or a probability
             is NaN or outside [0, 1].
     """
     truth, scores = _checked(labels, probabilities)
@@ -196,11 +197,13 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
 def _checked(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Labels, Floats]:
     truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != scores.shape or truth.size == 0:
-        raise ValueError(f"labels {truth.shape} and probabilities {scores.shape} should both have the shape [n], n > 0")
+        raise ArgumentError(
+            f"labels {truth.shape} and probabilities {scores.shape} should both have the shape [n], n > 0"
+        )
     if not np.isin(truth, (0, 1)).all():
-        raise ValueError("labels should be 0 (normal) or 1 (affected)")
+        raise ArgumentError("labels should be 0 (normal) or 1 (affected)")
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("probabilities should lie in [0, 1] and not be NaN")
+        raise ArgumentError("probabilities should lie in [0, 1] and not be NaN")
     return truth.astype(np.intp), scores
 
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.bootstrap import Floats, Interval, percentile_interval, resampled_means, row_means
 
 _ROUNDING = 1e-12  # share of a difference by which a resample's may fall short of it and still count as being as far
@@ -84,7 +85,7 @@ def compare_rows(
         pairs: (first, second) rows to compare; every two when None. Holm's correction counts these pairs.
 
     Raises:
-        ValueError: when values has neither shape or holds an infinite number.
+        ArgumentError: when values has neither shape or holds an infinite number.
     """
     table = np.asarray(values, dtype=np.float64)
     chosen = list(combinations(range(len(table)), 2)) if pairs is None else list(pairs)
@@ -112,14 +113,14 @@ def beats_best_baseline(
         seed: of the resamples.
 
     Raises:
-        ValueError: when the shapes do not fit, a number is infinite, or no baseline has a value.
+        ArgumentError: when the shapes do not fit, a number is infinite, or no baseline has a value.
     """
     table, simple = np.asarray(values, dtype=np.float64), np.asarray(baselines, dtype=np.float64)
     if simple.ndim != 2 or simple.shape[-1] != table.shape[-1]:
-        raise ValueError(f"baselines should have the shape [baselines, {table.shape[-1]}], not {list(simple.shape)}")
+        raise ArgumentError(f"baselines should have the shape [baselines, {table.shape[-1]}], not {list(simple.shape)}")
     means = row_means(simple)
     if np.isnan(means).all():
-        raise ValueError("no baseline has a value")
+        raise ArgumentError("no baseline has a value")
     best = int(np.nanargmax(means))
     evidence = _evidence(table - simple[best], repeats=repeats, seed=seed, one_sided=True)
     return [BaselineComparison(row, best, *found) for row, found in enumerate(evidence)]

@@ -14,6 +14,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from cxrlens.errors import ArgumentError
+
 Score: TypeAlias = Callable[[Tensor], Tensor]
 
 _BLUR = 0.05  # standard deviation as a share of the longer side
@@ -45,10 +47,10 @@ def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20)
         steps: of insertion and deletion; 2 * steps + 1 forward passes of the batch in all.
 
     Raises:
-        ValueError: when maps and images do not fit, or steps is not positive.
+        ArgumentError: when maps and images do not fit, or steps is not positive.
     """
     if maps.shape != (images.shape[0], *images.shape[-2:]) or steps < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"maps {list(maps.shape)} do not fit images {list(images.shape)}, or {steps} steps are too few"
         )
     plain = blurred(images)

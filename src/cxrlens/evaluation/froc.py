@@ -80,7 +80,7 @@ def froc(
         annotations: per image; empty for an image without an object.
 
     Raises:
-        ValueError: when the two differ in length.
+        ArgumentError: when the two differ in length.
     """
     points = _judged(predictions, annotations)
     return _curve(points, np.ones(len(points.objects)), rates)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cxrlens.errors import ArgumentError
+
 _BINS = 256
 _BIN_BITS = 9  # 2 ** 9 neighbouring floats share a bin where pixels are counted
 
@@ -41,10 +43,10 @@ class ObjectPixels:
         """The values [m_i] of each map at its image's object pixels.
 
         Raises:
-            ValueError: when there are more or fewer maps than images.
+            ArgumentError: when there are more or fewer maps than images.
         """
         if len(maps) != len(self.counts):
-            raise ValueError(f"{len(maps)} maps but objects of {len(self.counts)} images")
+            raise ArgumentError(f"{len(maps)} maps but objects of {len(self.counts)} images")
         return torch.split(maps.flatten()[self.positions], list(self.counts))
 
     def _per_image(self, scores: list[Tensor], maps: Tensor) -> Tensor:

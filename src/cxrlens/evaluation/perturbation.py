@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.pointing_game import find_peaks
 from cxrlens.evaluation.similarity import ssim_map
 
@@ -60,10 +61,10 @@ class Perturbation:
             seeds: one per image, so that a result does not depend on the batch; only noise uses it.
 
         Raises:
-            ValueError: when images and seeds differ in number.
+            ArgumentError: when images and seeds differ in number.
         """
         if len(images) != len(seeds):
-            raise ValueError(f"{len(images)} images but {len(seeds)} seeds")
+            raise ArgumentError(f"{len(images)} images but {len(seeds)} seeds")
         if self.motion is not None:
             backward = np.linalg.inv(self.motion(*images.shape[-2:]))
             return _sampled(images, np.asarray(backward, dtype=np.float64))
@@ -110,10 +111,10 @@ def stability(original: Tensor, restored: Tensor, valid: Tensor, *, seeds: Seque
         seeds: one per image, for peaks that tie; 0, 1, ... when None.
 
     Raises:
-        ValueError: when the shapes differ.
+        ArgumentError: when the shapes differ.
     """
     if original.shape != restored.shape or valid.shape != original.shape[1:]:
-        raise ValueError(
+        raise ArgumentError(
             f"maps {list(original.shape)} and {list(restored.shape)} and the mask {list(valid.shape)} do not fit"
         )
     seeds = range(len(original)) if seeds is None else seeds

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from cxrlens.errors import ArgumentError
 from cxrlens.inputs.annotations.shapes import BoolMask, Shape, parse_annotation, rasterize
 
 if TYPE_CHECKING:
@@ -101,17 +102,17 @@ def pointing_game(
         seed: decides between pixels that share the highest value.
 
     Raises:
-        ValueError: when maps and annotations do not fit each other, a map is not finite, or the tolerance is not
+        ArgumentError: when maps and annotations do not fit each other, a map is not finite, or the tolerance is not
             positive.
     """
     if not tolerance > 0:
-        raise ValueError(f"the tolerance must be positive, not {tolerance}")
+        raise ArgumentError(f"the tolerance must be positive, not {tolerance}")
     arrays = _array(maps)
     if arrays.ndim != 3:
-        raise ValueError(f"maps have the shape [N, H, W], not {list(arrays.shape)}")
+        raise ArgumentError(f"maps have the shape [N, H, W], not {list(arrays.shape)}")
     masks = as_masks(annotations, height=arrays.shape[1], width=arrays.shape[2])
     if len(masks) != len(arrays):
-        raise ValueError(f"{len(arrays)} maps but annotations of {len(masks)} images")
+        raise ArgumentError(f"{len(arrays)} maps but annotations of {len(masks)} images")
     return PointingResult(
         tuple(
             judge(find_peak(map_, seed=(seed, index)), distance_to_objects(mask), tolerance)
@@ -125,7 +126,7 @@ def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolM
     """The ground truth of each image as a boolean mask [height, width], from masks, shapes or annotation texts.
 
     Raises:
-        ValueError: when a mask has another size.
+        ArgumentError: when a mask has another size.
     """
     masks = []
     for given in annotations:
@@ -135,7 +136,7 @@ def as_masks(annotations: Annotations, *, height: int, width: int) -> list[BoolM
             shapes = parse_annotation(given) if isinstance(given, str) else given
             mask = rasterize(shapes, height=height, width=width)
         if mask.shape != (height, width):
-            raise ValueError(f"masks of {height} x {width} maps have that shape too, not {list(mask.shape)}")
+            raise ArgumentError(f"masks of {height} x {width} maps have that shape too, not {list(mask.shape)}")
         masks.append(mask)
     return masks
 
@@ -144,11 +145,11 @@ def find_peak(map_: npt.NDArray[np.floating], *, seed: int | tuple[int, ...]) ->
     """The arg-max of a map [H, W]; among pixels that tie, a seeded choice.
 
     Raises:
-        ValueError: when the map is not finite.
+        ArgumentError: when the map is not finite.
     """
     highest, lowest = map_.max(), map_.min()
     if not (np.isfinite(highest) and np.isfinite(lowest)):
-        raise ValueError("a map holds values that are not finite")
+        raise ArgumentError("a map holds values that are not finite")
     tops = np.flatnonzero(map_ == highest)
     row, column = divmod(int(tops[_pick(len(tops), seed)]), map_.shape[1])
     return Peak(row, column, len(tops))
@@ -161,10 +162,10 @@ def find_peaks(maps: Tensor, *, seeds: Sequence[int | tuple[int, ...]]) -> list[
         seeds: one for each map.
 
     Raises:
-        ValueError: when a map is not finite, or maps and seeds differ in number.
+        ArgumentError: when a map is not finite, or maps and seeds differ in number.
     """
     if len(maps) != len(seeds):
-        raise ValueError(f"{len(maps)} maps but {len(seeds)} seeds")
+        raise ArgumentError(f"{len(maps)} maps but {len(seeds)} seeds")
     if maps.device.type == "cpu":
         return [find_peak(map_, seed=seed) for map_, seed in zip(maps.detach().numpy(), seeds, strict=True)]
     return _peaks_together(maps, seeds)
@@ -181,7 +182,7 @@ def _peaks_together(maps: Tensor, seeds: Sequence[int | tuple[int, ...]]) -> lis
     peaks = []
     for tops, seed, (place, tied, is_finite) in zip(is_top, seeds, found, strict=True):
         if not is_finite:
-            raise ValueError("a map holds values that are not finite")
+            raise ArgumentError("a map holds values that are not finite")
         if tied > 1:
             place = int(tops.nonzero()[_pick(tied, seed), 0])
         row, column = divmod(place, maps.shape[2])

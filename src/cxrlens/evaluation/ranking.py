@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cxrlens.errors import ArgumentError
+
 LEVEL = 0.05
 
 
@@ -47,13 +49,13 @@ def rank_rows(values: npt.ArrayLike, higher_is_better: bool = True) -> Ranking:
         higher_is_better: whether the highest value has rank 1.
 
     Raises:
-        ValueError: when values has neither shape.
+        ArgumentError: when values has neither shape.
     """
     table = np.asarray(values, dtype=np.float64)
     if table.ndim == 3:
         table = table.mean(axis=1)
     if table.ndim != 2:
-        raise ValueError(f"values should have the shape [rows, n] or [rows, seeds, n], not {list(table.shape)}")
+        raise ArgumentError(f"values should have the shape [rows, n] or [rows, seeds, n], not {list(table.shape)}")
     table = table[:, ~np.isnan(table).any(axis=0)]
     rows, n = table.shape
     if rows == 0 or n == 0:

@@ -12,6 +12,8 @@ from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 from torch.nn import functional
 
+from cxrlens.errors import ArgumentError
+
 _C1, _C2 = 0.01**2, 0.03**2  # of values that span [0, 1]
 _SIGMA, _REACH = 1.5, 5  # the window, in pixels: 11 taps
 
@@ -99,10 +101,10 @@ def random_pair_ssim(maps: Tensor, *, pairs: int = 200, seed: int = 0) -> float:
     below it when the weights are drawn anew.
 
     Raises:
-        ValueError: with fewer than two maps.
+        ArgumentError: with fewer than two maps.
     """
     if len(maps) < 2:
-        raise ValueError("pairs of different images need at least two maps")
+        raise ArgumentError("pairs of different images need at least two maps")
     rng = np.random.default_rng(seed)
     first = rng.integers(len(maps), size=pairs)
     second = (first + rng.integers(1, len(maps), size=pairs)) % len(maps)
@@ -116,15 +118,15 @@ def hit_agreement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     kappa is 0 / 0; NaN without an image.
 
     Raises:
-        ValueError: when the rows differ in length or hold anything but 0, 1 and NaN.
+        ArgumentError: when the rows differ in length or hold anything but 0, 1 and NaN.
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1:
-        raise ValueError(f"rows of hits should have the same length, not {list(one.shape)} and {list(other.shape)}")
+        raise ArgumentError(f"rows of hits should have the same length, not {list(one.shape)} and {list(other.shape)}")
     present = ~(np.isnan(one) | np.isnan(other))
     one, other = one[present], other[present]
     if not (np.isin(one, (0, 1)).all() and np.isin(other, (0, 1)).all()):
-        raise ValueError("hits should be 0, 1 or NaN")
+        raise ArgumentError("hits should be 0, 1 or NaN")
     if not one.size:
         return math.nan
     if np.array_equal(one, other):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cxrlens.errors import ArgumentError
 from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart
 from cxrlens.inputs.annotations.shapes import BoolMask, Ellipse, Polygon, Rectangle
 
@@ -33,11 +34,11 @@ def size_terciles(areas: npt.ArrayLike) -> npt.NDArray[np.str_]:
         areas: [n], share of the image covered by the union of its objects.
 
     Raises:
-        ValueError: when areas is not one-dimensional, or one is negative or infinite.
+        ArgumentError: when areas is not one-dimensional, or one is negative or infinite.
     """
     sizes = np.asarray(areas, dtype=np.float64)
     if sizes.ndim != 1 or (sizes < 0).any() or np.isinf(sizes).any():
-        raise ValueError("areas should be finite numbers of 0 or more of the shape [n]")
+        raise ArgumentError("areas should be finite numbers of 0 or more of the shape [n]")
     labels = np.full(sizes.shape, NONE, dtype=f"<U{max(map(len, SIZES))}")
     present = sizes > 0
     if present.any():

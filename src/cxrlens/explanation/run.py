@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from cxrlens.dicom_out.results import DicomResults
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
-from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
 from cxrlens.inputs.dataset.chosen import folder_or_split, log, report_unreadable, single_unreadable
 from cxrlens.inputs.dataset.layouts import Item
-from cxrlens.inputs.decoding import Batch, BatchReader
-from cxrlens.inspection.contours import half_maximum_contours
-from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, picture_maps
-from cxrlens.inspection.reasons import reason_of
-from cxrlens.models.location import model_path
+from cxrlens.inputs.decoding import BatchReader, Decoded
+from cxrlens.inputs.names import text_of
+from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
+from cxrlens.inspection.record import ImageRecord
+from cxrlens.inspection.result import ImageResult
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps, make_row
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, make_row
 from cxrlens.saliency.target import Target
-from cxrlens.screening.folder import ScreeningInfo
-from cxrlens.screening.record import ScreenedImage, text_of
 
 _COLUMNS = (
     "image",
@@ -49,8 +48,8 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How images are explained.
+class ExplanationSettings:
+    """The settings of an explanation.
 
     Attributes:
         target: the explained class, see `cxrlens.explain`.
@@ -61,6 +60,21 @@ class Settings:
     target: Target = "affected"
     fusion: Fusion = DEFAULT_FUSION
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """An image with its name in the table and its result."""
+
+    item: Item
+    name: str
+    decoded: Decoded
+    result: ImageResult
+
+    @property
+    def place(self) -> Path:
+        """Of its files in their folders, without the endings."""
+        return Path(self.name).with_name(short_name(Path(self.name).name))
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ def explain_images(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: ExplanationSettings,
     *,
     annotations: Path | None = None,
     split: str | None = None,
@@ -108,13 +122,20 @@ def explain_images(
     written: list[dict[str, Any]] = []
     done = 0
     for batch in reader:
-        result = model.explain_rows(
-            batch.grey, rows, target=settings.target, fusion=settings.fusion, seed=settings.seed
+        results = model.inspect(
+            batch.grey,
+            [(image.height, image.width) for image in batch.images],
+            rows,
+            target=settings.target,
+            fusion=settings.fusion,
+            seed=settings.seed,
+            tie_seeds=[(settings.seed, image.index) for image in batch.images],
         )
-        for index, item in enumerate(batch.items):
-            written += _write(index, item, batch, result, model, out, root, settings)
+        for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
+            explained = _Explained(item, item.name_in(root), decoded, result)
+            written += _write(explained, out, settings)
             if dicom:
-                _write_dicom(dicom, index, item, batch, result, model, root, reported_row(rows))
+                _write_dicom(explained, dicom, reported_row(rows))
             done += 1
             if progress:
                 progress(done + len(reader.unreadable), len(items))
@@ -136,8 +157,8 @@ def reported_row(rows: Sequence[Row]) -> Row:
     return usual if usual in rows else rows[0]
 
 
-def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row], settings: Settings) -> DicomResults:
-    """What writes the DICOM results of explanations by a model of a file (or run folder) into ``out``.
+def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings: ExplanationSettings) -> DicomResults:
+    """The DICOM results of explanations by a model, to be written into ``out``.
 
     Raises:
         UsageError: when highdicom is not installed, or maps show something else than what speaks for an object.
@@ -152,8 +173,7 @@ def dicom_results(out: Path, model: QualityModel, file: Path, rows: Sequence[Row
     if settings.fusion.smooth is not None:
         fused.append(smoothing_of(settings.fusion))
     layers = ", ".join(filter(None, [row.layers, *fused]))
-    info = ScreeningInfo.now(model_path(file), model.card, root="", method=row.method, layers=layers)
-    return DicomResults(out, info)
+    return DicomResults(out, ModelFacts.now(model.identity, model.card, method=row.method, layers=layers))
 
 
 def _single(path: Path, annotations: Path | None) -> Item:
@@ -166,104 +186,59 @@ def _single(path: Path, annotations: Path | None) -> Item:
     return Item(path, shapes=None if name is None else table.shapes[name])
 
 
-def _write(
-    index: int,
-    item: Item,
-    batch: Batch,
-    result: RowMaps,
-    model: QualityModel,
-    out: Path,
-    root: Path,
-    settings: Settings,
-) -> list[dict[str, Any]]:
-    decoded = batch.images[index]
-    assert decoded.pixels is not None
-    name = item.name_in(root)
-    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
-    picture, flags = picture_maps(result, index, geometry)
-    geometry = geometry.without_padding()
-    probability = float(model.probability_of(result.logits[index : index + 1])[0])
-    shapes, remarks = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=name)
-    try:
-        objects = (*shapes, *masked_objects(item, decoded.height, decoded.width))
-    except UnreadableImageError as error:
-        objects, remarks = (*shapes,), [*remarks, f"{error}; the overlay lacks its objects"]
-    for remark in remarks:
-        log.warning("%s", remark)
-    place = Path(name).with_name(short_name(Path(name).name))
-    overlay = out / "overlays" / place
+def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[dict[str, Any]]:
+    """Write the overlay and the maps of an image; returns its rows of the table."""
+    result, place = image.result, image.place
     table = []
-    panels = []
-    for row, map_ in picture.items():
-        flat = flags[row]
-        peak = None if flat else find_peak(map_, seed=(settings.seed, decoded.index))
-        panels.append(
-            MapPanel(
-                row_title(row),
-                map_,
-                None if peak is None else (peak.row, peak.column),
-                "flat map" if flat else None,
-            )
-        )
-        file = out / "maps" / f"{place}.{row.method.replace(':', '-')}.{row.layers}.npy"
+    for map_ in result.explanations:
+        file = out / "maps" / f"{place}.{map_.method.replace(':', '-')}.{map_.layers}.npy"
         with replacing(file) as partial, partial.open("wb") as stream:
-            np.save(stream, map_)
-        x, y = (None, None) if peak is None else geometry.backward_point(float(peak.column), float(peak.row))
+            np.save(stream, map_.values)
+        x, y = (None, None) if map_.peak is None else result.geometry.backward_point(*map(float, map_.peak[::-1]))
         table.append(
             {
-                "image": name,
-                "probability": probability,
-                "decision": model.decision(probability),
-                "triage": model.triage(probability),
-                "method": row.method,
-                "layers": row.layers,
+                "image": image.name,
+                "probability": result.probability,
+                "decision": result.decision,
+                "triage": result.triage,
+                "method": map_.method,
+                "layers": map_.layers,
                 "target": settings.target,
-                "combination": combination_of(row, settings.fusion),
+                "combination": combination_of(Row(map_.method, map_.layers), settings.fusion),
                 "smoothing": settings.fusion.smooth,
                 "peak_x": x,
                 "peak_y": y,
-                "flat": int(flat),
+                "flat": int(map_.flat),
                 "map": file.relative_to(out).as_posix(),
                 "overlay": f"overlays/{place.as_posix()}.png",
             }
         )
-    title = (
-        f"{name}: {model.triage(probability) or model.decision(probability)}, probability of affected {probability:.3f}"
-    )
-    figure = overlay_figure(decoded.pixels.numpy(), panels, shapes=objects, title=title, extent=geometry.extent())
-    save_figure(figure, overlay)
+    save_figure(_overlay(image), out / "overlays" / place)
     return table
 
 
-def _write_dicom(
-    dicom: DicomResults,
-    index: int,
-    item: Item,
-    batch: Batch,
-    result: RowMaps,
-    model: QualityModel,
-    root: Path,
-    row: Row,
-) -> None:
-    decoded = batch.images[index]
+def _overlay(image: _Explained) -> Figure:
+    result, decoded, name = image.result, image.decoded, image.name
     assert decoded.pixels is not None
-    name = item.name_in(root)
-    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
-    maps, flags = picture_maps(result, index, geometry)
-    flat = flags[row]
-    probability = float(model.probability_of(result.logits[index : index + 1])[0])
-    image = ScreenedImage(
-        name=text_of(Path(name)),
-        reason=reason_of(model.card, probability),
-        probability=probability,
-        decision=model.card.decision(probability),
-        triage=model.triage(probability),
-        height=decoded.height,
-        width=decoded.width,
-        method=row.method,
-        layers=row.layers,
-        flat=flat,
-        contours=() if flat else half_maximum_contours(maps[row], geometry.without_padding()),
-    )
-    place = Path(name).with_name(short_name(Path(name).name))
-    dicom.add(item.path, image, place, None if flat else maps[row], decoded.pixels.numpy())
+    shapes, remarks = clip_to_image(image.item.shapes or (), height=decoded.height, width=decoded.width, name=name)
+    try:
+        objects = (*shapes, *masked_objects(image.item, decoded.height, decoded.width))
+    except UnreadableImageError as error:
+        objects, remarks = (*shapes,), [*remarks, f"{error}; the overlay lacks its objects"]
+    for remark in remarks:
+        log.warning("%s", remark)
+    panels = [
+        MapPanel(row_title(Row(map_.method, map_.layers)), map_.values, map_.peak, "flat map" if map_.flat else None)
+        for map_ in result.explanations
+    ]
+    title = f"{name}: {result.triage or result.decision}, probability of affected {result.probability:.3f}"
+    return overlay_figure(decoded.pixels.numpy(), panels, shapes=objects, title=title, extent=result.geometry.extent())
+
+
+def _write_dicom(image: _Explained, dicom: DicomResults, row: Row) -> None:
+    assert image.decoded.pixels is not None
+    (map_,) = (each for each in image.result.explanations if (each.method, each.layers) == (row.method, row.layers))
+    fields = image.result.with_maps(map_).fields()
+    fields["peak"] = None  # the objects' identifiers rest on the fields; theirs have never had the peak
+    record = ImageRecord(name=text_of(Path(image.name)), **fields)
+    dicom.add(image.item.path, record, image.place, None if map_.flat else map_.values, image.decoded.pixels.numpy())

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cxrlens.errors import ArgumentError
 from cxrlens.inputs.annotations.shapes import BoolMask, Shape, map_points
 from cxrlens.inputs.resampling import resample
 
@@ -42,7 +43,7 @@ class Geometry:
         top: rows of padding above the image; likewise ``left``.
 
     Raises:
-        ValueError: when a size is not positive, or the scaled image does not lie in the output.
+        ArgumentError: when a size is not positive, or the scaled image does not lie in the output.
     """
 
     height: int
@@ -56,10 +57,10 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.scaled_height, self.scaled_width) < 1:
-            raise ValueError(f"sizes should be positive: {self}")
+            raise ArgumentError(f"sizes should be positive: {self}")
         lower, right = self.top + self.scaled_height, self.left + self.scaled_width
         if min(self.top, self.left) < 0 or lower > self.out_height or right > self.out_width:
-            raise ValueError(f"the scaled image should lie in the output: {self}")
+            raise ArgumentError(f"the scaled image should lie in the output: {self}")
 
     @classmethod
     def stretch(cls, height: int, width: int, out_height: int, out_width: int) -> Geometry:
@@ -73,7 +74,7 @@ class Geometry:
         Scaled sides are rounded, and at least one pixel; of an odd padding the larger half lies below or to the right.
         """
         if min(height, width, out_height, out_width) < 1:
-            raise ValueError(f"sizes should be positive: {height} x {width} into {out_height} x {out_width}")
+            raise ArgumentError(f"sizes should be positive: {height} x {width} into {out_height} x {out_width}")
         scale = min(out_height / height, out_width / width)
         scaled_height, scaled_width = max(round(height * scale), 1), max(round(width * scale), 1)
         top, left = (out_height - scaled_height) // 2, (out_width - scaled_width) // 2
@@ -107,7 +108,7 @@ class Geometry:
         """A view of values [..., out_height, out_width] where the image lies, [..., scaled_height, scaled_width].
 
         Raises:
-            ValueError: when the values have another shape.
+            ArgumentError: when the values have another shape.
         """
         self._check(tuple(values.shape[-2:]), (self.out_height, self.out_width))
         rows = slice(self.top, self.top + self.scaled_height)
@@ -118,7 +119,7 @@ class Geometry:
         """Values [..., scaled_height, scaled_width] with zeros around them, [..., out_height, out_width].
 
         Raises:
-            ValueError: when the values have another shape.
+            ArgumentError: when the values have another shape.
         """
         self._check(tuple(values.shape[-2:]), (self.scaled_height, self.scaled_width))
         if not self.is_padded:
@@ -162,7 +163,7 @@ class Geometry:
         vanishes.
 
         Raises:
-            ValueError: when the mask has another shape.
+            ArgumentError: when the mask has another shape.
         """
         self._check(mask.shape, (self.height, self.width))
         parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -187,7 +188,7 @@ class Geometry:
         no narrow peak falls between the samples.
 
         Raises:
-            ValueError: when the map has another shape.
+            ArgumentError: when the map has another shape.
         """
         self._check(values.shape, (self.out_height, self.out_width))
         return resample(self.cut(values), self.height, self.width)
@@ -201,7 +202,7 @@ class Geometry:
     @staticmethod
     def _check(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
         if shape != expected:
-            raise ValueError(f"the array should have the shape [height, width] = {expected}, not {shape}")
+            raise ArgumentError(f"the array should have the shape [height, width] = {expected}, not {shape}")
 
 
 def _indices(n: int) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,14 +12,14 @@ from pydicom import Dataset
 from torch import Tensor, nn
 
 from cxrlens.devices import resolve_device
-from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.inputs.dataset.layouts import AFFECTED
-from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import Pixels, Radiograph, from_array, read
-from cxrlens.inspection.result import Check
+from cxrlens.inputs.readers import Radiograph, from_array, read
+from cxrlens.inspection.model_facts import ModelIdentity
+from cxrlens.inspection.result import ImageResult, TieSeed, WholeMap
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import ModelCard
+from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
 from cxrlens.saliency.capture import find_layer
 from cxrlens.saliency.explain import (
@@ -32,7 +32,6 @@ from cxrlens.saliency.explain import (
     make_row,
     resolve_layers,
 )
-from cxrlens.saliency.fusion import scale
 from cxrlens.saliency.methods import find_method
 from cxrlens.saliency.target import Target, as_logits
 
@@ -47,14 +46,18 @@ class QualityModel:
 
     Attributes:
         network: in evaluation mode, gives logits (normal, affected).
-        card: what the model file says.
+        card: of the model file.
         device: where it runs.
+        identity: of the model file that it was loaded from.
     """
 
-    def __init__(self, network: nn.Module, card: ModelCard, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, card: ModelCard, device: torch.device, identity: ModelIdentity | None = None
+    ) -> None:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
         self.device = device
+        self.identity = identity or ModelIdentity(card.architecture)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -90,12 +93,12 @@ class QualityModel:
     ) -> RowMaps:
         """Maps of grey images [N, 1, h, w] for each (method, layers) row, from one pass; see `cxrlens.explain`.
 
-        They cover the whole input: `picture_maps` cuts its padding away.
+        They cover the whole input, padding included.
         """
         return explain_rows(self.network, self._input(grey), rows, target=target, fusion=fusion, seed=seed)
 
     def check_rows(self, rows: Sequence[Row], fusion: Fusion = DEFAULT_FUSION) -> None:
-        """Find out before any work whether every row can be computed.
+        """Refuse before any work a row that cannot be computed.
 
         Raises:
             UsageError: on an unknown method or layer, the near matches being listed, or on layer weights that do not
@@ -119,7 +122,7 @@ class QualityModel:
         layers: str = DEFAULT_LAYERS,
         target: Target = "affected",
         smooth: float | None = None,
-    ) -> Check:
+    ) -> ImageResult:
         """Check one radiograph.
 
         Args:
@@ -136,27 +139,39 @@ class QualityModel:
             UsageError: on an unknown method, layer or target.
         """
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
-        ids = [methods] if isinstance(methods, str) else list(methods)
+        stored = radiograph.height, radiograph.width
+        ids = [methods] if isinstance(methods, str) else methods
         rows = [make_row(id_, layers) for id_ in ids]
-        grey = self.preprocessing.resized(radiograph.pixels, (radiograph.height, radiograph.width))
-        result = self.explain_rows(torch.from_numpy(grey)[None], rows, target=target, fusion=Fusion(smooth=smooth))
-        geometry = self.preprocessing.geometry(radiograph.height, radiograph.width)
-        maps, flags = picture_maps(result, 0, geometry)
-        inner = geometry.without_padding()
-        flat = tuple(row.method for row in rows if flags[row])
-        peak = None
-        if rows and not flags[rows[0]]:
-            found = find_peak(maps[rows[0]], seed=0)
-            peak = inner.backward_pixel(found.row, found.column)
-        probability = float(self.probability_of(result.logits)[0])
-        return Check(
-            probability=probability,
-            decision=self.decision(probability),
-            maps={row.method: inner.backward_map(maps[row]) for row in rows},
-            peak=peak,
-            flat=flat,
-            triage=self.triage(probability),
-        )
+        grey = torch.from_numpy(self.preprocessing.resized(radiograph.pixels, stored))[None]
+        return next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
+
+    def inspect(
+        self,
+        grey: Tensor,
+        stored: Sequence[tuple[int, int]],
+        rows: Sequence[Row] = (),
+        *,
+        target: Target = "affected",
+        fusion: Fusion = DEFAULT_FUSION,
+        seed: int = 0,
+        tie_seeds: Sequence[TieSeed] | None = None,
+    ) -> Iterator[ImageResult]:
+        """The results of a batch, from one pass; one after the other, as the maps of many rows take much memory.
+
+        Args:
+            grey: [N, 1, h, w] in [0, 1] at the input size.
+            stored: (height, width) of each stored image.
+            rows: methods and layers of the maps; none are made without.
+            target: the class to explain, see `cxrlens.explain`.
+            seed: of methods that draw random numbers.
+            tie_seeds: of each image, see `TieSeed`; by default 0.
+        """
+        explained = self.explain_rows(grey, rows, target=target, fusion=fusion, seed=seed) if rows else None
+        logits = explained.logits if explained else self.logits(grey)
+        seeds = [0] * len(stored) if tie_seeds is None else tie_seeds
+        for index, probability in enumerate(self.probability_of(logits).tolist()):
+            whole = whole_maps(explained, index) if explained else []
+            yield ImageResult.of(probability, self.card, self.identity, stored[index], whole, tie_seed=seeds[index])
 
     def decision(self, probability: float) -> str:
         """ "affected" from the card's threshold on, else "normal"."""
@@ -177,7 +192,7 @@ def load(path: str | Path, *, device: str = "auto") -> QualityModel:
         UsageError: when the file is missing, damaged or of an unknown architecture, or the device is not there.
     """
     network, card = load_model(Path(path))
-    return QualityModel(network, card, resolve_device(device))
+    return QualityModel(network, card, resolve_device(device), ModelIdentity.of_file(model_path(Path(path))))
 
 
 def affected_probability(logits: Tensor) -> Tensor:
@@ -191,29 +206,16 @@ def affected_log_odds(logits: Tensor) -> Tensor:
     return affected - normal
 
 
-def cut_to_picture(maps: Tensor, flat: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Maps [N, H, W] of the network's whole input, and which are flat [N], for the picture alone: [N, h, w] and [N].
-
-    Where there is padding, what a map shows there is dropped, and each map is scaled to [0, 1] again by its range on
-    the picture; one that is constant on the picture is flat. The images of the maps share the geometry's window.
-    """
-    if not geometry.is_padded:
-        return maps, flat
-    scaled, constant = scale(geometry.cut(maps))
-    return scaled, flat | constant
-
-
-def picture_maps(result: RowMaps, index: int, geometry: Geometry) -> tuple[dict[Row, Pixels], dict[Row, bool]]:
-    """The maps of one image of a batch without padding, float32 [h, w] by row, and which rows are flat."""
-    maps, flat = {}, {}
-    for row, all_ in result.maps.items():
-        map_, constant = cut_to_picture(all_[index : index + 1], result.flat[row][index : index + 1], geometry)
-        maps[row], flat[row] = map_[0].cpu().numpy(), bool(constant[0])
-    return maps, flat
+def whole_maps(explained: RowMaps, index: int) -> list[WholeMap]:
+    """The maps of one image of a batch."""
+    return [
+        WholeMap(row.method, row.layers, maps[index].cpu().numpy(), bool(explained.flat[row][index]))
+        for row, maps in explained.maps.items()
+    ]
 
 
 def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
-    """Whatever `QualityModel.check` accepts, as a radiograph; ``at_least`` as in `cxrlens.inputs.readers.read`."""
+    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `read`."""
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):

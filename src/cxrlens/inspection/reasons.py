@@ -1,4 +1,4 @@
-"""Why an image got its decision, in words."""
+"""The reason of a decision, in words."""
 
 from __future__ import annotations
 

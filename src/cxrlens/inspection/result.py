@@ -1,29 +1,202 @@
-"""What `QualityModel.check` finds in one radiograph."""
+"""The result of one image, the same for every command, the server and the Python interface."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
+from cxrlens.evaluation.pointing_game import find_peak
+from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.readers import Pixels
+from cxrlens.inspection.model_facts import ModelIdentity
+from cxrlens.inspection.reasons import reason_of
 from cxrlens.models.calibration import Triage
+from cxrlens.models.card import ModelCard
+
+TieSeed: TypeAlias = int | tuple[int, ...]
+"""Decides between the pixels that share a map's highest value."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """What a model says of one radiograph.
+class WholeMap(NamedTuple):
+    """A map of a network's whole input, padding included: values float32 [H, W] in [0, 1], all zero where flat."""
+
+    method: str
+    layers: str
+    values: Pixels
+    flat: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMap:
+    """The map of one image by one method at one choice of layers.
+
+    Attributes:
+        method: id of the method; ``layers`` "input" for a method that reads no layer.
+        values: float32 [h, w] in [0, 1]: the image at the network's scale, without padding.
+        flat: True where the map is constant on the image, hence all zero.
+        tie_seed: of the peak, see `TieSeed`.
+    """
+
+    method: str
+    layers: str
+    values: Pixels
+    flat: bool
+    tie_seed: TieSeed = 0
+
+    @classmethod
+    def cut(cls, whole: WholeMap, geometry: Geometry, tie_seed: TieSeed = 0) -> ImageMap:
+        """The part of a map that shows the image, scaled to [0, 1] again by its own range there.
+
+        Args:
+            geometry: leads from the stored image to the network's input.
+        """
+        values, flat = whole.values, whole.flat
+        if geometry.is_padded:
+            values = geometry.cut(values)
+            low, high = values.min(), values.max()
+            if not high - low > 4 * np.finfo(np.float32).eps * max(abs(low), abs(high)):
+                values, flat = np.zeros_like(values), True
+            else:
+                values = (values - low) / (high - low)
+        return cls(whole.method, whole.layers, np.ascontiguousarray(values), flat, tie_seed)
+
+    @cached_property
+    def peak(self) -> tuple[int, int] | None:
+        """(row, column) of the highest value, in pixels of ``values``; None where flat."""
+        if self.flat:
+            return None
+        found = find_peak(self.values, seed=self.tie_seed)
+        return found.row, found.column
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """The result of one radiograph by a model.
 
     Attributes:
         probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
-        decision: "affected" or "normal".
-        maps: per method id, float32 [height, width] in [0, 1], in pixels of the radiograph.
-        peak: (row, column) of the first method's highest point, in pixels of the radiograph; None if its map is flat.
-        flat: ids of the methods whose map is constant on the radiograph, hence all zero.
-        triage: "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
+        card: of the model; its thresholds make decision and triage.
+        model: which model it was.
+        geometry: leads from the stored image, whose height and width it has, to the maps.
+        explanations: the maps, in the order in which they were asked for; the first one is the result's own.
     """
 
     probability: float
-    decision: str
-    maps: dict[str, Pixels]
-    peak: tuple[int, int] | None
-    flat: tuple[str, ...]
-    triage: Triage | None = None
+    card: ModelCard
+    model: ModelIdentity
+    geometry: Geometry
+    explanations: tuple[ImageMap, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        probability: float,
+        card: ModelCard,
+        model: ModelIdentity,
+        stored: tuple[int, int],
+        maps: Iterable[WholeMap] = (),
+        *,
+        tie_seed: TieSeed = 0,
+    ) -> ImageResult:
+        """The result of an image of the stored (height, width), from what a network gives for it."""
+        geometry = card.preprocessing.geometry(*stored)
+        explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
+        return cls(probability, card, model, geometry.without_padding(), explanations)
+
+    @property
+    def decision(self) -> str:
+        """ "affected" from the card's threshold on, else "normal"."""
+        return self.card.decision(self.probability)
+
+    @property
+    def triage(self) -> Triage | None:
+        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another."""
+        return self.card.triage(self.probability)
+
+    @property
+    def reason(self) -> str:
+        """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62"."""
+        return reason_of(self.card, self.probability)
+
+    @property
+    def is_flagged(self) -> bool:
+        """True where a reader should look at the image: it is affected, or to be reviewed."""
+        return self.decision == "affected" or self.triage == "review"
+
+    @property
+    def height(self) -> int:
+        """Of the stored image as seen upright, in pixels; likewise `width`."""
+        return self.geometry.height
+
+    @property
+    def width(self) -> int:
+        return self.geometry.width
+
+    @property
+    def map(self) -> ImageMap | None:
+        """The first map; None where none was made."""
+        return self.explanations[0] if self.explanations else None
+
+    @property
+    def method(self) -> str:
+        """Id of the first map, "" without one; likewise `layers`."""
+        return self.map.method if self.map else ""
+
+    @property
+    def layers(self) -> str:
+        return self.map.layers if self.map else ""
+
+    @cached_property
+    def maps(self) -> dict[str, Pixels]:
+        """Per method id, float32 [height, width] in [0, 1], in pixels of the radiograph."""
+        return {map_.method: self.geometry.backward_map(map_.values) for map_ in self.explanations}
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """Ids of the methods whose map is constant on the radiograph, hence all zero."""
+        return tuple(map_.method for map_ in self.explanations if map_.flat)
+
+    @property
+    def peak(self) -> tuple[int, int] | None:
+        """(row, column) of the first map's highest point, in pixels of the radiograph; None if it is flat or none."""
+        if self.map is None or self.map.peak is None:
+            return None
+        return self.geometry.backward_pixel(*self.map.peak)
+
+    @cached_property
+    def contours(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+        """Closed polygons around what exceeds half the first map's maximum, points (x, y) in pixels of the radiograph.
+
+        See `cxrlens.inspection.contours.half_maximum_contours`; none where the map is flat.
+        """
+        from cxrlens.inspection.contours import half_maximum_contours  # matplotlib takes long to import
+
+        return half_maximum_contours(self.map.values, self.geometry) if self.map else ()
+
+    def with_maps(self, *maps: ImageMap) -> ImageResult:
+        """The same result with these of its maps, or with none."""
+        return replace(self, explanations=maps)
+
+    def fields(self) -> dict[str, Any]:
+        """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
+        return {
+            "reason": self.reason,
+            "probability": self.probability,
+            "decision": self.decision,
+            "triage": self.triage,
+            "height": self.height,
+            "width": self.width,
+            "method": self.method,
+            "layers": self.layers,
+            "flat": bool(self.flat),
+            "peak": self.peak,
+            "contours": self.contours,
+        }
+
+
+Check = ImageResult
+"""The name under which `QualityModel.check` has always given its result."""

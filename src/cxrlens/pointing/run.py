@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from cxrlens.inputs.decoding import Batch, BatchReader
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import require_file
-from cxrlens.inspection.quality_model import QualityModel, picture_maps
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.result import ImageResult
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, RowMaps
+from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row
 
 FloatMap = npt.NDArray[np.float32]
 
@@ -75,7 +76,7 @@ _ROW_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class PointingSettings:
     """What belongs to a score's name.
 
     Attributes:
@@ -118,7 +119,7 @@ def play_folder(
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: PointingSettings,
     *,
     annotations: Path | None = None,
     train_annotations: Path | None = None,
@@ -152,8 +153,8 @@ def play_folder(
     bad_masks: list[str] = []
     done = 0
     for batch in reader:
-        result = _explained(batch, model, rows, settings)
-        per_image += _judged(batch, result, model, settings, training_map, folder, bad_masks)
+        results = _inspected(batch, model, rows, settings)
+        per_image += _judged(batch, results, model, settings, training_map, folder, bad_masks)
         done += len(batch.items)
         if progress:
             progress(done + len(reader.unreadable), len(items))
@@ -183,7 +184,9 @@ def play_folder(
     return PointingGameResult(table, per_image, unreadable, files)
 
 
-def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: Settings) -> SingleResult:
+def play_image(
+    item: Item, model: QualityModel, out: Path, rows: Sequence[Row], settings: PointingSettings
+) -> SingleResult:
     """Play the Pointing Game on one annotated image; writes an overlay into ``out``.
 
     Raises:
@@ -197,25 +200,23 @@ def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], 
         raise single_unreadable(reader.unreadable[0])
     decoded = batch.images[0]
     assert decoded.pixels is not None
-    result = _explained(batch, model, rows, settings)
+    (result,) = _inspected(batch, model, rows, settings)
     bad_masks: list[str] = []
-    per_image = _judged(batch, result, model, settings, None, image.parent, bad_masks)
+    per_image = _judged(batch, [result], model, settings, None, image.parent, bad_masks)
     if bad_masks:
         raise UnreadableImageError(f"{bad_masks[0]}; give the mask of this image")
     if not per_image:
         empty = "marks no pixel" if item.mask else "lies wholly outside the picture"
         raise NothingToDoError(f"{image}: its {'mask' if item.mask else 'annotation'} {empty}")
-    geometry = model.preprocessing.geometry(decoded.height, decoded.width)
-    maps, flat = picture_maps(result, 0, geometry)
     panels = [
         MapPanel(
-            row_title(row),
-            maps[row],
-            None if flat[row] else (played["peak_row"], played["peak_column"]),
-            "miss, flat map" if flat[row] else f"{played['outcome']}, {played['distance']:.1f} px",
+            row_title(Row(map_.method, map_.layers)),
+            map_.values,
+            None if map_.flat else (played["peak_row"], played["peak_column"]),
+            "miss, flat map" if map_.flat else f"{played['outcome']}, {played['distance']:.1f} px",
             played["outcome"] == "hit",
         )
-        for row, played in zip(rows, per_image, strict=False)
+        for map_, played in zip(result.explanations, per_image, strict=False)
     ]
     shapes, _ = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=item.name)
     probability = per_image[0]["probability"]
@@ -224,7 +225,7 @@ def play_image(item: Item, model: QualityModel, out: Path, rows: Sequence[Row], 
         panels,
         shapes=(*shapes, *masked_objects(item, decoded.height, decoded.width)),
         title=f"{image.name}: probability of affected {probability:.3f}",
-        extent=geometry.without_padding().extent(),
+        extent=result.geometry.extent(),
     )
     return SingleResult(per_image, save_figure(figure, out / short_name(image.name))[0])
 
@@ -276,22 +277,25 @@ def _training_split(folder: Path, train_annotations: Path | None) -> Split | Non
         return None
 
 
-def _target(settings: Settings, items: Sequence[Item]) -> str | Tensor:
+def _target(settings: PointingSettings, items: Sequence[Item]) -> str | Tensor:
     if settings.target != "true":
         return settings.target
     return Tensor([AFFECTED if item.label is None else item.label for item in items]).long()
 
 
-def _explained(batch: Batch, model: QualityModel, rows: Sequence[Row], settings: Settings) -> RowMaps:
+def _inspected(
+    batch: Batch, model: QualityModel, rows: Sequence[Row], settings: PointingSettings
+) -> Iterator[ImageResult]:
+    stored = [(image.height, image.width) for image in batch.images]
     target = _target(settings, batch.items)
-    return model.explain_rows(batch.grey, rows, target=target, fusion=settings.fusion, seed=settings.seed)
+    return model.inspect(batch.grey, stored, rows, target=target, fusion=settings.fusion, seed=settings.seed)
 
 
 def _judged(
     batch: Batch,
-    result: RowMaps,
+    results: Iterable[ImageResult],
     model: QualityModel,
-    settings: Settings,
+    settings: PointingSettings,
     training_map: FloatMap | None,
     root: Path,
     bad_masks: list[str],
@@ -300,10 +304,9 @@ def _judged(
 
     Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
     """
-    probabilities = model.probability_of(result.logits).tolist()
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
-    for index, (item, decoded) in enumerate(zip(batch.items, batch.images, strict=True)):
+    for item, decoded, grey, result in zip(batch.items, batch.images, batch.grey, results, strict=True):
         name = item.name_in(root)
         try:
             mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
@@ -312,18 +315,16 @@ def _judged(
             continue
         if not mask.any():
             continue
-        geometry = model.preprocessing.geometry(decoded.height, decoded.width)
-        maps, _ = picture_maps(result, index, geometry)
         distances = distance_to_objects(mask)
-        common = {"image": name, "probability": probabilities[index]}
-        common["decision"] = model.decision(probabilities[index])
-        shown = [(row.method, row.layers, map_) for row, map_ in maps.items()]
-        shown += _baseline_maps(geometry.cut(batch.grey[index, 0]).numpy(), training_map)
+        common = {"image": name, "probability": result.probability, "decision": result.decision}
+        shown = [(map_.method, map_.layers, map_.values) for map_ in result.explanations]
+        whole = model.preprocessing.geometry(decoded.height, decoded.width)
+        shown += _baseline_maps(whole.cut(grey[0]).numpy(), training_map)
         for method, layers, map_ in shown:
             row_key = zlib.crc32(f"{method} {layers}".encode())  # a tie falls the same whatever else is asked for
             peak = find_peak(map_, seed=(settings.seed, decoded.index, row_key))
             record = judge(peak, distances, tolerance)
-            records.append({**common, **_record_fields(record, geometry.without_padding()),
+            records.append({**common, **_record_fields(record, result.geometry),
                             "method": method, "layers": layers})  # fmt: skip
         chance = baselines.random_hit_probability(distances, tolerance)
         records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance})
@@ -354,7 +355,7 @@ def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]
 
 
 def _table(
-    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: Settings, preprocessing: Preprocessing
+    per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: PointingSettings, preprocessing: Preprocessing
 ) -> list[dict[str, Any]]:
     """One line per method and baseline, with the intervals of one common bootstrap."""
     lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]

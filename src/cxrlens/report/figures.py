@@ -22,6 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from cxrlens.errors import ArgumentError
 from cxrlens.files import replacing
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -85,11 +86,11 @@ def save_figure(figure: Figure, path: Path, *, formats: Sequence[str] = ("png",)
     written paths in the order of `formats`.
 
     Raises:
-        ValueError: for a format other than png, svg, pdf and jpg.
+        ArgumentError: for a format other than png, svg, pdf and jpg.
     """
     unknown = sorted(set(formats) - set(_UNDATED))
     if unknown:
-        raise ValueError(f"figures are saved as {', '.join(_UNDATED)}, not as {', '.join(unknown)}")
+        raise ArgumentError(f"figures are saved as {', '.join(_UNDATED)}, not as {', '.join(unknown)}")
     targets = tuple(path.with_name(f"{path.name}.{name}") for name in formats)
     for name, target in zip(formats, targets, strict=True):
         with replacing(target) as partial:
@@ -112,7 +113,7 @@ def roc_figure(
     ``probability >= threshold``.
 
     Raises:
-        ValueError: when the labels do not hold both classes, or the two arrays differ in shape.
+        ArgumentError: when the labels do not hold both classes, or the two arrays differ in shape.
     """
     truth, scores = _both_classes(labels, probabilities)
     false_positive_rate, sensitivity, _ = roc_curve(truth, scores)
@@ -148,7 +149,7 @@ def precision_recall_figure(
     the decision ``probability >= threshold``, unless no probability reaches it.
 
     Raises:
-        ValueError: when the labels do not hold both classes, or the two arrays differ in shape.
+        ArgumentError: when the labels do not hold both classes, or the two arrays differ in shape.
     """
     truth, scores = _both_classes(labels, probabilities)
     precision, recall, _ = precision_recall_curve(truth, scores)
@@ -175,11 +176,11 @@ def confusion_figure(matrix: npt.ArrayLike, class_names: Sequence[str], *, title
     """Counts [2, 2] (rows: true class, columns: predicted class) with each row's percentages.
 
     Raises:
-        ValueError: when the matrix is not 2 x 2.
+        ArgumentError: when the matrix is not 2 x 2.
     """
     counts = np.asarray(matrix)
     if counts.shape != (2, 2):
-        raise ValueError(f"a confusion matrix of two classes has shape (2, 2), not {counts.shape}")
+        raise ArgumentError(f"a confusion matrix of two classes has shape (2, 2), not {counts.shape}")
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     figure = new_figure(4.6, 4.4)
@@ -210,7 +211,7 @@ def reliability_figure(
     empty bins have no point. `ece`, the expected calibration error, is shown as given.
 
     Raises:
-        ValueError: when the two arrays differ in shape.
+        ArgumentError: when the two arrays differ in shape.
     """
     truth, scores = _flat(labels, probabilities)
     mean, observed, counts, edges = reliability_bins(truth, scores, bins)
@@ -333,14 +334,14 @@ def _rendered(figure: Figure, name: str, dpi: float) -> bytes:
 def _flat(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
     truth, scores = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != scores.shape:
-        raise ValueError(f"labels {truth.shape} and probabilities {scores.shape} should both have shape (N,)")
+        raise ArgumentError(f"labels {truth.shape} and probabilities {scores.shape} should both have shape (N,)")
     return truth, scores
 
 
 def _both_classes(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
     truth, scores = _flat(labels, probabilities)
     if truth.all() or not truth.any():
-        raise ValueError("the curve needs images of both classes")
+        raise ArgumentError("the curve needs images of both classes")
     return truth, scores
 
 

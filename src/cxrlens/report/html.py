@@ -13,6 +13,7 @@ from typing import Any, Final
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from cxrlens.errors import ArgumentError
 from cxrlens.files import replacing
 
 _MEDIA_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
@@ -33,7 +34,7 @@ def render_page(template: str, output: Path, *, package: str = _SHARED, **contex
 
     Raises:
         jinja2.UndefinedError: when a value that the template needs is missing.
-        ValueError: when a figure is no PNG, SVG or JPEG file.
+        ArgumentError: when a figure is no PNG, SVG or JPEG file.
     """
     page = load_template(template, package).render(context)
     with replacing(output) as partial:
@@ -53,12 +54,12 @@ def data_uri(path: Path | str) -> str:
     """The PNG, SVG or JPEG file as a ``data:`` address that holds all its bytes.
 
     Raises:
-        ValueError: when the file's suffix is not ``.png``, ``.svg`` or ``.jpg``.
+        ArgumentError: when the file's suffix is not ``.png``, ``.svg`` or ``.jpg``.
     """
     path = Path(path)
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
-        raise ValueError(f"cannot embed {path.name}: a page's figures are {', '.join(_MEDIA_TYPES)} files")
+        raise ArgumentError(f"cannot embed {path.name}: a page's figures are {', '.join(_MEDIA_TYPES)} files")
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 

@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from PIL import Image
 
+from cxrlens.errors import ArgumentError
 from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape
 from cxrlens.report.figures import GREEN, GREY, RED, bottom_legend, new_figure, shorten, text_style
@@ -94,7 +95,7 @@ def overlay_figure(
             of `image`; the whole picture is (-0.5, W - 0.5, H - 0.5, -0.5), which is the default.
 
     Raises:
-        ValueError: when the picture or a map is not two-dimensional.
+        ArgumentError: when the picture or a map is not two-dimensional.
     """
     view = _View(image, shapes, extent, size=1000)
     count = 1 + len(panels)
@@ -116,14 +117,14 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Figure:
     """One row per image: the radiograph with its shapes, name and probability, then one map per column.
 
     Raises:
-        ValueError: when there is no row, or the rows do not have the same methods in the same order.
+        ArgumentError: when there is no row, or the rows do not have the same methods in the same order.
     """
     if not rows:
-        raise ValueError("a contact sheet needs at least one row")
+        raise ArgumentError("a contact sheet needs at least one row")
     methods = [panel.title for panel in rows[0].panels]
     for row in rows:
         if [panel.title for panel in row.panels] != methods:
-            raise ValueError(f"{row.name} has other maps than {rows[0].name}; each column is one method")
+            raise ArgumentError(f"{row.name} has other maps than {rows[0].name}; each column is one method")
     views = [_View(row.image, row.shapes, row.extent, size=500) for row in rows]
     aspects = [view.aspect for view in views]
     columns = 1 + len(methods)
@@ -199,7 +200,7 @@ def _pixel_centre(pixel: tuple[int, int], shape: tuple[int, ...], extent: Extent
 def _reduced(values: FloatArray, size: int) -> FloatArray:
     """The array [h, w] scaled down by area averages until no side is longer than `size`."""
     if values.ndim != 2:
-        raise ValueError(f"a picture or map to draw has two dimensions, not the shape {values.shape}")
+        raise ArgumentError(f"a picture or map to draw has two dimensions, not the shape {values.shape}")
     height, width = values.shape
     scale = size / max(height, width)
     if scale >= 1:

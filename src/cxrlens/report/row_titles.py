@@ -19,7 +19,7 @@ def combination_of(row: Row, fusion: Fusion) -> str:
     if row.layers != "combined":
         return ""
     weights = "" if fusion.weights is None else " " + " ".join(f"{weight:g}" for weight in fusion.weights)
-    return fusion.how + weights
+    return fusion.combination + weights
 
 
 def smoothing_of(fusion: Fusion) -> str:

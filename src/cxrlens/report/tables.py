@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from cxrlens.errors import ArgumentError
 from cxrlens.files import to_csv as csv_text
 from cxrlens.files import write_text
 
@@ -55,7 +56,7 @@ Kind: TypeAlias = Literal["text", "number", "score"]
 class Column:
     """A column: its name in the CSV, what people read above it, what its cells are.
 
-    `digits` are those after the point. Any cell may be a text ("not published") or None (nothing to say: "n/a").
+    `digits` are those after the point. Any cell may be a text ("passes") or None (nothing to say: "n/a").
     """
 
     key: str
@@ -77,8 +78,8 @@ class Table:
     """One table of results; `name` becomes the name of its files and of its LaTeX label.
 
     Raises:
-        ValueError: for a name that is none for a file, keys that occur twice (also as ``key_low`` and so on), a row of
-            another length than the columns, or a cell that does not belong in its column.
+        ArgumentError: for a name that is none for a file, keys that occur twice (also as ``key_low`` and so on), a row
+            of another length than the columns, or a cell that does not belong in its column.
     """
 
     name: str
@@ -89,18 +90,20 @@ class Table:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
-            raise ValueError(f"a table's name holds letters, digits and _ . - only, not {self.name!r}")
+            raise ArgumentError(f"a table's name holds letters, digits and _ . - only, not {self.name!r}")
         twice = [key for key, count in Counter(_csv_columns(self)).items() if count > 1]
         if twice:
-            raise ValueError(f"table {self.name}: two columns with the key {twice[0]!r}")
+            raise ArgumentError(f"table {self.name}: two columns with the key {twice[0]!r}")
         for number, row in enumerate(self.rows, start=1):
             if len(row) != len(self.columns):
-                raise ValueError(
+                raise ArgumentError(
                     f"table {self.name}: row {number} has {len(row)} cells for {len(self.columns)} columns"
                 )
             for column, cell in zip(self.columns, row, strict=True):
                 if not (cell is None or isinstance(cell, _CELL_TYPES[column.kind])) or isinstance(cell, bool):
-                    raise ValueError(f"table {self.name}: {cell!r} in row {number} is no {column.kind} ({column.key})")
+                    raise ArgumentError(
+                        f"table {self.name}: {cell!r} in row {number} is no {column.kind} ({column.key})"
+                    )
 
     @property
     def footnotes(self) -> tuple[str, ...]:

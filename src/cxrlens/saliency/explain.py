@@ -42,12 +42,12 @@ class Fusion:
     """How the maps of several layers become one, and what is done to it; recorded with the maps.
 
     Attributes:
-        how: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
+        combination: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
         weights: one per layer, for "geometric" and "mean"; None weighs all alike.
         smooth: sigma in pixels of a Gaussian over the full-size map; None for none.
     """
 
-    how: str = "product"
+    combination: str = "product"
     weights: tuple[float, ...] | None = None
     smooth: float | None = None
 
@@ -60,11 +60,11 @@ class Fusion:
         if self.smooth is not None:
             check_sigma(self.smooth)
         several = {count for count in layer_counts if count > 1}
-        layer_shares(self.how, None, 1)
+        layer_shares(self.combination, None, 1)
         if self.weights is not None and not several:
             raise UsageError("layer weights are given, but no map is combined of several layers; leave them out")
         for count in several:
-            layer_shares(self.how, self.weights, count)
+            layer_shares(self.combination, self.weights, count)
 
 
 DEFAULT_FUSION = Fusion()
@@ -270,7 +270,7 @@ class _Maps:
         if len(layer_maps) == 1:
             full = upsample(layer_maps[0], size)
         else:
-            full = combine(layer_maps, size, self.fusion.how, self.fusion.weights)
+            full = combine(layer_maps, size, self.fusion.combination, self.fusion.weights)
         self.raw.update(zip(requests, torch.split(full, count), strict=True))
 
     def _guided(self, classes: Tensor) -> Captured:

@@ -39,7 +39,7 @@ def scale(maps: Tensor) -> tuple[Tensor, Tensor]:
 def combine(
     layer_maps: Sequence[Tensor],
     size: tuple[int, int],
-    how: str = "product",
+    combination: str = "product",
     weights: Sequence[float] | None = None,
 ) -> Tensor:
     """One map [N, H, W] from the maps [N, h, w] of several layers, each upsampled and scaled to [0, 1] first.
@@ -53,19 +53,19 @@ def combine(
     Raises:
         UsageError: on an unknown combination, or weights that do not fit.
     """
-    shares = layer_shares(how, weights, len(layer_maps))
+    shares = layer_shares(combination, weights, len(layer_maps))
     total: Tensor | None = None
     for layer_map, share in zip(layer_maps, shares, strict=True):
         current, _ = scale(upsample(layer_map, size))
-        if how == "geometric":
+        if combination == "geometric":
             current = current.pow_(share)
-        elif how == "mean":
+        elif combination == "mean":
             current = current.mul_(share)
         if total is None:
             total = current
-        elif how == "mean":
+        elif combination == "mean":
             total += current
-        elif how == "max":
+        elif combination == "max":
             torch.maximum(total, current, out=total)
         else:
             total *= current
@@ -73,18 +73,18 @@ def combine(
     return total
 
 
-def layer_shares(how: str, weights: Sequence[float] | None, layers: int) -> list[float]:
+def layer_shares(combination: str, weights: Sequence[float] | None, layers: int) -> list[float]:
     """The weight of each layer in a combination, their sum being 1.
 
     Raises:
         UsageError: on an unknown combination, or weights that do not fit.
     """
-    if how not in COMBINATIONS:
-        raise UsageError(f"unknown combination '{how}': use {', '.join(COMBINATIONS)}")
+    if combination not in COMBINATIONS:
+        raise UsageError(f"unknown combination '{combination}': use {', '.join(COMBINATIONS)}")
     if weights is None:
         return [1 / layers] * layers
-    if how in ("product", "max"):
-        raise UsageError(f"'{how}' takes no layer weights; 'geometric' and 'mean' do")
+    if combination in ("product", "max"):
+        raise UsageError(f"'{combination}' takes no layer weights; 'geometric' and 'mean' do")
     total = math.fsum(weights)
     if len(weights) != layers or min(weights) < 0 or not 0 < total < math.inf:
         raise UsageError(f"{layers} layers need {layers} weights of 0 or more that are not all 0, not {list(weights)}")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cxrlens import __version__
-from cxrlens.environment import timestamp
 from cxrlens.errors import UsageError
-from cxrlens.files import sha256_of, write_json, write_text
-from cxrlens.models.card import ModelCard
+from cxrlens.files import write_json, write_text
+from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.screening.record import ScreenedImage
 
 
@@ -51,17 +50,13 @@ class ScreeningInfo(BaseModel):
     created: str = ""
 
     @classmethod
-    def now(cls, file: Path, card: ModelCard, **facts: Any) -> ScreeningInfo:
-        """Of a model's file and card, by this version at this moment; ``facts`` are the other attributes."""
-        return cls(
-            model=file.resolve().name,
-            model_sha256=sha256_of(file),
-            threshold=card.threshold,
-            review_threshold=card.calibration.review_threshold if card.calibration else None,
-            cxrlens_version=__version__,
-            created=timestamp(),
-            **facts,
-        )
+    def of(cls, model: ModelFacts, **facts: Any) -> ScreeningInfo:
+        """Of a model; ``facts`` are the other attributes."""
+        return cls(**asdict(model), **facts)
+
+    def model_facts(self) -> ModelFacts:
+        """The part of it that is about the model."""
+        return ModelFacts(**{field.name: getattr(self, field.name) for field in fields(ModelFacts)})
 
 
 class ScreenedFolder:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cxrlens.files import replacing
+from cxrlens.inputs.names import path_of
 from cxrlens.report.html import content_hash, load_template
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.page_assets import STYLE, offline_script, read_asset
-from cxrlens.screening.record import ScreenedImage, path_of, worklist_order
+from cxrlens.screening.record import ScreenedImage, worklist_order
 
 
 def write_worklist_page(

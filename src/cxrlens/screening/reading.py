@@ -13,7 +13,7 @@ from PIL import Image
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode, read_content
-from cxrlens.inspection.runtime import GreyBatch
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.tags import kept_tags
 
 PREVIEW_SIDE = 1024

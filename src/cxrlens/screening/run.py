@@ -15,13 +15,14 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from cxrlens.dicom_out import require_highdicom
-from cxrlens.dicom_out.results import DicomResults
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import new_folder
-from cxrlens.inspection.runtime import Runtime
+from cxrlens.inputs.names import text_of
+from cxrlens.inspection.inspector import Inspector
+from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.models.location import model_path
+from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
-from cxrlens.screening.record import text_of
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
 from cxrlens.screening.watching import Watch
@@ -40,7 +41,7 @@ _SHARE = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScreeningSettings:
     """How images are screened.
 
     Attributes:
@@ -112,7 +113,7 @@ class ScreenResult:
 def screen(
     sources: Sources,
     out: Path,
-    settings: Settings,
+    settings: ScreeningSettings,
     *,
     force: bool = False,
     needs_triage: bool = False,
@@ -126,7 +127,7 @@ def screen(
     Args:
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
-        dicom: write DICOM results too, of an earlier run's images as well; see `DicomResults`.
+        dicom: write DICOM results too, of an earlier run's images as well; see `ScreenedDicomResults`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
 
@@ -139,25 +140,23 @@ def screen(
         raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
     stop = stop or threading.Event()
     file = model_path(settings.model)
-    runtime = open_runtime(settings)
+    inspector = open_inspector(settings)
     if dicom:
         require_highdicom()
-    if needs_triage and runtime.card.calibration is None:
+    if needs_triage and inspector.card.calibration is None:
         raise UsageError(
             f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
             "or ask for --fail-on affected"
         )
     with _locked(out):
         folder = ScreenedFolder(out)
-        _begin(folder, _info(file, runtime, sources, settings), force=force)
-        results = DicomResults(out, folder.info(), workers=settings.workers) if dicom else None
+        _begin(folder, _info(inspector, sources, settings), force=force)
+        results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
             folder,
             sources.root,
-            runtime,
+            inspector,
             maps=settings.maps,
-            method=runtime.method,
-            layers=runtime.layers,
             keep_tags=settings.keep_tags,
             batch_size=settings.batch_size,
             workers=settings.workers,
@@ -178,16 +177,16 @@ def screen(
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
 
 
-def open_runtime(settings: Settings) -> Runtime:
-    """The model, ready to see images.
+def open_inspector(settings: ScreeningSettings) -> Inspector:
+    """The model, ready to inspect images.
 
     Raises:
         UsageError: when the model cannot be used, or the method or layers are unknown.
     """
     if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
-        return _onnx_runtime(settings)
+        return _onnx_inspector(settings)
     from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
-    from cxrlens.inspection.torch_runtime import TorchRuntime
+    from cxrlens.inspection.torch_inspector import TorchInspector
     from cxrlens.saliency.explain import make_row
 
     model = load(settings.model, device=settings.device)
@@ -195,35 +194,32 @@ def open_runtime(settings: Settings) -> Runtime:
     if settings.maps != "none":
         row = make_row(settings.method or DEFAULT_METHOD, settings.layers or DEFAULT_LAYERS)
     model.check_rows([row] if row else [])
-    return TorchRuntime(model, row, seed=settings.seed)
+    return TorchInspector(model, row, seed=settings.seed)
 
 
-def _onnx_runtime(settings: Settings) -> Runtime:
-    from cxrlens.inspection.onnx_runtime import load_onnx
+def _onnx_inspector(settings: ScreeningSettings) -> Inspector:
+    from cxrlens.inspection.onnx_inspector import load_onnx
 
     if settings.device not in ("auto", "cpu"):
         raise UsageError(
             f"ONNX models run on the processor: leave --device {settings.device} out, or give the model file for torch"
         )
-    runtime = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
-    info = runtime.model.info
+    inspector = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
+    info = inspector.model.info
     if settings.method not in (None, info.method) or settings.layers not in (None, info.layers):
         raise UsageError(
             f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
             "--layers out, or export the model with another --method"
         )
-    return runtime
+    return inspector
 
 
-def _info(file: Path, runtime: Runtime, sources: Sources, settings: Settings) -> ScreeningInfo:
-    return ScreeningInfo.now(
-        file,
-        runtime.card,
+def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -> ScreeningInfo:
+    return ScreeningInfo.of(
+        ModelFacts.now(inspector.identity, inspector.card, method=inspector.method, layers=inspector.layers),
         root=text_of(sources.root),
-        method=runtime.method,
-        layers=runtime.layers,
         maps=settings.maps,
-        runtime=runtime.name,
+        runtime=inspector.name,
         seed=settings.seed,
         keep_tags=settings.keep_tags,
     )
@@ -294,10 +290,10 @@ def _clear(folder: ScreenedFolder, pattern: str) -> None:
 def _follow(
     screening: Screening,
     watch: Watch,
-    settings: Settings,
+    settings: ScreeningSettings,
     stop: threading.Event,
     report: _Reporter,
-    results: DicomResults | None,
+    results: ScreenedDicomResults | None,
 ) -> None:
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failures = 0.0, list[str]()
@@ -317,7 +313,7 @@ def _follow(
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: Settings, results: DicomResults | None) -> Worklist:
+def _write_summary(screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None) -> Worklist:
     worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:

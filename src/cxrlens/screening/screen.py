@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from cxrlens.files import replacing
-from cxrlens.inputs.geometry import Geometry
-from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.names import name_of
 from cxrlens.inputs.workers import in_order
-from cxrlens.inspection.contours import half_maximum_contours
-from cxrlens.inspection.reasons import reason_of
-from cxrlens.inspection.runtime import Runtime, Seen
+from cxrlens.inspection.inspector import Inspector, MapChoice
+from cxrlens.inspection.map_png import map_png
+from cxrlens.inspection.result import ImageResult
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.index import Index
 from cxrlens.screening.reading import Look, Reading, Task
-from cxrlens.screening.record import ScreenedImage, name_of
+from cxrlens.screening.record import ScreenedImage
 
 _WAITING = 256
 """Rows that need no network and may wait to be written together."""
@@ -33,42 +30,38 @@ class Screening:
 
     Args:
         folder: where results go; a torn last line has been dropped from them.
-        root: what names are relative to.
-        runtime: sees the images.
+        root: the folder that names are relative to.
+        inspector: makes the results.
         maps: for which images maps are made.
-        method: id of the maps; likewise ``layers``.
         keep_tags: keep patient data in the records.
         batch_size: images per pass.
         workers: processes that read; 0 reads in this one.
 
     Attributes:
         computed: images that the network has seen.
-        appended: whether there are results since this was last set to False.
+        appended: True from the first result on after it was last set to False.
     """
 
     def __init__(
         self,
         folder: ScreenedFolder,
         root: Path,
-        runtime: Runtime,
+        inspector: Inspector,
         *,
-        maps: Literal["all", "flagged", "none"],
-        method: str = "",
-        layers: str = "",
+        maps: MapChoice,
         keep_tags: bool = False,
         batch_size: int = 8,
         workers: int = 0,
     ) -> None:
         self.folder = folder
         self.root = root
-        self.runtime = runtime
+        self.inspector = inspector
         self.computed = 0
         self.appended = False
         self._maps = maps
-        self._method, self._layers = method, layers
         self._batch_size = batch_size
         self._workers = workers
-        self._reading = Reading(runtime.card.preprocessing, keep_tags)
+        self._reading = Reading(inspector.card.preprocessing, keep_tags)
         self._index = Index(folder)
         self._unseen: dict[str, Look] = {}  # by content
         self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
@@ -115,10 +108,10 @@ class Screening:
             self._unseen[look.key] = look
 
     def _write(self, looks: list[Look]) -> None:
-        """Let the network see what waits to be seen, and append all results."""
-        seen = {image.key: image for image in self._seen(looks)}
-        twins = [(name, key) for name, key in self._twins if key in seen]
-        rows = [*self._rows, *seen.values(), *(_renamed(seen[key], name) for name, key in twins)]
+        """Inspect what waits for the network, and append all results."""
+        inspected = {image.key: image for image in self._inspected(looks)}
+        twins = [(name, key) for name, key in self._twins if key in inspected]
+        rows = [*self._rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in twins)]
         if rows:
             self._index.append(rows)
             self.folder.commit()
@@ -126,52 +119,30 @@ class Screening:
         self._rows.clear()
         self._twins = [twin for twin in self._twins if twin not in twins]
 
-    def _seen(self, looks: list[Look]) -> list[ScreenedImage]:
+    def _inspected(self, looks: list[Look]) -> list[ScreenedImage]:
         if not looks:
             return []
         grey = np.stack([look.grey for look in looks if look.grey is not None])
-        seen = self.runtime.see(grey, [(look.height, look.width) for look in looks], maps=self._maps)
+        results = self.inspector.inspect(grey, [(look.height, look.width) for look in looks], maps=self._maps)
         self.computed += len(looks)
-        return [self._result(look, one) for look, one in zip(looks, seen, strict=True)]
+        return [self._record(look, result) for look, result in zip(looks, results, strict=True)]
 
-    def _result(self, look: Look, seen: Seen) -> ScreenedImage:
+    def _record(self, look: Look, result: ImageResult) -> ScreenedImage:
         """The record of an image, its picture and map being written."""
-        card = self.runtime.card
-        picture, map_ = self.folder.picture_file(look.key), self.folder.map_file(look.key)
-        with replacing(picture) as partial:
-            partial.write_bytes(look.preview)
-        there = seen.map is not None
-        contours = None
-        if seen.map is not None:
-            contours = half_maximum_contours(seen.map, _map_geometry(card.preprocessing, look))
-            with replacing(map_) as partial:
-                levels = np.rint(seen.map * np.float32(255)).astype(np.uint8)
-                Image.fromarray(levels).save(partial, "PNG", compress_level=1)
-        return ScreenedImage.model_validate(
-            {
-                "name": look.task.name,
-                "key": look.key,
-                "reason": reason_of(card, seen.probability),
-                "probability": seen.probability,
-                "decision": card.decision(seen.probability),
-                "triage": card.triage(seen.probability),
-                "origin": look.origin,
-                "height": look.height,
-                "width": look.width,
-                "method": self._method if there else "",
-                "layers": self._layers if there else "",
-                "flat": seen.flat,
-                "peak": seen.peak,
-                "contours": contours or (),
-                "picture": picture.relative_to(self.folder.path).as_posix(),
-                "map": map_.relative_to(self.folder.path).as_posix() if there else "",
-                "tags": look.tags,
-            }
+        files = {"picture": (self.folder.picture_file(look.key), look.preview)}
+        if result.map:
+            files["map"] = (self.folder.map_file(look.key), map_png(result.map.values, compress_level=1))
+        for file, content in files.values():
+            with replacing(file) as partial:
+                partial.write_bytes(content)
+        return ScreenedImage(
+            name=look.task.name,
+            key=look.key,
+            origin=look.origin,
+            tags=look.tags,
+            **{name: file.relative_to(self.folder.path).as_posix() for name, (file, _) in files.items()},
+            **result.fields(),
         )
-
-
-def _map_geometry(preprocessing: Preprocessing, look: Look) -> Geometry:
-    return preprocessing.geometry(look.height, look.width).without_padding()
 
 
 def _renamed(image: ScreenedImage, name: str) -> ScreenedImage:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrlens.files import replacing, write_csv
+from cxrlens.inputs.names import path_of, text_of
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, path_of, text_of, worklist_key
+from cxrlens.screening.record import ScreenedImage, worklist_key
 from cxrlens.screening.tags import KEPT_TAGS
 
 COLUMNS = (

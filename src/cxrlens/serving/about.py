@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 import cxrlens
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
@@ -11,8 +12,7 @@ from cxrlens.saliency.explain import LAYER_CHOICES
 from cxrlens.saliency.methods import METHODS
 from cxrlens.saliency.methods import Method as RegisteredMethod
 from cxrlens.serving.answers import Health, Method, Methods, Model
-from cxrlens.serving.measures import CONTENT_TYPE
-from cxrlens.serving.served import Served
+from cxrlens.serving.state import ServerState
 
 
 def health_route() -> APIRouter:
@@ -27,25 +27,26 @@ def health_route() -> APIRouter:
     return router
 
 
-def routes(served: Served) -> APIRouter:
+def routes(state: ServerState) -> APIRouter:
     """The routes of a server."""
     router = APIRouter(tags=["about"])
+    sha256 = state.model.identity.sha256  # now, while the file is still the one that was loaded
 
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> PlainTextResponse:
         """Counts and times in the text format of Prometheus."""
-        return PlainTextResponse(served.measures.text(), media_type=CONTENT_TYPE)
+        return PlainTextResponse(state.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @router.get("/api/model")
     def model() -> Model:
         """The facts of the model's card, and the server's limits."""
-        card, calibration = served.served_model.card, served.served_model.card.calibration
+        card, calibration = state.model.card, state.model.card.calibration
         return Model(
-            name=served.served_model.name,
-            sha256=served.served_model.sha256,
+            name=state.model.identity.name,
+            sha256=sha256,
             architecture=card.architecture,
             size=card.preprocessing.size,
-            device=str(served.model.device),
+            device=str(state.model.device),
             threshold=card.threshold,
             review_threshold=None if calibration is None else calibration.review_threshold,
             calibrated=calibration is not None,
@@ -54,8 +55,8 @@ def routes(served: Served) -> APIRouter:
             remarks=() if calibration is None else calibration.remarks,
             cxrlens_version=card.cxrlens_version,
             created=card.created,
-            max_upload=served.settings.max_upload,
-            max_pixels=served.settings.max_pixels,
+            max_upload=state.settings.max_upload,
+            max_pixels=state.settings.max_pixels,
         )
 
     @router.get("/api/methods")
@@ -73,7 +74,7 @@ def routes(served: Served) -> APIRouter:
                     layers=LAYER_CHOICES if method.has_layers else (),
                 )
                 for method in METHODS.values()
-                if is_offered(method, served)
+                if is_offered(method, state)
             ),
             default_method=DEFAULT_METHOD,
             default_layers=DEFAULT_LAYERS,
@@ -82,6 +83,6 @@ def routes(served: Served) -> APIRouter:
     return router
 
 
-def is_offered(method: RegisteredMethod, served: Served) -> bool:
+def is_offered(method: RegisteredMethod, state: ServerState) -> bool:
     """Whether the server makes this method's maps: one that asks the network many times holds up everybody else."""
-    return method.reads != "network" or served.settings.slow_methods
+    return method.reads != "network" or state.settings.slow_methods

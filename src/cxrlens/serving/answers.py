@@ -1,16 +1,17 @@
-"""What the server answers, and what it is asked: the models of the HTTP API."""
+"""The models of the HTTP API: the server's answers, and the requests that have a body of their own."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
 
 Decision: TypeAlias = Literal["normal", "affected"]
 Verdict: TypeAlias = Literal["accept", "retake", "none"]
-"""What a reader says of an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
+"""A reader's word on an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
 
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
@@ -126,7 +127,15 @@ class Checked(_Answer):
     map: str
 
 
-class WorklistImage(_Answer):
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """Describe a record as an answer is: all its fields are there, and bounds are a matter of what is read."""
+    for field in schema["properties"].values():
+        for kind in (field, *field.get("anyOf", ())):
+            for word in ("default", "minimum", "maximum"):
+                kind.pop(word, None)
+
+
+class WorklistImage(ImageRecord):
     """One file of the screened folder; the fields are those of ``results.jsonl`` without patient data.
 
     Attributes:
@@ -135,23 +144,8 @@ class WorklistImage(_Answer):
         verdict: the reader's, "none" where there is none.
     """
 
-    name: str
-    key: str
-    status: Literal["ok", "unreadable"]
-    reason: str
-    probability: float | None
-    decision: Decision | None
-    triage: Triage | None
-    origin: str
-    height: int
-    width: int
-    method: str
-    layers: str
-    flat: bool
-    peak: tuple[int, int] | None
-    contours: tuple[tuple[tuple[float, float], ...], ...]
-    picture: str
-    map: str
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults)
+
     verdict: Verdict
 
 

@@ -18,14 +18,15 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 import cxrlens
-from cxrlens.errors import CxrlensError
+from cxrlens.errors import ArgumentError, CxrlensError
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving import about, checking, page, reviewing
-from cxrlens.serving.measures import Measured
+from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
-from cxrlens.serving.served import Served, ServedModel
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
+from cxrlens.serving.state import ServerState
 from cxrlens.serving.uploads import LimitedBody
 
 log = logging.getLogger(__name__)
@@ -35,23 +36,23 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: Settings, model: ServedModel, folder: Path | None = None) -> FastAPI:
+def create_app(settings: ServerSettings, model: QualityModel, folder: Path | None = None) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
 
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
-        ValueError: when others can reach the server, and it has no token.
+        ArgumentError: when others can reach the server, and it has no token.
     """
     if settings.token is None and not settings.is_local:
-        raise ValueError("a server that others can reach needs a token")
-    review = None if folder is None else Review(folder, model.name, model.sha256)
+        raise ArgumentError("a server that others can reach needs a token")
+    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
     if review is not None and review.remark:
         log.warning("%s: %s", folder, review.remark)
-    served = Served(settings, model, review)
+    state = ServerState(settings, model, review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with served.running():
+        async with state.running():
             yield
 
     app = FastAPI(
@@ -64,13 +65,14 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         redoc_url=None,
         middleware=[  # the first is the outermost
             Middleware(WithHeaders),
-            Middleware(Measured, measures=served.measures),
+            Middleware(RequestMetrics, metrics=state.metrics),
             Middleware(Guard, settings=settings),
             Middleware(LimitedBody, settings=settings),
         ],
         exception_handlers={
             HTTPException: _refused,
             RequestValidationError: _invalid,
+            ArgumentError: _defect,
             CxrlensError: _failed,
             sqlite3.Error: _not_kept,
         },
@@ -80,7 +82,7 @@ def create_app(settings: Settings, model: ServedModel, folder: Path | None = Non
         secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
     app.include_router(about.health_route())
     for part in (about.routes, checking.routes, reviewing.routes):
-        app.include_router(part(served), **secured)
+        app.include_router(part(state), **secured)
     app.include_router(page.routes())
     return app
 
@@ -96,6 +98,11 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem(422, sentence_of(error.errors()))
+
+
+async def _defect(_: Request, error: Exception) -> Response:
+    """No client's fault: for the log, with its traceback."""
+    raise error
 
 
 async def _failed(_: Request, error: Exception) -> Response:

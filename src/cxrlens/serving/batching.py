@@ -12,22 +12,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cxrlens.errors import CxrlensError
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.inspection.runtime import GreyBatch, Seen
-from cxrlens.inspection.torch_runtime import TorchRuntime
+from cxrlens.inspection.result import ImageResult
+from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.saliency.explain import Fusion, Row
 
-_RUNTIMES = 64
-"""Questions whose runtime is kept, as a new one runs the network once more."""
+_INSPECTORS = 64
+"""Kept inspectors, one a request for another explanation, as a new one runs the network once more."""
 
 
-class BusyError(Exception):
+class BusyError(CxrlensError):
     """So many images wait already that one more would wait too long."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """How an image is to be explained; only images of the same question share a pass."""
+class ExplanationRequest:
+    """The explanation that an image is to get; only images of the same request share a pass."""
 
     row: Row
     smooth: float | None = None
@@ -37,12 +39,12 @@ class Question:
 class _Waiting:
     grey: GreyBatch
     stored: tuple[int, int]
-    question: Question
-    answer: Future[Seen] = field(default_factory=Future)
+    request: ExplanationRequest
+    answer: Future[ImageResult] = field(default_factory=Future)
 
 
-class Eyes:
-    """A model that answers questions with one pass each.
+class RequestInspector:
+    """A model that answers requests with one pass each.
 
     An image gets the same numbers however many come with it: on a CPU a batch of one, on other devices any batch of
     another size may give others in their last digits, so that such batches are filled up.
@@ -50,22 +52,24 @@ class Eyes:
 
     def __init__(self, model: QualityModel, batch_size: int) -> None:
         self._at_least = batch_size if model.device.type != "cpu" else min(batch_size, 2)
-        self._runtime = functools.lru_cache(_RUNTIMES)(
-            lambda question: TorchRuntime(model, question.row, Fusion(smooth=question.smooth))
+        self._inspector = functools.lru_cache(_INSPECTORS)(
+            lambda request: TorchInspector(model, request.row, Fusion(smooth=request.smooth))
         )
 
-    def see(self, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], question: Question) -> list[Seen]:
-        """What is seen in grey images [1, h, w] of the stored (height, width) each."""
+    def inspect(
+        self, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], request: ExplanationRequest
+    ) -> list[ImageResult]:
+        """The results of grey images [1, h, w] of the stored (height, width) each."""
         missing = max(self._at_least - len(grey), 0)
         filled = np.stack([*grey, *[grey[-1]] * missing])
-        seen: list[Seen] = self._runtime(question).see(filled, [*stored, *[stored[-1]] * missing])
-        return seen[: len(grey)]
+        results: list[ImageResult] = self._inspector(request).inspect(filled, [*stored, *[stored[-1]] * missing])
+        return results[: len(grey)]
 
 
-class Explainer:
+class BatchedExplainer:
     """One thread that runs the model.
 
-    It takes the image that has waited longest and others of the same question, up to ``batch_size``; where there are
+    It takes the image that has waited longest and others of the same request, up to ``batch_size``; where there are
     fewer, it waits ``wait`` seconds for more. An image that makes a pass fail fails alone: the others of its pass are
     done again one by one.
 
@@ -83,7 +87,7 @@ class Explainer:
         queue: int,
         observe: Callable[[float], None] = lambda size: None,
     ) -> None:
-        self._eyes = Eyes(model, batch_size)
+        self._inspector = RequestInspector(model, batch_size)
         self._batch_size = batch_size
         self._wait = wait
         self._queue = queue
@@ -99,13 +103,13 @@ class Explainer:
         """Images that no pass has begun with."""
         return len(self._waiting)
 
-    def submit(self, grey: GreyBatch, stored: tuple[int, int], question: Question) -> Future[Seen]:
+    def submit(self, grey: GreyBatch, stored: tuple[int, int], request: ExplanationRequest) -> Future[ImageResult]:
         """Have a grey image [1, h, w] of the stored (height, width) explained.
 
         Raises:
             BusyError: when the queue is full, or the explainer closed.
         """
-        item = _Waiting(grey, stored, question)
+        item = _Waiting(grey, stored, request)
         with self._changed:
             if self._closed or len(self._waiting) >= self._queue:
                 raise BusyError
@@ -142,14 +146,16 @@ class Explainer:
             return batch
 
     def _alike(self) -> list[_Waiting]:
-        question = self._waiting[0].question
-        return [item for item in self._waiting if item.question == question][: self._batch_size]
+        request = self._waiting[0].request
+        return [item for item in self._waiting if item.request == request][: self._batch_size]
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
         try:
-            found = self._eyes.see([item.grey for item in batch], [item.stored for item in batch], batch[0].question)
+            results = self._inspector.inspect(
+                [item.grey for item in batch], [item.stored for item in batch], batch[0].request
+            )
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -158,5 +164,5 @@ class Explainer:
                 self._answer([item])
             return
         self._observe(len(batch))
-        for item, seen in zip(batch, found, strict=True):
-            item.answer.set_result(seen)
+        for item, result in zip(batch, results, strict=True):
+            item.answer.set_result(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import time
 from typing import Annotated
@@ -10,25 +11,23 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from cxrlens.errors import UsageError
-from cxrlens.inspection.contours import half_maximum_contours
+from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
-from cxrlens.inspection.reasons import reason_of
-from cxrlens.inspection.runtime import Seen
+from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.explain import Fusion, make_row
 from cxrlens.saliency.methods import find_method
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
-from cxrlens.serving.batching import BusyError, Question
+from cxrlens.serving.batching import BusyError, ExplanationRequest
 from cxrlens.serving.decoding import Picture, Refusal
-from cxrlens.serving.pictures import data_address, map_png
 from cxrlens.serving.problems import described
-from cxrlens.serving.served import Served
+from cxrlens.serving.state import ServerState
 
 RETRY = {"Retry-After": "2"}
 _MAX_SMOOTH = 100.0
 
 
-def routes(served: Served) -> APIRouter:
+def routes(state: ServerState) -> APIRouter:
     """The route of a server."""
     router = APIRouter(tags=["check"])
 
@@ -46,10 +45,10 @@ def routes(served: Served) -> APIRouter:
 
         Nothing of the upload is kept.
         """
-        question = _question(served, method, layers, smooth)
-        if served.checks >= served.settings.queue:
+        request = _request(state, method, layers, smooth)
+        if state.checks >= state.settings.queue:
             raise _busy()
-        served.checks += 1
+        state.checks += 1
         began = time.perf_counter()
         try:
             digest = hashlib.sha256()
@@ -59,59 +58,53 @@ def routes(served: Served) -> APIRouter:
                 await asyncio.to_thread(digest.update, read)
                 return read
 
-            picture = await served.decoders.picture(content)
+            picture = await state.decoders.picture(content)
             if isinstance(picture, Refusal):
-                served.measures.refused.add(str(picture.status))
+                state.metrics.refused.labels(str(picture.status)).inc()
                 raise HTTPException(picture.status, picture.reason)
-            answer = served.explainer.submit(picture.grey, (picture.height, picture.width), question)
-            seen = await asyncio.wrap_future(answer)
-            return await asyncio.to_thread(_checked, served, digest.hexdigest(), picture, question, seen)
+            answer = state.explainer.submit(picture.grey, (picture.height, picture.width), request)
+            result = await asyncio.wrap_future(answer)
+            return await asyncio.to_thread(_answer, digest.hexdigest(), picture, smooth, result)
         except BusyError:
             raise _busy() from None
         except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
             raise HTTPException(422, str(error)) from error
         finally:
-            served.checks -= 1
-            served.measures.check_seconds.observe(time.perf_counter() - began)
+            state.checks -= 1
+            state.metrics.check_seconds.observe(time.perf_counter() - began)
 
     return router
 
 
-def _question(served: Served, method: str, layers: str, smooth: float | None) -> Question:
+def _request(state: ServerState, method: str, layers: str, smooth: float | None) -> ExplanationRequest:
     try:
-        if not is_offered(find_method(method), served):
+        if not is_offered(find_method(method), state):
             raise UsageError(
                 f"'{method}' asks the network many times for one map, which this server does not do; "
                 "use cxrlens explain, or start the server with --slow-methods"
             )
         row = make_row(method, layers)
-        served.model.check_rows([row], Fusion(smooth=smooth))
+        state.model.check_rows([row], Fusion(smooth=smooth))
     except UsageError as error:
         raise HTTPException(422, str(error)) from error
-    return Question(row, smooth)
+    return ExplanationRequest(row, smooth)
 
 
-def _checked(served: Served, key: str, picture: Picture, question: Question, seen: Seen) -> Checked:
-    assert seen.map is not None
-    geometry = served.model.preprocessing.geometry(picture.height, picture.width).without_padding()
+def _answer(digest: str, picture: Picture, smooth: float | None, result: ImageResult) -> Checked:
+    assert result.map is not None
     return Checked(
-        key=key,
-        probability=seen.probability,
-        decision=served.served_model.card.decision(seen.probability),
-        triage=served.served_model.card.triage(seen.probability),
-        reason=reason_of(served.served_model.card, seen.probability),
+        key=digest,
         origin=picture.origin,
-        height=picture.height,
-        width=picture.width,
-        method=question.row.method,
-        layers=question.row.layers,
-        smooth=question.smooth,
-        flat=seen.flat,
-        peak=seen.peak,
-        contours=() if seen.flat else half_maximum_contours(seen.map, geometry),
-        picture=data_address(picture.preview, "image/jpeg"),
-        map=data_address(map_png(seen.map), "image/png"),
+        smooth=smooth,
+        picture=_data_address(picture.preview, "image/jpeg"),
+        map=_data_address(map_png(result.map.values), "image/png"),
+        **result.fields(),
     )
+
+
+def _data_address(content: bytes, media_type: str) -> str:
+    """A ``data:`` address that holds the content, so that a browser shows it without asking again."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _busy() -> HTTPException:

@@ -16,9 +16,9 @@ from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import OversizedImageError, UnknownFormatError, content_size, decode
 from cxrlens.inputs.workers import call, process_pool
-from cxrlens.inspection.runtime import GreyBatch
+from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.reading import PREVIEW_SIDE, preview
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 _NAME = "the upload"  # stands for the file in messages; its own name may be a patient's
 
@@ -92,7 +92,7 @@ class _Process:
 class Decoders:
     """So many processes, each of which decodes one upload at a time; an asynchronous context manager."""
 
-    def __init__(self, decode: Decode, settings: Settings) -> None:
+    def __init__(self, decode: Decode, settings: ServerSettings) -> None:
         self._decode = decode
         self._settings = settings
         # Never a fork of this process, whose threads may hold locks.

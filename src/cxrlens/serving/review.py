@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from cxrlens.errors import CxrlensError
 from cxrlens.files import to_csv
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
+from cxrlens.inputs.names import path_of
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, path_of, worklist_key
+from cxrlens.screening.record import ScreenedImage, worklist_key
 from cxrlens.screening.worklist import name_cell
 from cxrlens.serving.answers import GivenVerdict, Verdict, Worklist, WorklistImage
 from cxrlens.serving.verdicts import FILE, VerdictStore

@@ -12,21 +12,21 @@ from fastapi.responses import FileResponse
 from cxrlens.serving.answers import Audit, GivenVerdict, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review, Show
-from cxrlens.serving.served import Served
+from cxrlens.serving.state import ServerState
 
 _MOST = 1000
 _LARGEST = 2**53 - 1  # that JavaScript counts to
 _KeyInPath = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
 
-def routes(served: Served) -> APIRouter:
+def routes(state: ServerState) -> APIRouter:
     """The routes of a server."""
     router = APIRouter(tags=["review"])
 
     def review() -> Review:
-        if served.review is None:
+        if state.review is None:
             raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
-        return served.review
+        return state.review
 
     @router.get("/api/worklist", responses=described(404, 422, 503))
     def worklist(
@@ -71,7 +71,7 @@ def routes(served: Served) -> APIRouter:
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
-            served.measures.verdicts.add(given.verdict)
+            state.metrics.verdicts.labels(given.verdict).inc()
         return given
 
     @router.get(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Address:
 def serve(
     model: Path,
     folder: Path | None,
-    settings: Settings,
+    settings: ServerSettings,
     *,
     port: int,
     device: str = "auto",
@@ -95,21 +95,22 @@ def listening(host: str, port: int) -> socket.socket:
 def _run(
     model: Path,
     folder: Path | None,
-    settings: Settings,
+    settings: ServerSettings,
     listener: socket.socket,
     device: str,
     ready: Callable[[Address], None],
 ) -> None:
     import uvicorn
 
+    from cxrlens.inspection.quality_model import load
     from cxrlens.serving.app import create_app
-    from cxrlens.serving.served import load_served
+    from cxrlens.serving.state import warm_up
 
-    served_model = load_served(model, device)
-    served_model.warm_up()
+    loaded = load(model, device=device)
+    warm_up(loaded)
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
-    app = create_app(settings, served_model, folder)
+    app = create_app(settings, loaded, folder)
     address = _address(settings, listener)
 
     class Server(uvicorn.Server):
@@ -121,7 +122,7 @@ def _run(
     server = Server(
         uvicorn.Config(
             app,
-            log_config=None,  # requests are logged by their route alone, see `serving.measures`
+            log_config=None,  # requests are logged by their route alone, see `serving.metrics`
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -142,7 +143,7 @@ def _run(
     log.info("the server has ended")
 
 
-def _address(settings: Settings, listener: socket.socket) -> Address:
+def _address(settings: ServerSettings, listener: socket.socket) -> Address:
     port = listener.getsockname()[1]
     host = settings.host.strip("[]")
     if host in ("0.0.0.0", "::"):

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxrlens.errors import UsageError
 from cxrlens.serving.problems import problem
-from cxrlens.serving.settings import Settings, is_loopback
+from cxrlens.serving.settings import ServerSettings, is_loopback
 
 COOKIE = "cxrlens_token"
 OPEN_PATHS = frozenset({"/health"})
@@ -77,7 +77,7 @@ class Guard:
     - What changes or computes something is refused to pages of other servers.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app = app
         self.settings = settings
 

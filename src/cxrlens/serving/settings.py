@@ -9,7 +9,7 @@ from cxrlens.inputs.readers import MAX_PIXELS
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """Addresses, limits and rights of a server.
 
     Attributes:
@@ -45,7 +45,7 @@ class Settings:
         """Whether none but this machine can reach the server, and none is said to be before it."""
         return is_loopback(self.host) and not self.hosts
 
-    def with_token(self, token: str | None) -> Settings:
+    def with_token(self, token: str | None) -> ServerSettings:
         """The same with this token."""
         return replace(self, token=token)
 

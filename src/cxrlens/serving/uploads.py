@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxrlens.serving.problems import problem
-from cxrlens.serving.settings import Settings
+from cxrlens.serving.settings import ServerSettings
 
 
 class LimitedBody:
     """ASGI middleware: a request that is too large or too slow ends there, whatever its header says of its length."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app = app
         self.settings = settings
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,37 +14,24 @@ import torch
 from torch import Tensor
 
 from cxrlens.evaluation import baselines
-from cxrlens.evaluation.similarity import ssim
 from cxrlens.evaluation.subgroups import object_area, shape_type
 from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_masks
 from cxrlens.inputs.decoding import Batch
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.quality_model import affected_probability, cut_to_picture
-from cxrlens.saliency.explain import Fusion, Row, RowMaps
-from cxrlens.saliency.fusion import scale, smooth
+from cxrlens.inspection.quality_model import affected_probability
+from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.saliency.fusion import scale
 from cxrlens.study.data import StudyData
-from cxrlens.study.pictures import Pictures, in_block_order, pictures_of
-from cxrlens.study.plan import StudyPlan
-from cxrlens.study.records import Arrays, Records, key
-from cxrlens.study.scoring import Truth, peak_scores, point_scores, whole_map_scores
-from cxrlens.study.subjects import Models, Subject
-from cxrlens.study.threads import in_threads
-from cxrlens.study.work import (
-    DATA,
-    MAPS,
-    PAIRS,
-    PLAIN,
-    SMOOTHED,
-    Missing,
-    PlannedRow,
-    Unit,
-    explained_classes,
-    pair_id,
-    preprocessing_id,
-    subjects_of,
-    tolerance_names,
-    tolerance_pixels,
-)
+from cxrlens.study.image_groups import ImageGroup, Truth, groups_of, in_block_order
+from cxrlens.study.plan import StudyPlan, tolerance_pixels
+from cxrlens.study.records import DATA, MAPS, Arrays, Records, key, preprocessing_id
+from cxrlens.study.rows import PlannedRow
+from cxrlens.study.scores import GroupMaps, PairScores, SampleBlock
+from cxrlens.study.subjects import Models, Subject, explained, explained_classes, pair_id, subjects_of
+from cxrlens.study.work import MARKER, Missing, Unit, all_map_scores, all_pair_scores, rows_missing
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -59,124 +48,100 @@ class BlockRun:
     training_maps: dict[Preprocessing, baselines.FloatMap | None]
 
     def run(self) -> None:
+        """Make the scores of maps that the records of the block lack."""
         subjects = subjects_of(self.subjects, self.unit.preprocessing)
         missing = Missing(self.plan, self.data, subjects, self.records, self.unit)
         device = torch.device(self.models.device)
         if not self.batch.items:
             self._nothing(missing, subjects)
             return
-        groups = pictures_of(self.batch.images, self.unit.preprocessing)
+        groups = groups_of(self.batch.images, self.unit.preprocessing)
         truths = [Truth.of(group, self.batch, self.unit.preprocessing, device) for group in groups]
         if missing.baselines:
             self._baselines(truths)
-        pairs = missing.pairs
+        pairs = {scores: missing.pairs(scores) for scores in all_pair_scores()}
         kept: dict[str, dict[Row, list[Tensor]]] = {}
         for subject in subjects:
-            compared = {row for pair, rows in pairs.items() if subject in pair for row in rows}
+            compared = {
+                row for found in pairs.values() for pair, rows in found.items() if subject in pair for row in rows
+            }
             rows = missing.rows(subject)
             wanted = dict.fromkeys([*(each.row for each in rows), *sorted(compared)])
             if not wanted:
                 continue
-            result = self._explained(subject, list(wanted))
-            self._scores(subject, rows, result, truths, missing.is_annotated)
+            target = explained_classes(self.plan, self.batch.items)
+            result = explained(self.plan, self.models[subject], self.batch.grey, list(wanted), target)
+            self._scores(subject, rows, result, truths, annotated=missing.is_annotated)
             kept[subject.id] = {
                 row: [group.maps(result.maps[row], result.flat[row])[0] for group in groups] for row in compared
             }
-        chosen = np.isin([image.index for image in self.batch.images], missing.chosen)
-        for pair, shared in pairs.items():
-            first, second = (kept.get(subject.id, {}) for subject in pair)
-            arrays = {
-                key(row.method, row.layers, "ssim"): self._similarity(groups, first[row], second[row], chosen)
-                for row in shared
-            }
-            if arrays:
-                self.records.add(PAIRS, pair_id(pair), missing.block_name, arrays)
+        for scores, found in pairs.items():
+            chosen = np.isin([image.index for image in self.batch.images], missing.chosen(scores))
+            for pair, shared in found.items():
+                first, second = (kept.get(subject.id, {}) for subject in pair)
+                arrays: Arrays = {}
+                for row in shared:
+                    values = _of_pair(scores, groups, first[row], second[row], chosen)
+                    arrays |= {key(row.method, row.layers, name): each for name, each in values.items()}
+                if arrays:
+                    self.records.add(scores.part, pair_id(pair), missing.name(scores), arrays)
 
     def _nothing(self, missing: Missing, subjects: Sequence[Subject]) -> None:
         """A block of unreadable files leaves empty records, so that it is not tried again and again."""
         empty = np.empty(0)
-        names = [key("random", share) for share in tolerance_names(self.plan)]
+        names = [key("random", share) for share in self.plan.tolerance_names]
         data = dict.fromkeys((*names, "index"), empty)
         self.records.add(DATA, preprocessing_id(self.unit.preprocessing), self.unit.block, data)
         for subject in subjects:
-            arrays = {key(each.key, PLAIN, "distance"): empty for each in missing.rows(subject)}
+            arrays = {key(each.key, MARKER): empty for each in missing.rows(subject)}
             self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _explained(self, subject: Subject, rows: list[Row]) -> RowMaps:
-        model = self.models[subject]
-        target = explained_classes(self.plan, self.batch.items)
-        return model.explain_rows(
-            self.batch.grey, rows, target=target, fusion=Fusion(self.plan.combination), seed=self.plan.seed
-        )
-
-    def _similarity(
-        self,
-        groups: Sequence[Pictures],
-        first: Sequence[Tensor],
-        second: Sequence[Tensor],
-        chosen: npt.NDArray[np.bool_],
-    ) -> npt.NDArray[np.float64]:
-        """Of two networks' maps, which are given by group, for the chosen images of the block."""
-
-        def of_group(place: int) -> Arrays:
-            values = np.full(len(groups[place].places), np.nan)
-            wanted = chosen[groups[place].places]
-            values[wanted] = ssim(first[place][wanted], second[place][wanted]).cpu().numpy()
-            return {"ssim": values}
-
-        return in_block_order(groups, [of_group(place) for place in range(len(groups))])["ssim"][chosen]
-
     def _scores(
-        self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truths: Sequence[Truth], annotated: bool
+        self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truths: Sequence[Truth], *, annotated: bool
     ) -> None:
         arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
-        groups = [truth.pictures for truth in truths]
+        groups = [truth.group for truth in truths]
 
         def of_row(planned: PlannedRow) -> Arrays:
-            return in_block_order(groups, [self._of_row(planned, result, truth, annotated) for truth in truths])
+            parts = [self._of_row(planned, result, truth, annotated=annotated) for truth in truths]
+            return in_block_order(groups, parts)
 
-        for found in in_threads(of_row, rows, result.logits.device):
+        for found in _in_threads(of_row, rows, result.logits.device):
             arrays |= found
         self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, annotated: bool) -> Arrays:
-        """All scores of a row on a group of pictures, by their key in the records."""
-        whole, whole_flat = result.maps[planned.row], result.flat[planned.row]
-        seeds = self._seeds(planned.key, truth.pictures)
-        maps, flat = truth.pictures.maps(whole, whole_flat)
-        plain = peak_scores(maps, flat, truth, seeds)
-        soft: Arrays = {}
-        if not planned.each:
-            plain |= point_scores(maps, truth)
-            if annotated:
-                plain |= whole_map_scores(maps, truth)
-                if self.plan.smoothing is not None:
-                    smoothed, smoothed_flat = scale(smooth(truth.pictures.of(whole), self.plan.smoothing))
-                    flat = truth.pictures.of(whole_flat) | smoothed_flat
-                    soft = peak_scores(*cut_to_picture(smoothed, flat, truth.pictures.geometries[0]), truth, seeds)
-        of_variant = ((PLAIN, plain), (SMOOTHED, soft))
-        return {key(planned.key, variant, name): found for variant, all_ in of_variant for name, found in all_.items()}
+    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, *, annotated: bool) -> Arrays:
+        """All scores of a row on a group of images, by their key in the records."""
+        whole, flat = result.maps[planned.row], result.flat[planned.row]
+        group = truth.group
+        maps = GroupMaps(self.plan, *group.maps(whole, flat), group.of(whole), group.of(flat), truth,
+                         self._seeds(planned.key, group))  # fmt: skip
+        arrays: Arrays = {}
+        for scores in all_map_scores():
+            if scores.are_made(self.plan, planned, annotated=annotated):
+                arrays |= {key(planned.key, name): found for name, found in scores.score(maps).items()}
+        return arrays
 
-    def _seeds(self, row: str, pictures: Pictures) -> list[tuple[int, ...]]:
+    def _seeds(self, row: str, group: ImageGroup) -> list[tuple[int, ...]]:
         """A tie falls the same whatever else is asked for."""
         code = zlib.crc32(row.encode())
-        return [(self.plan.seed, self.batch.images[place].index, code) for place in pictures.places]
+        return [(self.plan.seed, self.batch.images[place].index, code) for place in group.places]
 
     def _baselines(self, truths: Sequence[Truth]) -> None:
-        """What can be said of the images without a network, and the scores of the points that know none."""
-        arrays = in_block_order([truth.pictures for truth in truths], [self._baselines_of(truth) for truth in truths])
+        """The facts of the images that need no network, and the scores of the points that know none."""
+        arrays = in_block_order([truth.group for truth in truths], [self._baselines_of(truth) for truth in truths])
         self.records.add(DATA, preprocessing_id(self.unit.preprocessing), self.unit.block, arrays)
 
     def _baselines_of(self, truth: Truth) -> Arrays:
-        pictures = truth.pictures
-        grey = pictures.cut(self.batch.grey[:, 0])
+        group = truth.group
+        grey = group.cut(self.batch.grey[:, 0])
         height, width = grey.shape[1:]
         arrays: Arrays = {
-            "index": np.array([self.batch.images[place].index for place in pictures.places]),
+            "index": np.array([self.batch.images[place].index for place in group.places]),
             "area": np.array([object_area(mask) for mask in truth.masks.cpu().numpy()]),
-            "shape": np.array([shape_type(annotated_objects(self.batch.items[place])) for place in pictures.places]),
+            "shape": np.array([shape_type(annotated_objects(self.batch.items[place])) for place in group.places]),
         }
-        for name in tolerance_names(self.plan):
+        for name in self.plan.tolerance_names:
             tolerance = tolerance_pixels(float(name), self.unit.preprocessing)
             chance = [baselines.random_hit_probability(distances, tolerance) for distances in truth.distances]
             arrays[key("random", name)] = np.array(chance)
@@ -189,8 +154,10 @@ class BlockRun:
             maps["mean_annotation"] = torch.from_numpy(baselines.fitted(mean, height, width)).expand(len(grey), -1, -1)
         for name, values in maps.items():
             scaled, flat = scale(values.float().contiguous().to(truth.masks.device))
-            scores = peak_scores(scaled, flat, truth, self._seeds(name, pictures)) | whole_map_scores(scaled, truth)
-            arrays |= {key(name, "", PLAIN, score): found for score, found in scores.items()}
+            found = GroupMaps(self.plan, scaled, flat, scaled, flat, truth, self._seeds(name, group))
+            for scores in all_map_scores():
+                if scores.baselines:
+                    arrays |= {key(name, "", array): each for array, each in scores.score(found).items()}
         return arrays
 
     def _mean_annotation(self) -> baselines.FloatMap | None:
@@ -198,3 +165,49 @@ class BlockRun:
         if chosen not in self.training_maps:
             self.training_maps[chosen] = baselines.mean_annotation_map(object_masks(self.data.train, chosen))
         return self.training_maps[chosen]
+
+
+def score_sample(plan: StudyPlan, records: Records, models: Models, unit: Unit, batch: Batch) -> None:
+    """Make the scores of a sample's block that its record lacks."""
+    assert unit.sample is not None
+    assert unit.subject is not None
+    model = models[unit.subject]
+    target = explained_classes(plan, batch.items)
+    before = explained(plan, model, batch.grey, rows_missing(plan, records, unit), target)
+    target = before.logits.argmax(1) if target == "predicted" else target
+    groups = groups_of(batch.images, unit.preprocessing)
+    arrays = unit.sample.score(SampleBlock(plan, unit.subject, model, batch, groups, before, target))
+    records.add(unit.sample.part, unit.subject.id, unit.name(plan), arrays)
+
+
+def _of_pair(
+    scores: PairScores,
+    groups: Sequence[ImageGroup],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    chosen: npt.NDArray[np.bool_],
+) -> Arrays:
+    """Of two networks' maps, which are given by group, for the chosen images of the block."""
+
+    def of_group(place: int) -> Arrays:
+        wanted = chosen[groups[place].places]
+        found = scores.score(first[place][wanted], second[place][wanted])
+        values = {name: np.full(len(wanted), np.nan) for name in found}
+        for name, each in found.items():
+            values[name][wanted] = each
+        return values
+
+    arrays = in_block_order(groups, [of_group(place) for place in range(len(groups))])
+    return {name: values[chosen] for name, values in arrays.items()}
+
+
+def _in_threads(function: Callable[[Task], Result], tasks: Iterable[Task], device: torch.device) -> Iterator[Result]:
+    """The function of each task, in order; on a CPU as many at once as torch has threads, elsewhere one by one.
+
+    Much of the work of a score on a CPU runs on one core.
+    """
+    if device.type != "cpu":
+        yield from map(function, tasks)
+        return
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        yield from pool.map(function, tasks)

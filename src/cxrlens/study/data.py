@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
 from cxrlens.inputs.readers import open_regular
@@ -42,8 +44,13 @@ class StudyData:
         return cls(root, split.name, annotated, normal, objects, digest(*contents, *map(_annotation, objects)))
 
     def items(self, plan: StudyPlan) -> tuple[Item, ...]:
-        """What is explained, images with objects first."""
+        """The images that are explained, those with objects first."""
         return (*self.annotated, *self.normal) if plan.normal_images else self.annotated
+
+    def sample(self, images: int) -> list[int]:
+        """So many of the annotated images, evenly spread, by their index."""
+        count = min(images, len(self.annotated))
+        return sorted({int(place) for place in np.linspace(0, len(self.annotated) - 1, count)}) if count else []
 
     def name(self, item: Item) -> str:
         """An image's name in tables."""

@@ -15,7 +15,7 @@ from cxrlens.report.tables import Table
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A picture to embed; `alt` says in words what it shows, for those who do not see it.
+    """A figure to embed; `alt` says in words what it shows, for those who do not see it.
 
     SVG files are shown at the size they were drawn at; PNG and JPEG files a pixel a pixel, at most as wide as the page.
     """
@@ -56,7 +56,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Foot:
-    """What the numbers were made with.
+    """The provenance of the numbers.
 
     `commit` is None outside a working copy; `more` holds further (label, value) lines.
     """
@@ -70,13 +70,13 @@ class Foot:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _GalleryGroup:
     title: str
     text: str
     entries: Sequence[GalleryEntry]
 
 
-def save_gallery_picture(figure: Figure, path: Path) -> Path:
+def save_overlay(figure: Figure, path: Path) -> Path:
     """Write an overlay as ``path.jpg`` at 100 dpi and return that; `path` has no suffix.
 
     A radiograph with seven maps takes about 120 KB, so a page with 30 of them stays below 6 MB.
@@ -103,10 +103,10 @@ def study_page(
         findings: one sentence each.
         sections: in reading order; the table of contents lists them.
         gallery: groups without an entry are left out.
-        foot: what the numbers were made with.
+        foot: the provenance of the numbers.
 
     Raises:
-        ValueError: when a picture is no PNG, SVG or JPEG file, or two tables of the page have the same name.
+        ValueError: when a figure is no PNG, SVG or JPEG file, or two tables of the page have the same name.
     """
     names = [table.name for section in sections for table in section.tables]
     if len(names) != len(set(names)):
@@ -125,11 +125,11 @@ def study_page(
     )
 
 
-def _groups(gallery: Gallery) -> list[_Group]:
+def _groups(gallery: Gallery) -> list[_GalleryGroup]:
     groups = [
-        _Group("Best", "Images on which the maps point best.", gallery.best),
-        _Group("Worst", "Images on which the maps point worst.", gallery.worst),
-        _Group("Most disputed", "Images on which the methods differ most.", gallery.disputed),
+        _GalleryGroup("Best", "Images on which the maps point best.", gallery.best),
+        _GalleryGroup("Worst", "Images on which the maps point worst.", gallery.worst),
+        _GalleryGroup("Most disputed", "Images on which the methods differ most.", gallery.disputed),
     ]
     return [group for group in groups if group.entries]
 

@@ -98,9 +98,10 @@ class StudyPlan(_Part):
             raise ValueError(f"a row is 'METHOD LAYERS', not '{wrong[0]}'")
         return tuple(dict.fromkeys(" ".join(row.split()) for row in rows))
 
-    def trained(self, architecture: str) -> bool:
-        """Whether the study has trained networks of the architecture."""
-        return bool(self.models.get(architecture)) or self.training is not None
+    @property
+    def tolerance_names(self) -> list[str]:
+        """All tolerances as shares of the side: 0 (on the object), those of the list, and the main one."""
+        return [f"{share:.6g}" for share in sorted({0.0, self.tolerance, *self.tolerances})]
 
 
 def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
@@ -132,6 +133,11 @@ def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{source}: {place}: {first['msg']}; docs/study.md lists the values") from error
+
+
+def tolerance_pixels(share: float, preprocessing: Preprocessing) -> float:
+    """Pixels of the input that a distance must stay below; a share of 0 asks for a distance of 0."""
+    return share * max(preprocessing.height, preprocessing.width) if share > 0 else 0.5
 
 
 def digest(*parts: object) -> str:

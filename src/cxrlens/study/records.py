@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlens.files import replacing
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.study.data import StudyData
+from cxrlens.study.plan import StudyPlan, digest
+
+SCORING_VERSION = 2  # raised when a score is defined anew, so that older records are not used
+DATA, MAPS, PAIRS = "data", "maps", "pairs"  # parts of the records; the samples' bear the names of their experiments
+PLAIN, SMOOTHED = "plain", "smoothed"  # variants of a map
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -28,8 +35,37 @@ def key(*parts: object) -> str:
 
 
 def parts(name: str) -> list[str]:
-    """What `key` joined."""
+    """The parts that `key` joined."""
     return name.split(_SEPARATOR)
+
+
+def score_settings(plan: StudyPlan, data: StudyData) -> str:
+    """A name for everything that the scores of an image depend on, beside network and row."""
+    return digest(
+        SCORING_VERSION,
+        data.digest,
+        plan.combination,
+        plan.target,
+        plan.smoothing,
+        plan.seed,
+        plan.batch_size,
+        plan.normal_images,
+    )
+
+
+def preprocessing_id(preprocessing: Preprocessing) -> str:
+    """In the place of a network's id, for the records of images without a network."""
+    return digest(preprocessing.model_dump_json())
+
+
+def chunks(indices: Sequence[int], size: int) -> list[list[int]]:
+    """The blocks of some images."""
+    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+
+
+def sample_block(block: int, indices: Sequence[int], settings: object = "") -> str:
+    """The record of a sample's block; other images, or other settings of the score, make another one."""
+    return f"{block:05d}-{digest(settings, *indices)}"
 
 
 class Records:

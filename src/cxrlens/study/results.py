@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.froc import Prediction
-from cxrlens.evaluation.subgroups import size_terciles
 from cxrlens.inputs.annotations.ground_truth import annotated_objects
 from cxrlens.inputs.annotations.masks import AnnotatedObject
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.saliency.explain import Row
 from cxrlens.study.data import StudyData
-from cxrlens.study.plan import StudyPlan
-from cxrlens.study.records import Arrays, Records, joined, key
-from cxrlens.study.subjects import Subject, Weights
-from cxrlens.study.work import (
+from cxrlens.study.plan import StudyPlan, tolerance_pixels
+from cxrlens.study.records import (
     DATA,
     MAPS,
-    PAIRS,
     PLAIN,
+    Arrays,
+    Records,
     chunks,
-    compared_rows,
-    pair_id,
+    joined,
+    key,
     preprocessing_id,
-    sample,
-    sampled_block,
-    tolerance_pixels,
+    sample_block,
 )
+from cxrlens.study.rows import compared_rows
+from cxrlens.study.scores import PairScores, SampleScores
+from cxrlens.study.subjects import WEIGHTS_TITLES, Subject, Weights, pair_id
 
 BASELINE_NAMES = ("centre", "mean_annotation", "random", "brightest")
 
@@ -46,11 +47,22 @@ class Group:
 
     @property
     def name(self) -> str:
+        """In the keys of columns."""
         return self.architecture if self.weights == "trained" else f"{self.architecture}-{self.weights}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.architecture}, {WEIGHTS_TITLES[self.weights]}"
+
+    @property
+    def side(self) -> int:
+        """Pixels of the longer side of its networks' input."""
+        preprocessing = self.subjects[0].preprocessing
+        return max(preprocessing.height, preprocessing.width)
 
 
 class Results:
-    """Everything that the tables of a study are made of.
+    """The records of a study as the experiments' tables, figures and findings take them.
 
     Scores of a group are float64 [rows, seeds, n] over the annotated images that could be read.
     """
@@ -95,7 +107,7 @@ class Results:
         return (self.scores(group, rows, "distance", variant=variant) < limit).astype(np.float64)
 
     def scores(self, group: Group, rows: Sequence[Row], score: str, *, variant: str = PLAIN) -> Floats:
-        """Any score of `scoring`, such as "energy"."""
+        """Any of the scores that the records hold of every map, such as "energy"."""
         names = [key(row.method, row.layers, variant, score) for row in rows]
         return np.array([[self._of(subject)[name] for subject in group.subjects] for name in names], dtype=np.float64)
 
@@ -128,7 +140,7 @@ class Results:
         return found
 
     def baseline(self, name: str, score: str, share: float | None = None) -> Floats | None:
-        """Values [n] of a baseline; None where it has none. ``score`` is "hit" or one of `scoring`."""
+        """Values [n] of a baseline; None where it has none. ``score``: "hit", or as in `scores`."""
         if name == "random":
             if score == "hit":
                 chosen = f"{self.plan.tolerance if share is None else share:.6g}"
@@ -147,32 +159,35 @@ class Results:
         found = {name: self.baseline(name, score, share) for name in BASELINE_NAMES}
         return {name: values for name, values in found.items() if values is not None}
 
-    def size_groups(self) -> dict[str, Floats]:
-        """Per third of object area, True for its images."""
-        sizes = size_terciles(self._annotated_data["area"])
-        return {name: sizes == name for name in ("small", "medium", "large")}
+    def facts(self, name: str) -> npt.NDArray[Any]:
+        """Of each image [n]: "area", the share of it that objects cover, or "shape", the kind of its annotation."""
+        return self._annotated_data[name]
 
-    def shape_groups(self) -> dict[str, Floats]:
-        """Per kind of annotated shape, True for its images."""
-        kinds = self._annotated_data["shape"]
-        return {str(name): kinds == name for name in np.unique(kinds)}
-
-    def pair(self, pair: tuple[Subject, Subject]) -> Arrays:
-        """Map similarity of two networks, "METHOD|LAYERS|ssim" -> [images of the consistency sample]."""
-        chosen = set(sample(self.plan, self.data, self.plan.consistency.images))
+    def of_pair(self, scores: PairScores, pair: tuple[Subject, Subject]) -> Arrays:
+        """Of two networks' maps, "METHOD|LAYERS|NAME" -> [images of the sample]."""
+        chosen = set(self.data.sample(scores.images(self.plan)))
         found = []
         for block, indices in enumerate(chunks(range(len(self._items)), self.plan.batch_size)):
             some = [index for index in indices if index in chosen]
             if some:
-                found.append(self._records.read(PAIRS, pair_id(pair), sampled_block(self.plan, PAIRS, some, block)))
+                found.append(self._records.read(scores.part, pair_id(pair), sample_block(block, some)))
         return joined(found)
 
-    def check(self, part: str, subject: Subject, images: int) -> Arrays:
-        """The arrays of a sampled part."""
-        return joined(
-            self._records.read(part, subject.id, sampled_block(self.plan, part, indices, block))
-            for block, indices in enumerate(chunks(sample(self.plan, self.data, images), self.plan.batch_size))
-        )
+    def of_sample(self, scores: SampleScores, subject: Subject) -> Arrays:
+        """Of a network's maps, "METHOD|LAYERS|NAME" -> [images of the sample]; none where no image can be read."""
+        settings = scores.settings(self.plan)
+        blocks = chunks(self.data.sample(scores.images(self.plan)), self.plan.batch_size)
+        names = [sample_block(block, indices, settings) for block, indices in enumerate(blocks)]
+        return joined(self._records.read(scores.part, subject.id, name) for name in names)
+
+    def sample_scores(self, scores: SampleScores, group: Group, rows: Sequence[Row], *names: str) -> Floats | None:
+        """The arrays of those names, [rows, names, seeds, n]; None where no image of the sample can be read."""
+        arrays = [self.of_sample(scores, subject) for subject in group.subjects]
+        if not all(arrays):
+            return None
+        return np.array([
+            [[each[key(row.method, row.layers, name)] for each in arrays] for name in names] for row in rows
+        ])  # fmt: skip
 
     @property
     def _items(self) -> Sequence[object]:
@@ -185,7 +200,7 @@ class Results:
 
     @cached_property
     def _data(self) -> Arrays:
-        """What the records say of all images without a network, as the first network sees them."""
+        """The facts and baselines of all images, as the first network sees them."""
         name = preprocessing_id(self._preprocessing)
         blocks = range(len(chunks(range(len(self._items)), self.plan.batch_size)))
         return joined(self._records.read(DATA, name, block) for block in blocks)
@@ -204,7 +219,7 @@ class Results:
         return self._arrays[subject.id]
 
     def _all(self, subject: Subject) -> Arrays:
-        """What is known of a network on all images."""
+        """The scores of a network on all images."""
         if subject.id not in self._points:
             count = len(chunks(range(len(self._items)), self.plan.batch_size))
             self._points[subject.id] = joined(self._records.read(MAPS, subject.id, block) for block in range(count))

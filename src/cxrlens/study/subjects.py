@@ -9,15 +9,18 @@ from typing import Literal, TypeAlias
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
 
 from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
+from cxrlens.inputs.dataset.layouts import AFFECTED, Item
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
 from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.saliency.explain import Fusion, Row, RowMaps
 from cxrlens.study.plan import StudyPlan, digest, trained_id
 
 Weights: TypeAlias = Literal["trained", "random", "random_head"]
@@ -75,6 +78,39 @@ class Models:
         if subject.id not in self._models:
             self._models[subject.id] = subject.load(self.device)
         return self._models[subject.id]
+
+
+def explained_classes(plan: StudyPlan, items: Sequence[Item]) -> str | Tensor:
+    """The target of `cxrlens.explain` that the plan names."""
+    if plan.target != "true":
+        return plan.target
+    return torch.tensor([AFFECTED if item.label is None else item.label for item in items])
+
+
+def explained(plan: StudyPlan, model: QualityModel, grey: Tensor, rows: Sequence[Row], target: str | Tensor) -> RowMaps:
+    """The rows' maps of grey images [N, 1, h, w], combined as the plan says."""
+    return model.explain_rows(grey, rows, target=target, fusion=Fusion(plan.combination), seed=plan.seed)
+
+
+def subjects_of(subjects: Sequence[Subject], preprocessing: Preprocessing) -> list[Subject]:
+    """The networks that see images of one kind."""
+    return [subject for subject in subjects if subject.preprocessing == preprocessing]
+
+
+def pairs_of(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:
+    """The pairs of trained networks whose maps are compared: all that see images of one size."""
+    trained = [subject for subject in subjects if subject.weights == "trained"]
+    return [
+        (first, second)
+        for place, first in enumerate(trained)
+        for second in trained[place + 1 :]
+        if first.preprocessing == second.preprocessing
+    ]
+
+
+def pair_id(pair: tuple[Subject, Subject]) -> str:
+    """Names two networks in the records."""
+    return f"{pair[0].id}-{pair[1].id}"
 
 
 def find_subjects(plan: StudyPlan, models: Mapping[str, Sequence[Path]]) -> list[Subject]:

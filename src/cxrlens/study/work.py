@@ -1,101 +1,21 @@
-"""What a study has to do: which rows on which images, and what of it the records lack."""
+"""The work of a study: which scores of which rows on which images, and which of them the records lack."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from cxrlens.inputs.dataset.layouts import AFFECTED, Item
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.saliency.explain import Row, make_row, resolve_layers
+from cxrlens.saliency.explain import Row
+from cxrlens.study import experiments
 from cxrlens.study.data import StudyData
-from cxrlens.study.plan import EACH, StudyPlan, digest
-from cxrlens.study.records import Records, key
-from cxrlens.study.scoring import SCORING_VERSION
-from cxrlens.study.stages import outline
-from cxrlens.study.subjects import Subject
+from cxrlens.study.plan import StudyPlan
+from cxrlens.study.records import DATA, MAPS, PLAIN, Records, chunks, key, parts, preprocessing_id, sample_block
+from cxrlens.study.rows import PlannedRow, compared_rows, planned_rows
+from cxrlens.study.scores import MapScores, PairScores, SampleScores
+from cxrlens.study.subjects import Subject, pair_id, pairs_of, subjects_of
 
-PLAIN, SMOOTHED = "plain", "smoothed"
-DATA, MAPS, PAIRS = "data", "maps", "pairs"
-FAITHFULNESS, PERTURBATION, RANDOMISATION = "faithfulness", "perturbation", "randomisation"
-TRAINED_PAIRS = "pairs"  # in a randomisation record, in a stage's place: unrelated maps of the trained network
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """A row at the layers of one network; ``each``: one layer of many, for curves, of which only the peak is scored."""
-
-    row: Row
-    each: bool
-
-    @property
-    def key(self) -> str:
-        return key(self.row.method, self.row.layers)
-
-
-def planned_rows(plan: StudyPlan, architecture: str) -> list[PlannedRow]:
-    """The rows of the plan for an architecture, "each" spelled out.
-
-    Raises:
-        UsageError: on an unknown method.
-    """
-    return _spelled_out(plan.rows, architecture)
-
-
-@functools.cache
-def _spelled_out(rows: tuple[str, ...], architecture: str) -> list[PlannedRow]:
-    network = outline(architecture)
-    found: dict[Row, PlannedRow] = {}
-    for text in rows:
-        method, layers = text.split()
-        for name in resolve_layers(network, "combined") if layers == EACH else [layers]:
-            row = make_row(method, name)
-            found.setdefault(row, PlannedRow(row, layers == EACH))
-    return list(found.values())
-
-
-def score_settings(plan: StudyPlan, data: StudyData) -> str:
-    """Names everything that the scores of an image depend on, beside network and row."""
-    return digest(
-        SCORING_VERSION,
-        data.digest,
-        plan.combination,
-        plan.target,
-        plan.smoothing,
-        plan.seed,
-        plan.batch_size,
-        plan.normal_images,
-    )
-
-
-def sample(plan: StudyPlan, data: StudyData, images: int) -> list[int]:
-    """Which annotated images a sampled part is made on, evenly spread."""
-    count = min(images, len(data.annotated))
-    return sorted({int(place) for place in np.linspace(0, len(data.annotated) - 1, count)}) if count else []
-
-
-def pairs_of(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:
-    """The pairs of trained networks whose maps are compared: all that see images of one size."""
-    trained = [subject for subject in subjects if subject.weights == "trained"]
-    return [
-        (first, second)
-        for place, first in enumerate(trained)
-        for second in trained[place + 1 :]
-        if first.preprocessing == second.preprocessing
-    ]
-
-
-def pair_id(pair: tuple[Subject, Subject]) -> str:
-    return f"{pair[0].id}-{pair[1].id}"
-
-
-def chunks(indices: Sequence[int], size: int) -> list[list[int]]:
-    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+MARKER = key(PLAIN, "distance")  # every row that is scored has it, also where no image of a block can be read
 
 
 @dataclass(frozen=True)
@@ -103,42 +23,35 @@ class Unit:
     """A block of images to be worked on.
 
     Attributes:
-        part: `MAPS` (and all that is made beside them), or a sampled part.
         block: its number.
         indices: of its images among the study's.
         preprocessing: of its subjects.
-        subject: of a sampled part.
+        sample: the scores to be made of the subject; None for the maps of all networks and all that is made of them.
+        subject: of a sample.
         cost: in networks.
+        title: for those who wait.
     """
 
-    part: str
     block: int
     indices: list[int]
     preprocessing: Preprocessing
+    sample: SampleScores | None
     subject: Subject | None
     cost: int
     title: str
 
-
-def explained_classes(plan: StudyPlan, items: Sequence[Item]) -> str | Tensor:
-    """The target of `cxrlens.explain` that the plan names."""
-    if plan.target != "true":
-        return plan.target
-    return torch.tensor([AFFECTED if item.label is None else item.label for item in items])
+    def name(self, plan: StudyPlan) -> str:
+        """Of a sample's record."""
+        assert self.sample is not None
+        return sample_block(self.block, self.indices, self.sample.settings(plan))
 
 
-def preprocessing_id(preprocessing: Preprocessing) -> str:
-    return digest(preprocessing.model_dump_json())
+def all_map_scores() -> list[MapScores]:
+    return [each.map_scores for each in experiments.EXPERIMENTS if each.map_scores is not None]
 
 
-def tolerance_names(plan: StudyPlan) -> list[str]:
-    """All tolerances as shares of the side: 0 (on the object), those of the plan, and its main one."""
-    return [f"{share:.6g}" for share in sorted({0.0, plan.tolerance, *plan.tolerances})]
-
-
-def tolerance_pixels(share: float, preprocessing: Preprocessing) -> float:
-    """Pixels of the input that a distance must stay below; a share of 0 asks for a distance of 0."""
-    return share * max(preprocessing.height, preprocessing.width) if share > 0 else 0.5
+def all_pair_scores() -> list[PairScores]:
+    return [each.pair_scores for each in experiments.EXPERIMENTS if each.pair_scores is not None]
 
 
 def all_work(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject]) -> Iterator[Unit]:
@@ -147,52 +60,35 @@ def all_work(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject]) -> I
     for preprocessing in dict.fromkeys(subject.preprocessing for subject in subjects):
         concerned = subjects_of(subjects, preprocessing)
         for block, some in enumerate(chunks(indices, plan.batch_size)):
-            yield Unit(MAPS, block, some, preprocessing, None, len(concerned), "maps and their scores")
-    for part, settings in (
-        (PERTURBATION, plan.perturbation),
-        (RANDOMISATION, plan.randomisation),
-        (FAITHFULNESS, plan.faithfulness),
-    ):
+            yield Unit(block, some, preprocessing, None, None, len(concerned), "maps and their scores")
+    for sample in (each.sample_scores for each in experiments.EXPERIMENTS if each.sample_scores is not None):
         for subject in subjects:
             if subject.weights != "trained":
                 continue
-            for block, some in enumerate(chunks(sample(plan, data, settings.images), plan.batch_size)):
-                yield Unit(part, block, some, subject.preprocessing, subject, 1, f"{part} of {subject.title}")
+            for block, some in enumerate(chunks(data.sample(sample.images(plan)), plan.batch_size)):
+                title = f"{sample.part} of {subject.title}"
+                yield Unit(block, some, subject.preprocessing, sample, subject, 1, title)
 
 
 def is_missing(plan: StudyPlan, data: StudyData, subjects: Sequence[Subject], records: Records, unit: Unit) -> bool:
-    """Whether the records lack anything that the unit makes."""
-    if unit.part == MAPS:
+    """True where the records lack anything that the unit makes."""
+    if unit.sample is None:
         return Missing(plan, data, subjects_of(subjects, unit.preprocessing), records, unit).anything
     return bool(rows_missing(plan, records, unit))
 
 
-def subjects_of(subjects: Sequence[Subject], preprocessing: Preprocessing) -> list[Subject]:
-    """The networks that see images of one kind."""
-    return [subject for subject in subjects if subject.preprocessing == preprocessing]
-
-
-def sampled_block(plan: StudyPlan, part: str, indices: Sequence[int], block: int) -> str:
-    """The record of a sampled part's block; other images, or another number of steps, make another one."""
-    steps = plan.faithfulness.steps if part == FAITHFULNESS else ""
-    return f"{block:05d}-{digest(steps, *indices)}"
-
-
-def compared_rows(plan: StudyPlan, architecture: str) -> list[Row]:
-    """The rows that sampled parts and pairs of networks are made for: all but the curves."""
-    return [planned.row for planned in planned_rows(plan, architecture) if not planned.each]
-
-
 def rows_missing(plan: StudyPlan, records: Records, unit: Unit) -> list[Row]:
+    """The rows that a sample's record lacks."""
+    assert unit.sample is not None
     assert unit.subject is not None
-    there = records.names(unit.part, unit.subject.id, sampled_block(plan, unit.part, unit.indices, unit.block))
-    made = {tuple(name.split("|")[:2]) for name in there}
+    there = records.names(unit.sample.part, unit.subject.id, unit.name(plan))
+    made = {tuple(parts(name)[:2]) for name in there}
     return [row for row in compared_rows(plan, unit.subject.architecture) if (row.method, row.layers) not in made]
 
 
 @dataclass
 class Missing:
-    """What the records of a block lack."""
+    """The scores of maps that the records of a block lack."""
 
     plan: StudyPlan
     data: StudyData
@@ -206,39 +102,51 @@ class Missing:
 
     @property
     def anything(self) -> bool:
-        return self.baselines or any(self.rows(s) for s in self.subjects) or any(self.pairs.values())
+        return (
+            self.baselines
+            or any(self.rows(subject) for subject in self.subjects)
+            or any(rows for scores in all_pair_scores() for rows in self.pairs(scores).values())
+        )
 
     @property
     def baselines(self) -> bool:
         there = self.records.names(DATA, preprocessing_id(self.unit.preprocessing), self.unit.block)
-        return any(key("random", share) not in there for share in tolerance_names(self.plan))
+        wanted = {key("random", share) for share in self.plan.tolerance_names}
+        if "area" in there:  # an image of the block can be read
+            wanted |= {key("centre", "", name) for each in all_map_scores() if each.baselines for name in each.arrays}
+        return not wanted <= there
 
     def rows(self, subject: Subject) -> list[PlannedRow]:
+        """Those of a network that lack a score."""
         there = self.records.names(MAPS, subject.id, self.unit.block)
+        readable = "probability" in there
         planned = planned_rows(self.plan, subject.architecture)
         wanted = [each for each in planned if self.is_annotated or not each.each]
-        field_ = "distance"
-        return [each for each in wanted if key(each.key, PLAIN, field_) not in there]
+        return [each for each in wanted if not self._arrays(each, readable=readable) <= there]
 
-    @property
-    def pairs(self) -> dict[tuple[Subject, Subject], list[Row]]:
-        """Rows by pair of networks; only for images of the consistency sample."""
-        if not self.chosen:
+    def _arrays(self, row: PlannedRow, *, readable: bool) -> set[str]:
+        made = [each for each in all_map_scores() if each.are_made(self.plan, row, annotated=self.is_annotated)]
+        names = [name for each in made for name in each.arrays] if readable else []
+        return {key(row.key, name) for name in (MARKER, *names)}
+
+    def pairs(self, scores: PairScores) -> dict[tuple[Subject, Subject], list[Row]]:
+        """Rows by pair of networks; none where no image of the block is in the sample."""
+        if not self.chosen(scores):
             return {}
         found = {}
         for pair in pairs_of(self.subjects):
-            there = self.records.names(PAIRS, pair_id(pair), self.block_name)
+            there = self.records.names(scores.part, pair_id(pair), self.name(scores))
             both = set(compared_rows(self.plan, pair[1].architecture))
             shared = [row for row in compared_rows(self.plan, pair[0].architecture) if row in both]
-            found[pair] = [row for row in shared if key(row.method, row.layers, "ssim") not in there]
+            wanted = {row: {key(row.method, row.layers, name) for name in scores.arrays} for row in shared}
+            found[pair] = [row for row in shared if not wanted[row] <= there]
         return found
 
-    @property
-    def chosen(self) -> list[int]:
-        """The block's images in the consistency sample."""
-        wanted = set(sample(self.plan, self.data, self.plan.consistency.images))
+    def chosen(self, scores: PairScores) -> list[int]:
+        """The block's images in the sample of the pairs."""
+        wanted = set(self.data.sample(scores.images(self.plan)))
         return [index for index in self.unit.indices if index in wanted]
 
-    @property
-    def block_name(self) -> str:
-        return sampled_block(self.plan, PAIRS, self.chosen, self.unit.block)
+    def name(self, scores: PairScores) -> str:
+        """Of the block's record of a pair."""
+        return sample_block(self.unit.block, self.chosen(scores))

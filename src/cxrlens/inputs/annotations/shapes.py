@@ -16,6 +16,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cxrlens.errors import UsageError
+
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 Point: TypeAlias = tuple[float, float]  # (x, y)
 
@@ -124,7 +126,7 @@ class Polygon:
 Shape: TypeAlias = Rectangle | Ellipse | Polygon
 
 
-class AnnotationError(ValueError):
+class AnnotationError(UsageError, ValueError):
     """A shape's text that cannot be read; the message quotes it and says what is wrong."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from platformdirs import user_cache_dir
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from cxrlens.errors import UsageError
@@ -20,13 +20,9 @@ def default_folder() -> Path:
     """The folder that ``CXRLENS_CACHE`` names, else the platform's place for caches of this user."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
+    if caches := os.environ.get("XDG_CACHE_HOME"):  # on macOS and Windows too
         return Path(caches) / "cxrlens"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "cxrlens"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "cxrlens" / "Cache"
-    return Path.home() / ".cache" / "cxrlens"
+    return Path(user_cache_dir("cxrlens", appauthor=False))
 
 
 def default_limit() -> int:

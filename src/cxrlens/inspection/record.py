@@ -1,0 +1,50 @@
+"""The record of one image: its result as it is written down, in results.jsonl as in the server's worklist."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cxrlens.models.calibration import Triage
+
+
+class ImageRecord(BaseModel):
+    """One file with its result, or the reason why it has none.
+
+    Attributes:
+        name: of the file, with forward slashes.
+        key: SHA-256 of the file's content in hexadecimal digits; "" where it could not be read at all.
+        status: says if there is a result; the fields that `ImageResult.fields` gives are then its.
+        reason: why the decision is what it is; of an unreadable file why it could not be read.
+        probability: of *affected*, in [0, 1], as `QualityModel.probability_of` gives it.
+        decision: from the card's threshold on "affected".
+        triage: by a calibrated model; "retake" is "affected".
+        origin: the kind of file, see `Radiograph.origin`.
+        height: of the stored image as seen upright, in pixels; likewise ``width``; 0 where it could not be read.
+        method: id of the map, "" where none was made; likewise ``layers``.
+        flat: True where the map is constant, so that it has no peak.
+        peak: (row, column) of the map's highest point, in pixels of the stored image.
+        contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
+        picture: where the preview is, "" where there is none; likewise ``map``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str = ""
+    status: Literal["ok", "unreadable"] = "ok"
+    reason: str = ""
+    probability: float | None = Field(default=None, ge=0, le=1)
+    decision: Literal["normal", "affected"] | None = None
+    triage: Triage | None = None
+    origin: str = ""
+    height: int = Field(default=0, ge=0)
+    width: int = Field(default=0, ge=0)
+    method: str = ""
+    layers: str = ""
+    flat: bool = False
+    peak: tuple[int, int] | None = None
+    contours: tuple[tuple[tuple[float, float], ...], ...] = ()
+    picture: str = ""
+    map: str = ""

@@ -1,0 +1,80 @@
+"""DICOM results of a screened folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlens.dicom_out import paths_of
+from cxrlens.dicom_out.results import DicomResults, Outcome, write_outcome
+from cxrlens.inputs.names import path_of
+from cxrlens.inputs.workers import in_order
+from cxrlens.inspection.map_png import read_map_png
+from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.record import ScreenedImage
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An image to write: its file, its result, where its map is."""
+
+    source: Path
+    image: ScreenedImage
+    map_file: Path | None
+
+
+class ScreenedDicomResults(DicomResults):
+    """Writes the DICOM results of a screened folder, whose images need not be in memory.
+
+    Args:
+        workers: processes that write; 0 writes in this one.
+    """
+
+    def __init__(self, out: Path, model: ModelFacts, *, workers: int = 0) -> None:
+        super().__init__(out, model)
+        self._workers = workers
+
+    def add_screened(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> None:
+        """Write what is not there yet, each under the digest of its image's content."""
+        for again in self.passing:
+            del self.refused[again]
+        self.passing.clear()
+        writing = _Writing(self.model, self.folder)
+        tasks = self._missing(screened, root, images)
+        for outcome in in_order(writing, tasks, workers=self._workers, lost=writing.lost):
+            self.note(outcome)
+
+    def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
+        begun: set[str] = set()
+        gone: dict[str, _Task] = {}
+        for image in images:
+            if image.status != "ok" or (image.name, image.key) in self.refused:
+                continue
+            if not image.origin.startswith("DICOM"):
+                self.others.add(image.name)
+            elif image.key not in begun and not all(path.exists() for path in paths_of(self.folder / image.key)):
+                task = _Task(path_of(image.name, root), image, screened.map_file(image.key) if image.map else None)
+                if task.source.exists():
+                    begun.add(image.key)
+                    yield task
+                else:  # its content may be there under another name
+                    gone.setdefault(image.key, task)
+        yield from (task for key, task in gone.items() if key not in begun)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Writes results of a screening; picklable, so that it can be sent to processes."""
+
+    model: ModelFacts
+    folder: Path
+
+    def __call__(self, task: _Task) -> Outcome:
+        map_ = read_map_png(task.map_file) if task.map_file else None
+        return write_outcome(task.source, task.image, self.model, self.folder / task.image.key, map_, None)
+
+    def lost(self, task: _Task, reason: str) -> Outcome:
+        """The outcome of an image whose writing ended its process."""
+        return Outcome(task.image, reason=f"{task.source}: {reason}")

@@ -1,0 +1,74 @@
+"""The state of a server, which its routes share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
+from cxrlens.saliency.explain import make_row
+from cxrlens.serving.batching import BatchedExplainer, ExplanationRequest, RequestInspector
+from cxrlens.serving.decoding import Decode, Decoders
+from cxrlens.serving.metrics import Metrics
+from cxrlens.serving.review import Review
+from cxrlens.serving.settings import ServerSettings
+
+
+class ServerState:
+    """A running server's parts; `running` starts and ends those that need it.
+
+    Attributes:
+        review: the screened folder, None where none is served.
+        checks: uploads in the making.
+    """
+
+    def __init__(self, settings: ServerSettings, model: QualityModel, review: Review | None) -> None:
+        self.settings = settings
+        self.model = model
+        self.review = review
+        self.metrics = Metrics()
+        self.checks = 0
+        self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
+        self._explainer: BatchedExplainer | None = None
+        self._decoders: Decoders | None = None
+
+    @property
+    def explainer(self) -> BatchedExplainer:
+        assert self._explainer is not None, "the server does not run"
+        return self._explainer
+
+    @property
+    def decoders(self) -> Decoders:
+        assert self._decoders is not None, "the server does not run"
+        return self._decoders
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Decoders and explainer run inside the block."""
+        settings, preprocessing = self.settings, self.model.preprocessing
+        async with Decoders(Decode(preprocessing, settings.max_pixels), settings) as self._decoders:
+            self._explainer = BatchedExplainer(
+                self.model,
+                batch_size=settings.batch_size,
+                wait=settings.batch_wait,
+                queue=settings.queue,
+                observe=self.metrics.batch_sizes.observe,
+            )
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(self._explainer.close)
+
+
+def warm_up(model: QualityModel) -> None:
+    """Run the network once, so that no request pays for its first pass.
+
+    Raises:
+        UsageError: when one image does not fit into the device's memory.
+    """
+    size = model.preprocessing.height, model.preprocessing.width
+    request = ExplanationRequest(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
+    RequestInspector(model, batch_size=1).inspect([np.zeros((1, *size), np.float32)], [size], request)

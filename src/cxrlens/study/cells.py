@@ -1,0 +1,105 @@
+"""Cells, lines and names that several experiments' tables and figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from cxrlens.evaluation.bootstrap import Floats, bootstrap_means, row_means
+from cxrlens.evaluation.comparison import Comparison, beats_best_baseline
+from cxrlens.report.tables import Cell, Column, Score
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.methods import find_method
+from cxrlens.study.results import BASELINE_NAMES, Group, Results
+
+ROW_COLUMNS = (Column("method", "Method"), Column("layers", "Layers"))
+
+
+def row_names(row: Row) -> tuple[str, str]:
+    """The cells of `ROW_COLUMNS`."""
+    return find_method(row.method).title, row.layers
+
+
+def rows_of(results: Results, groups: Sequence[Group]) -> list[Row]:
+    """The rows of all groups, each once."""
+    return list(dict.fromkeys(row for group in groups for row in results.rows(group)))
+
+
+def score_cells(results: Results, values: Floats, baselines: Mapping[str, Floats] | None = None) -> list[Score]:
+    """A cell for each row of values [rows, n] or [rows, seeds, n]; marked where it does not beat the best baseline."""
+    lows, highs = bootstrap_means(values, repeats=results.plan.repeats, seed=results.plan.seed)
+    marked = [False] * len(values)
+    if baselines:
+        table = np.stack(list(baselines.values()))
+        found = beats_best_baseline(values, table, repeats=results.plan.repeats, seed=results.plan.seed)
+        marked = [not each.beats for each in found]
+    by_image = values if values.ndim == 2 else values.transpose(0, 2, 1)
+    counts = (~np.isnan(by_image)).any(axis=-1).sum(axis=-1) if values.ndim == 3 else (~np.isnan(values)).sum(axis=-1)
+    return [
+        Score(float(mean), float(low), float(high), int(n), mark)
+        for mean, low, high, n, mark in zip(row_means(values), lows, highs, counts, marked, strict=True)
+    ]
+
+
+def hit_cells(results: Results, group: Group, *, share: float | None = None) -> dict[Row, Score]:
+    """The Pointing Game of each row of a group."""
+    rows = results.rows(group)
+    hits = results.hits(group, rows, share=share)
+    return dict(zip(rows, score_cells(results, hits, results.baselines("hit", share)), strict=True))
+
+
+def difference_cell(comparison: Comparison, n: int) -> Score:
+    return Score(comparison.difference, comparison.interval.low, comparison.interval.high, n)
+
+
+def row_lines(rows: Sequence[Row], columns: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
+    """A line for each row from one sequence of cells a column."""
+    return [[*row_names(row), *cells] for row, cells in zip(rows, zip(*columns, strict=True), strict=True)]
+
+
+def value_cells(results: Results, values: Mapping[str, Floats]) -> dict[str, Score]:
+    """A cell for each name, of values [n]."""
+    if not values:
+        return {}
+    return dict(zip(values, score_cells(results, np.stack(list(values.values()))), strict=True))
+
+
+def repeated_baseline_lines(results: Results, columns: int) -> list[list[Cell]]:
+    """The Pointing Game of the baselines, which know no network: the same cell in each column."""
+    cells = value_cells(results, results.baselines("hit"))
+    return [[_baseline_title(name), "", *[cell] * columns] for name, cell in cells.items()]
+
+
+def baseline_lines(columns: Iterable[Mapping[str, Score]]) -> list[list[Cell]]:
+    """A line for each baseline from one mapping of baselines to cells a column."""
+    found = list(columns)
+    present = [name for name in BASELINE_NAMES if any(name in column for column in found)]
+    return [[_baseline_title(name), "", *(column.get(name) for column in found)] for name in present]
+
+
+def baseline_levels(results: Results) -> dict[str, float]:
+    """The mean Pointing Game of each baseline, for lines in a figure."""
+    return {name.replace("_", " "): float(np.mean(values)) for name, values in results.baselines("hit").items()}
+
+
+def conditions(results: Results) -> str:
+    """A sentence for the notes of tables: tolerance, target and combination."""
+    plan = results.plan
+    preprocessing = results.subjects[0].preprocessing
+    side = max(preprocessing.height, preprocessing.width)
+    letterboxed = ", pictures letterboxed" if preprocessing.resize == "letterbox" else ""
+    return (
+        f"Tolerance {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px of {side} px"
+        f"{letterboxed}), target "
+        f"{plan.target}, combination {plan.combination}."
+    )
+
+
+def row_words(row: Row) -> str:
+    """A row's name in a sentence: "NormGrad scaling combined"."""
+    return f"{find_method(row.method).title} {row.layers}"
+
+
+def _baseline_title(name: str) -> str:
+    return f"Baseline: {name.replace('_', ' ')}"

@@ -1,0 +1,167 @@
+"""Cascading randomisation: similarity to the trained network's maps, stage by stage from the head down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from torch.nn import functional
+
+from cxrlens.evaluation.bootstrap import Floats, row_means
+from cxrlens.evaluation.randomisation import cascade
+from cxrlens.evaluation.similarity import pixel_ranks, rank_correlation, ssim
+from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.report.row_titles import row_title
+from cxrlens.report.tables import Cell, Column, Table
+from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.study.cells import ROW_COLUMNS, row_names, row_words, score_cells
+from cxrlens.study.experiments.base import Drawn, Experiment
+from cxrlens.study.image_groups import ImageGroup
+from cxrlens.study.plots import Curve, curve_figure
+from cxrlens.study.records import Arrays, key
+from cxrlens.study.results import Group, Results
+from cxrlens.study.rows import cascade_stages
+from cxrlens.study.scores import SampleBlock, SampleScores
+
+_UNRELATED = "pairs"  # in a stage's place: maps of different images by the trained network
+
+
+def _score(block: SampleBlock) -> Arrays:
+    """Similarity of the maps to those of the network drawn anew, stage by stage, and of unrelated maps."""
+    numbers = range(len(block.groups))
+    maps = {row: [block.maps(block.before, row, number) for number in numbers] for row in block.before.maps}
+    ranks = {row: [pixel_ranks(some) for some in by_group] for row, by_group in maps.items()}
+    arrays: Arrays = {
+        key(row.method, row.layers, _UNRELATED, "ssim"): _unrelated(block.groups, by_group)
+        for row, by_group in maps.items()
+    }
+    model = block.model
+    for stage, network in cascade(model.network, block.subject.architecture, seed=block.plan.seed):
+        changed = block.explained(block.batch.grey, QualityModel(network, model.card, model.device))
+
+        def similarity(row: Row, number: int, stage: str = stage, changed: RowMaps = changed) -> Arrays:
+            after = block.maps(changed, row, number)
+            correlation = rank_correlation(ranks[row][number], pixel_ranks(after))
+            return {
+                key(stage, "ssim"): ssim(maps[row][number], after).cpu().numpy(),
+                key(stage, "spearman"): correlation.numpy(),
+            }
+
+        arrays |= block.by_row(similarity)
+    return arrays
+
+
+def _unrelated(groups: Sequence[ImageGroup], maps: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+    """Similarity of each map of a block to that of the image before, stretched to its size; NaN for one image alone."""
+    single = {
+        place: map_ for group, some in zip(groups, maps, strict=True)
+        for place, map_ in zip(group.places, some, strict=True)
+    }  # fmt: skip
+    if len(single) == 1:
+        return np.full(1, np.nan)
+    values = np.empty(len(single))
+    for place, map_ in single.items():
+        other = single[(place - 1) % len(single)][None, None]
+        if other.shape[2:] != map_.shape:
+            other = functional.interpolate(other, map_.shape, mode="bilinear", antialias=True)
+        values[place] = float(ssim(map_[None], other[0])[0])
+    return values
+
+
+SCORES = SampleScores("randomisation", lambda plan: plan.randomisation.images, _score)
+
+
+def depends_on_weights(similarity: Floats, unrelated: Floats) -> bool:
+    """The criterion of Arun et al.: True where at the last stage a row's maps are less alike than unrelated ones.
+
+    Args:
+        similarity: [stages, seeds, n] to the trained network's maps, in the order of the cascade.
+        unrelated: [1, seeds, n] of maps of different images.
+    """
+    return bool(row_means(similarity[-1:])[0] < row_means(unrelated)[0])
+
+
+def _similarity(results: Results, group: Group, score: str) -> Floats | None:
+    """To the trained network's maps, [rows, stages, seeds, n]."""
+    names = [key(stage, score) for stage in cascade_stages(group.architecture)]
+    return results.sample_scores(SCORES, group, results.rows(group), *names)
+
+
+def _unrelated_maps(results: Results, group: Group) -> Floats:
+    """[rows, 1, seeds, n]."""
+    found = results.sample_scores(SCORES, group, results.rows(group), key(_UNRELATED, "ssim"))
+    assert found is not None
+    return found
+
+
+def _tables(results: Results, group: Group) -> Iterator[Table]:
+    rows = results.rows(group)
+    similarity, ranks = (_similarity(results, group, score) for score in ("ssim", "spearman"))
+    if similarity is None or ranks is None:
+        return
+    stages = [Column(f"to_{stage}", f"down to {stage}", "score") for stage in cascade_stages(group.architecture)]
+    body: list[list[Cell]] = []
+    for row, values, unrelated in zip(rows, similarity, _unrelated_maps(results, group), strict=True):
+        verdict = "passes" if depends_on_weights(values, unrelated) else "fails"
+        body.append([*row_names(row), *score_cells(results, values), *score_cells(results, unrelated), verdict])
+    yield Table(
+        f"randomisation-{group.architecture}",
+        f"Cascading randomisation, {group.architecture}, structural similarity",
+        (*ROW_COLUMNS, *stages, Column("unrelated", "Unrelated maps", "score"), Column("verdict", "Criterion")),
+        body,
+        note="Criterion of Arun et al. (2021): with all weights drawn anew a map must be less like the trained "
+        "network's than maps of unrelated images are like each other.",
+    )
+    yield Table(
+        f"randomisation-{group.architecture}-ranks",
+        f"Cascading randomisation, {group.architecture}, rank correlation of pixels",
+        (*ROW_COLUMNS, *stages),
+        [[*row_names(row), *score_cells(results, values)] for row, values in zip(rows, ranks, strict=True)],
+    )
+
+
+def _figures(results: Results) -> Iterator[Drawn]:
+    for group in results.trained:
+        similarity = _similarity(results, group, "ssim")
+        if similarity is None:
+            continue
+        curves = [
+            Curve(row_title(row), row_means(values).tolist())
+            for row, values in zip(results.rows(group), similarity, strict=True)
+        ]
+        by_map = np.nanmean(_unrelated_maps(results, group)[:, 0], axis=-1)
+        title = f"Cascading randomisation, {group.architecture}"
+        figure = curve_figure(cascade_stages(group.architecture), curves, title=title,
+                              x_name="weights drawn anew from the head down to",
+                              y_name="SSIM to the trained network's map",
+                              references={"unrelated maps, mean over methods": float(np.mean(by_map))})  # fmt: skip
+        alt = "Similarity to the trained network's maps falls stage by stage."
+        yield Drawn(f"randomisation-{group.architecture}", title, alt, figure)
+
+
+def _findings(results: Results, group: Group) -> Iterator[str]:
+    similarity = _similarity(results, group, "ssim")
+    if similarity is None:
+        return
+    failing = [
+        row_words(row)
+        for row, values, unrelated in zip(results.rows(group), similarity, _unrelated_maps(results, group), strict=True)
+        if not depends_on_weights(values, unrelated)
+    ]
+    if failing:
+        yield f"{', '.join(failing)} fail the randomisation criterion: their maps change too little with the weights."
+    else:
+        yield "every row passes the randomisation criterion."
+
+
+EXPERIMENT = Experiment(
+    name="randomisation",
+    title="Cascading randomisation",
+    text="A map that explains a network must change when the network does.",
+    sample_scores=SCORES,
+    group_tables=_tables,
+    figures=_figures,
+    findings=_findings,
+)
