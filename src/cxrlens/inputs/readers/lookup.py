@@ -62,9 +62,11 @@ def table_of(
     Raises:
         UnreadableImageError: when the descriptor is not made of three whole numbers.
     """
-    content = item.get(f"{prefix}Data")
     descriptor = numbers(item, f"{prefix}Descriptor")
-    if not descriptor or content in (None, "", b"", []):
+    if not descriptor:  # without which pydicom cannot tell the type of the data
+        return None
+    content = item.get(f"{prefix}Data")
+    if content in (None, "", b"", []):
         return None
     if len(descriptor) != 3 or any(value is None or not value.is_integer() for value in descriptor):
         raise UnreadableImageError(
