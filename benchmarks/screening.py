@@ -26,8 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import lively
 from benchmarks.training_input import PAPER, Memory, write_pictures
-from cxrlens.inputs.dataset.chosen import default_workers
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.processes import default_workers
 from cxrlens.inspection.quality_model import load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model

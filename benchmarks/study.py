@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.memory import peak_mib
 from benchmarks.saliency import ARCHITECTURES
-from benchmarks.timing import lively, medians, peak_mib
+from benchmarks.timing import lively, medians
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import load
 from cxrlens.models.card import ModelCard
@@ -89,7 +90,7 @@ class _Work:
         """From the files of so many annotated images to the records of all scores."""
         root = self.folder / "data"
         plan = self.plan(rows)
-        whole = StudyData.of(root, load_split(root, "dev"), load_split(root, "train"))
+        whole = StudyData.of(root, Dataset(root).split("dev"), Dataset(root).split("train"))
         data = replace(whole, annotated=whole.annotated[:images])
         subjects = find_subjects(plan, plan.models)
         with tempfile.TemporaryDirectory() as out:

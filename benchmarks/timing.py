@@ -1,13 +1,10 @@
-"""Time and memory of contenders that take turns."""
+"""Time of contenders that take turns, and memory that autograd keeps."""
 
 from __future__ import annotations
 
-import math
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -42,13 +39,6 @@ def spread(turns: int, rounds: int) -> set[int]:
     """So many of the rounds 0, 1, ..., evenly spread: 3 of 7 are 1, 3 and 5."""
     turns = min(turns, rounds)
     return {(2 * turn + 1) * rounds // (2 * turns) for turn in range(turns)}
-
-
-def peak_mib(process: str = "self") -> float:
-    """Largest resident memory that a process had, in MiB (Linux)."""
-    # Not getrusage's ru_maxrss, which a process takes over from the one that started it.
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
-    return int(peak[1]) / 1024 if peak else math.nan
 
 
 def saved_bytes(run: Callable[[], object], weights: Iterable[Tensor]) -> int:

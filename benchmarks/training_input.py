@@ -22,10 +22,11 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.timing import peak_mib
+from benchmarks.memory import peak_mib
 from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.inputs.cache.store import ArrayStore
-from cxrlens.inputs.dataset.layouts import Split, load_split
+from cxrlens.inputs.dataset.dataset import Dataset
+from cxrlens.inputs.dataset.layouts import Split
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.process import keep_freed_memory
 from cxrlens.training.data_module import QualityData
@@ -134,7 +135,7 @@ def _data(
     progress: Callable[[], None] = lambda: None,
 ) -> QualityData:
     """Ready to be iterated over."""
-    train = load_split(root, "train")
+    train = Dataset(root).split("train")
     recipe = PAPER.model_copy(update={"image_size": side, "augmentation": AUGMENTATIONS[augmentation]})
     half = images // 2
     items = [item for label in (0, 1) for item in [item for item in train.items if item.label == label][:half]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.sections import export, saliency, screening, serving, study, training_input
+from benchmarks.sections import export, saliency, screening, serving, store, study, training_input
 
 Progress = Callable[[str], None]
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Section] = {
     "study": study.section,
     "training_input": training_input.section,
     "screening": screening.section,
+    "store": store.section,
     "serving": serving.section,
     "export": export.section,
 }

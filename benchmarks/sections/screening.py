@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.page import against, measured_on, paragraph, table
 from benchmarks.screening import ARCHITECTURE, BATCH, LAYERS, time_screening
 from benchmarks.training_input import HEIGHT, PAPER, WIDTH
-from cxrlens.inputs.dataset.chosen import default_workers
+from cxrlens.inputs.processes import default_workers
 
 GOAL = 0.9
 _INTRODUCTION = """\

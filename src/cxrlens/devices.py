@@ -21,7 +21,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"device '{name}' cannot be used ({reason}); try --device auto or --device cpu") from error
+        raise UsageError(f"device '{name}' cannot be used ({reason}); try `device=auto` or `device=cpu`") from error
     return device
 
 
@@ -38,7 +38,7 @@ def device_names(name: str, count: int) -> list[str]:
         return ["cpu"] * count
     there = torch.accelerator.device_count()
     if there < count:
-        raise UsageError(f"--devices {count}: only {there} devices of the kind '{first.type}' are there; give fewer")
+        raise UsageError(f"`devices={count}`: only {there} devices of the kind '{first.type}' are there; give fewer")
     return [f"{first.type}:{index}" for index in range(count)]
 
 

@@ -11,7 +11,10 @@ EXIT_GATE = 10
 
 
 class CxrlensError(Exception):
-    """Whatever is raised on purpose: one sentence that names the file and the remedy."""
+    """Whatever is raised on purpose: one sentence that names the file and the remedy.
+
+    It speaks of arguments, in backticks: `force`, `device=cpu`. The command line makes options of them.
+    """
 
     exit_code = EXIT_UNEXPECTED
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cxrlens.errors import UsageError
 
@@ -60,14 +60,46 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value) + "\n")
 
 
+def read_yaml(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    """The values by name in a YAML file.
+
+    Args:
+        kind: names what the file should hold in an error, such as "recipe".
+        remedy: ends an error's sentence.
+
+    Raises:
+        UsageError: when the file is missing, unreadable, no YAML, or holds no names with values.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such {kind} file; {remedy}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); {remedy}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds no {kind}; {remedy}")
+    return values
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as `to_csv` gives them."""
-    write_text(path, to_csv(columns, rows))
+    """Write rows as `to_csv` gives them, one by one."""
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream,
+    ):
+        _write_rows(stream, columns, rows)
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV text; None and NaN become empty fields, floats have 6 significant digits."""
     stream = io.StringIO()
+    _write_rows(stream, columns, rows)
+    return stream.getvalue()
+
+
+def _write_rows(stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
@@ -76,7 +108,6 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
         # Python before 3.13 leaves a carriage return bare, which begins a row for others.
         has_return = any(isinstance(field, str) and "\r" in field for field in fields)
         (quoting if has_return else writer).writerow(fields)
-    return stream.getvalue()
 
 
 def to_json(value: Any) -> str:
@@ -95,7 +126,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or --force") -> Path:
+def new_folder(path: Path, *, force: bool = False, remedy: str = "give another name or `force`") -> Path:
     """Make a folder for results.
 
     Raises:

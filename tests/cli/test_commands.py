@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 import cxrlens as package
 from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model
 from cxrlens.saliency.methods import METHODS
 
@@ -382,9 +382,9 @@ def test_data_phantom(tmp_path: Path) -> None:
     finished = cxrlens("data", "phantom", tmp_path / "a", *given, "--json")
     assert finished.code == 0
     assert finished.json == {"out": str(tmp_path / "a"), "train": 4, "dev": 2, "size": 64, "seed": 3}
-    assert load_split(tmp_path / "a", "train").counts() == {"normal": 2, "affected": 2}
-    assert load_split(tmp_path / "a", "dev").counts() == {"normal": 1, "affected": 1}
-    assert load_split(tmp_path / "a", "dev").remarks == ()
+    assert Dataset(tmp_path / "a").split("train").counts() == {"normal": 2, "affected": 2}
+    assert Dataset(tmp_path / "a").split("dev").counts() == {"normal": 1, "affected": 1}
+    assert Dataset(tmp_path / "a").split("dev").remarks == ()
     finished = cxrlens("data", "phantom", tmp_path / "b", *given)
     assert finished.out == f"4 training and 2 dev images are in {tmp_path / 'b'}\n"
     for path in (tmp_path / "a").rglob("*.*"):

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from cxrlens.dataset.check.findings import KINDS, Severity
 from cxrlens.dataset.check.run import check_data
 from cxrlens.inputs.annotations.shapes import format_annotation
+from cxrlens.inputs.dataset.dataset import Dataset
 
 Found = set[tuple[str, tuple[str, ...]]]
 
@@ -55,7 +56,7 @@ class Data:
             return image.size
 
     def found(self) -> Found:
-        return {(finding.kind.id, finding.images) for finding in check_data(self.root).findings}
+        return {(finding.kind.id, finding.images) for finding in check_data(Dataset(self.root)).findings}
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def spoiled(data: Path) -> Data:
 
 
 def test_a_clean_data_set_has_no_finding(phantoms: Path) -> None:
-    result = check_data(phantoms)
+    result = check_data(Dataset(phantoms))
     assert result.findings == []
     assert result.unreadable == []
     assert result.counts == {
@@ -142,7 +143,7 @@ def test_shapes_are_judged(spoiled: Data, texts: tuple[str, ...], kinds: set[str
     name = spoiled.name("train", "affected")
     width, height = spoiled.size(name)
     spoiled.set_row(name, ";".join(texts).format(w=width, h=height, wide=width + 60))
-    result = check_data(spoiled.root)
+    result = check_data(Dataset(spoiled.root))
     assert {(finding.kind.id, finding.images) for finding in result.findings} == {(kind, (name,)) for kind in kinds}
     for finding in result.findings:
         (shape,) = finding.shapes
@@ -250,7 +251,7 @@ def test_each_fault_is_found_and_nothing_else(spoiled: Data, spoil: Callable[[Da
 
 def test_every_bad_row_is_listed_with_its_line(spoiled: Data) -> None:
     bad_row(spoiled)
-    messages = [finding.message for finding in check_data(spoiled.root).findings]
+    messages = [finding.message for finding in check_data(Dataset(spoiled.root)).findings]
     assert len(messages) == 2
     for message, text in zip(messages, ("'0 1 2 3' should have 4 numbers", "'rectangle 1 2 3 4'"), strict=True):
         assert text in message
@@ -370,7 +371,7 @@ def test_real_radiographs_give_the_pairs_they_were_made_of_and_no_other() -> Non
     for row in origin:
         name = f"{row['split']}/{row['class']}/{row['image_name']}"
         of_source.setdefault((row["source_repo"], row["source_path"]), set()).add(name)
-    result = check_data(ROOT / "object-CXR", workers=2)
+    result = check_data(Dataset(ROOT / "object-CXR"), workers=2)
     copies = [finding for finding in result.findings if finding.kind.id == "contradicting-duplicates"]
     pairs = {frozenset(names) for names in of_source.values() if len(names) > 1}
     assert len(pairs) == 175

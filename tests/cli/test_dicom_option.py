@@ -144,6 +144,7 @@ def test_screen_writes_them_by_content_and_goes_on(images: Path, wary: Path, tmp
 def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Path, tmp_path: Path) -> None:
     from cxrlens.screening.dicom_results import ScreenedDicomResults
     from cxrlens.screening.folder import ScreenedFolder
+    from cxrlens.screening.store.store import Store
 
     out = tmp_path / "out"
     cxrlens("screen", images, "-m", wary, "-o", out, "--workers", 0)
@@ -151,7 +152,7 @@ def test_a_screened_file_that_has_changed_has_no_results(images: Path, wary: Pat
     radiograph(images / "b.dcm", 9)
     (images / "ward" / "a.dcm").unlink()
     results = ScreenedDicomResults(out, screened.info().model_facts())
-    results.add_screened(screened, images, screened.results().values())
+    results.add_screened(screened, images, Store(screened).results.newest())
     assert results.written == 0
     reasons = {name: reason for (name, _), reason in results.refused.items()}
     assert "is not the one that was screened" in reasons["b.dcm"]
@@ -163,6 +164,7 @@ def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path,
     """Rows of names that have gone stay; the content may be there under another, or come back."""
     from cxrlens.screening.dicom_results import ScreenedDicomResults
     from cxrlens.screening.folder import ScreenedFolder
+    from cxrlens.screening.store.store import Store
 
     out, away = tmp_path / "out", tmp_path / "away.dcm"
     cxrlens("screen", images, "-m", wary, "-o", out, "--workers", 0)
@@ -172,10 +174,10 @@ def test_what_was_moved_or_away_gets_its_results_later(images: Path, wary: Path,
     (images / "ward" / "a.dcm").rename(away)
     screened = ScreenedFolder(out)
     results = ScreenedDicomResults(out, screened.info().model_facts())
-    results.add_screened(screened, images, screened.results().values())
+    results.add_screened(screened, images, Store(screened).results.newest())
     assert (results.written, {name for name, _ in results.refused}) == (1, {"c.dcm", "ward/a.dcm"})
     away.rename(images / "ward" / "a.dcm")
-    results.add_screened(screened, images, screened.results().values())
+    results.add_screened(screened, images, Store(screened).results.newest())
     assert (results.written, {name for name, _ in results.refused}) == (2, {"c.dcm"})
 
 

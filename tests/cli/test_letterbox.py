@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cxrlens.explanation import run as explain
 from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.annotations.table import write_annotations
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
@@ -86,7 +87,7 @@ def test_planted_peaks_hit_their_objects_and_no_others(tmp_path: Path, dark: boo
     for mirrored in (False, True):
         folder = write_pictures(tmp_path / str(mirrored), dark=dark, mirrored=mirrored)
         played = pointing_game.play_folder(
-            folder,
+            Dataset(folder),
             looking(dark=dark),
             tmp_path / f"out-{mirrored}",
             ROWS,
@@ -108,7 +109,7 @@ def test_planted_peaks_hit_their_objects_and_no_others(tmp_path: Path, dark: boo
 def test_baselines_speak_of_the_picture_and_not_of_its_padding(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", dark=True)
     played = pointing_game.play_folder(
-        folder,
+        Dataset(folder),
         looking(dark=True),
         tmp_path / "out",
         ROWS,
@@ -177,7 +178,7 @@ def test_a_map_that_is_constant_on_the_picture_is_flat(tmp_path: Path) -> None:
     assert check.flat == ("normgrad_conv1x1",)
     assert check.peak is None
     assert not check.maps["normgrad_conv1x1"].any()
-    item = pointing_game.annotated_item(tmp_path / "white.png", text="0 5 5 20 20")
+    item = pointing_game.annotated_item(tmp_path / "white.png", annotation="0 5 5 20 20")
     single = pointing_game.play_image(
         item, looking(dark=True), tmp_path / "out", ROWS, pointing_game.PointingSettings()
     )

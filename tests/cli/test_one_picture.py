@@ -11,7 +11,8 @@ from command_line import cxrlens, table
 from PIL import Image, ImageDraw
 
 import cxrlens as package
-from cxrlens.inputs.decoding import DecodedImages
+from cxrlens.inputs.decoding import DecodedImage, decode_images
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 
@@ -92,10 +93,12 @@ def test_a_reduced_picture_is_nearly_the_whole_one(large: Path) -> None:
 def test_the_stored_picture_kept_for_overlays_changes_nothing_else(large: Path) -> None:
     preprocessing = Preprocessing(height=40, width=30)
     paths = sorted(large.rglob("*.jpg"))
-    plain, kept = (DecodedImages(paths, preprocessing, keep_pixels=keep) for keep in (False, True))
-    for path, one, other in zip(paths, plain.each(0), kept.each(2), strict=True):
-        assert one.grey is not None
-        assert other.grey is not None
+    origins = [FileOrigin(path) for path in paths]
+    plain = decode_images(origins, preprocessing)
+    kept = decode_images(origins, preprocessing, keep_pixels=True, workers=2)
+    for path, one, other in zip(paths, plain, kept, strict=True):
+        assert isinstance(one, DecodedImage)
+        assert isinstance(other, DecodedImage)
         assert other.pixels is not None
         assert one.pixels is None
         np.testing.assert_array_equal(one.grey, other.grey)

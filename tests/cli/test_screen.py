@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -28,6 +30,9 @@ from cxrlens.models.model_file import load_model, save_model
 from cxrlens.screening import screen as screening
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store import results as store_results
+from cxrlens.screening.store.export import Export
+from cxrlens.screening.store.store import Store
 
 FAST = ("--batch-size", 4, "--workers", 0, "--device", "cpu")
 
@@ -70,11 +75,19 @@ def folder(phantoms: Path, tmp_path: Path) -> Path:
 
 
 def results(out: Path) -> dict[str, ScreenedImage]:
-    return ScreenedFolder(out).results()
+    """By name, as results.jsonl has them."""
+    there = lines(out) if (out / "results.jsonl").exists() else []
+    return {image.name: image for image in map(ScreenedImage.model_validate_json, there)}
+
+
+def stored(out: Path) -> list[str]:
+    """The names in the store's results, as they came."""
+    with Store(ScreenedFolder(out)) as store:
+        return [json.loads(record)["name"] for record in store.results.records()]
 
 
 def lines(out: Path) -> list[str]:
-    return (out / "results.jsonl").read_text("utf-8").splitlines()
+    return (out / "results.jsonl").read_text("utf-8").split("\n")[:-1]
 
 
 def test_a_worklist_with_pictures_maps_and_a_page(folder: Path, calibrated: Path, tmp_path: Path) -> None:
@@ -165,23 +178,33 @@ def test_workers_do_not_matter_nor_does_a_second_run(folder: Path, model: Path, 
     assert lines(tmp_path / "a") == lines(tmp_path / "b") == lines(tmp_path / "c")
 
 
-def killed(at: int, share: float, arguments: list[Any]) -> None:
-    """Screens in a process that kills itself in the middle of the so-many-eth writing of results."""
-    real, count = ScreenedFolder.append, 0
+def killed(at: int, share: float | None, arguments: list[Any]) -> None:
+    """Screens in a process that kills itself at the so-many-eth batch.
 
-    def append(self: ScreenedFolder, images: list[ScreenedImage]) -> list[int]:
+    Args:
+        share: of the batch's lines that are in results.jsonl then; None while the batch is put into the store.
+    """
+    real_append, real_row, count = Export.append, store_results.row_of, 0
+
+    def append(self: Export, records: list[str]) -> None:
         nonlocal count
         count += 1
-        if count == at:
-            size = self.results_file.stat().st_size if self.results_file.exists() else 0
-            real(self, images)
-            with self.results_file.open("r+b") as stream:
+        if count == at and share is not None:
+            size = self.file.stat().st_size if self.file.exists() else 0
+            real_append(self, records)
+            with self.file.open("r+b") as stream:
                 end = stream.seek(0, os.SEEK_END)
                 stream.truncate(size + round(share * (end - size)))
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(self, images)
+        real_append(self, records)
 
-    ScreenedFolder.append = append  # type: ignore[method-assign]
+    def row_of(image: ScreenedImage, record: str) -> dict[str, Any]:
+        if count == at - 1 and share is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real_row(image, record)
+
+    Export.append = append  # type: ignore[method-assign,assignment]
+    store_results.row_of = row_of
     run(*arguments)
 
 
@@ -193,14 +216,13 @@ def test_killed_at_any_moment_and_gone_on_with(folder: Path, model: Path, tmp_pa
     assert run(folder, model, tmp_path / "whole", *more).code == 3
     out = tmp_path / "out"
     context = multiprocessing.get_context("fork")
-    for at, share in ((1, 0.0), (1, 0.5), (2, 0.77), (1, 1.0)):
+    for at, share in ((1, None), (1, 0.5), (2, None), (1, 0.77)):
         process = context.Process(target=killed, args=(at, share, [folder, model, out, *more]))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
     (out / "pictures" / ".1.partial.x.jpg").write_text("left by a killed process")
-    before = len(results(out))
-    assert 0 < before < 14
+    assert 0 < len(results(out)) < len(stored(out)) < 14  # the store is ahead of what was exported
     finished = run(folder, model, out, *more)
     assert finished.code == 3
     assert 0 < finished.json["computed"] < 12
@@ -294,6 +316,26 @@ def test_usage_errors(folder: Path, model: Path, tmp_path: Path) -> None:
     finished = run(tmp_path / "empty", model, out)
     assert finished.code == 4
     assert "no images" in finished.errors[0]
+
+
+def test_verdicts_and_their_log_outlive_force(folder: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(folder, model, out)
+    with Store(ScreenedFolder(out)) as store:
+        first = next(store.results.newest())
+        assert store.verdicts.give(first.key, "retake", lambda: "0" * 64)
+    (folder / first.name).unlink()
+    assert run(folder, model, out, "--force", "--maps", "none").json["computed"] == 11
+    with Store(ScreenedFolder(out)) as store:
+        assert [(kept.key, kept.name) for kept in store.verdicts.standing()] == [(first.key, first.name)]
+        assert store.verdicts.audit()[0] == 1
+    assert len(stored(out)) == 11
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_share_without_locks(folder: Path, model: Path, tmp_path: Path, number: int) -> None:
+    with mock.patch("fcntl.flock", side_effect=OSError(number, os.strerror(number))):
+        refused(run(folder, model, tmp_path / "out"), 2, tmp_path / "out", os.strerror(number), "local disk")
 
 
 def test_two_at_a_time_are_refused(folder: Path, model: Path, tmp_path: Path) -> None:
@@ -443,13 +485,13 @@ def test_a_file_that_ends_its_process(folder: Path, model: Path, tmp_path: Path,
 
 def test_only_a_few_results_are_in_memory(folder: Path, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Whatever waits is written after a batch: no more files are read ahead than that."""
-    real, waiting = ScreenedFolder.append, []
+    real, waiting = Store.add, []
 
-    def append(self: ScreenedFolder, images: list[ScreenedImage]) -> list[int]:
+    def add(self: Store, images: list[ScreenedImage]) -> None:
         waiting.append(len(images))
-        return real(self, images)
+        real(self, images)
 
-    monkeypatch.setattr(ScreenedFolder, "append", append)
+    monkeypatch.setattr(Store, "add", add)
     run(folder, model, tmp_path / "out", "--batch-size", 3)
     assert waiting == [3, 3, 3, 3]
 

@@ -10,6 +10,7 @@ from cxrlens.dataset.check.contents import load_contents
 from cxrlens.dataset.check.findings import Finding
 from cxrlens.dataset.check.published import is_object_cxr, published_counts, published_findings
 from cxrlens.errors import NothingToDoError, UsageError
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, write_manifest
 
@@ -43,7 +44,7 @@ def labels(split: Split) -> dict[str, int | None]:
 
 
 def test_the_official_layout(official: Path) -> None:
-    contents = load_contents(official)
+    contents = load_contents(Dataset(official))
     assert contents.findings == ()
     assert [labels(split) for split in contents.splits] == [
         {"1.jpg": AFFECTED, "2.jpg": NORMAL},
@@ -54,7 +55,7 @@ def test_the_official_layout(official: Path) -> None:
 def test_an_image_without_a_row_is_left_out_and_named(official: Path) -> None:
     touch(official / "dev", "5.jpg")
     csv(official / "train.csv", "1.jpg,0 1 2 3 4", "2.jpg,", "9.jpg,", "1.jpg,")
-    contents = load_contents(official)
+    contents = load_contents(Dataset(official))
     assert told(contents.findings) == [
         ("second-row", ()),
         ("row-without-image", ()),
@@ -65,14 +66,14 @@ def test_an_image_without_a_row_is_left_out_and_named(official: Path) -> None:
 
 def test_good_rows_count_beside_bad_ones(official: Path) -> None:
     csv(official / "dev.csv", "3.jpg,0 1 2 three 4", "4.jpg,1 1 2 3 4", ",0 1 2 3 4", "5.jpg,")
-    contents = load_contents(official)
+    contents = load_contents(Dataset(official))
     assert told(contents.findings) == [("bad-row", ()), ("bad-row", ()), ("row-without-image", ())]
     assert labels(contents.splits[1]) == {"3.jpg": None, "4.jpg": AFFECTED}
 
 
 def test_a_csv_that_is_none_is_named_and_the_images_are_still_there(official: Path) -> None:
     (official / "dev.csv").write_bytes(b"\xff\xfe\x00")
-    contents = load_contents(official)
+    contents = load_contents(Dataset(official))
     assert told(contents.findings) == [("unusable-split", ())]
     assert str(official / "dev.csv") in contents.findings[0].message
     assert labels(contents.splits[1]) == {"3.jpg": None, "4.jpg": None}
@@ -81,20 +82,20 @@ def test_a_csv_that_is_none_is_named_and_the_images_are_still_there(official: Pa
 def test_an_empty_split_is_named_and_the_others_are_there(official: Path) -> None:
     for path in (official / "dev").iterdir():
         path.unlink()
-    contents = load_contents(official)
+    contents = load_contents(Dataset(official))
     assert told(contents.findings) == [("unusable-split", ())]
     assert [len(split.items) for split in contents.splits] == [2, 0]
     for path in (official / "train").iterdir():
         path.unlink()
     with pytest.raises(NothingToDoError, match="holds no images"):
-        load_contents(official)
+        load_contents(Dataset(official))
 
 
 def test_images_of_no_split_are_one_finding_without_hidden_folders(official: Path) -> None:
     touch(official, "loose.png")
     touch(official / "test", *(f"{number}.jpg" for number in range(6)))  # no CSV: no split
     touch(official / ".cache", "hidden.jpg")
-    (finding,) = load_contents(official).findings
+    (finding,) = load_contents(Dataset(official)).findings
     assert finding.kind.id == "unused-image"
     assert finding.images == ("loose.png", *(f"test/{number}.jpg" for number in range(6)))
     assert "and 2 more belong to no split" in finding.message
@@ -104,11 +105,11 @@ def test_a_plain_folder_takes_labels_from_folders_and_rows(tmp_path: Path) -> No
     touch(tmp_path / "in" / "normal", "a.jpg")
     touch(tmp_path / "in", "b.jpg", "c.jpg")
     csv(tmp_path / "rows.csv", "a.jpg,0 1 2 3 4", "b.jpg,0 1 2 3 4")
-    contents = load_contents(tmp_path / "in", tmp_path / "rows.csv")
+    contents = load_contents(Dataset(tmp_path / "in"), tmp_path / "rows.csv")
     assert labels(contents.splits[0]) == {"a.jpg": NORMAL, "b.jpg": AFFECTED, "c.jpg": None}
     assert told(contents.findings) == [("image-without-row", ("c.jpg",)), ("contradiction", ("normal/a.jpg",))]
     with pytest.raises(UsageError, match=r"absent\.csv"):
-        load_contents(tmp_path / "in", tmp_path / "absent.csv")
+        load_contents(Dataset(tmp_path / "in"), tmp_path / "absent.csv")
 
 
 # -- Object-CXR -------------------------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def object_cxr(root: Path, split: str, ids: range, affected: int) -> None:
 
 
 def published(root: Path) -> list[tuple[str, str]]:
-    return [(finding.kind.id, finding.message) for finding in published_findings(load_contents(root))]
+    return [(finding.kind.id, finding.message) for finding in published_findings(load_contents(Dataset(root)))]
 
 
 def test_dev_offered_as_test_is_compared_as_dev(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_dev_offered_as_test_is_compared_as_dev(tmp_path: Path) -> None:
         for n in range(8001, 9001)
     ]
     write_manifest(tmp_path / MANIFEST, rows)
-    contents = load_contents(tmp_path)
+    contents = load_contents(Dataset(tmp_path))
     assert [split.name for split in contents.splits] == ["dev", "test"]
     assert [(split.name, len(split.items)) for split in contents.own] == [("dev", 1000)]
     assert is_object_cxr(contents.own)
@@ -145,7 +146,7 @@ def test_dev_offered_as_test_is_compared_as_dev(tmp_path: Path) -> None:
 def test_a_whole_split_is_as_published(tmp_path: Path) -> None:
     object_cxr(tmp_path, "dev", range(8001, 9001), 500)
     object_cxr(tmp_path, "test", range(9001, 10001), 500)
-    assert is_object_cxr(load_contents(tmp_path).splits)
+    assert is_object_cxr(load_contents(Dataset(tmp_path)).splits)
     assert published(tmp_path) == []
     assert published_counts("dev") == dict.fromkeys(CLASS_NAMES, 500)
     assert published_counts("train") == dict.fromkeys(CLASS_NAMES, 4000)
@@ -195,4 +196,4 @@ def test_other_data_are_not_held_against_it(tmp_path: Path, split: str, names: l
     touch(tmp_path / split, *names)
     csv(tmp_path / f"{split}.csv", *(f"{name}," for name in names))
     assert published(tmp_path) == []
-    assert not is_object_cxr(load_contents(tmp_path).splits)
+    assert not is_object_cxr(load_contents(Dataset(tmp_path)).splits)

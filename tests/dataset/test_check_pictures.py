@@ -17,13 +17,15 @@ from sklearn.metrics import roc_auc_score
 from cxrlens.dataset.check.annotations import annotation_findings
 from cxrlens.dataset.check.contents import load_contents
 from cxrlens.dataset.check.duplicates import SAME, describe, find_groups, near_links
-from cxrlens.dataset.check.looking import Looks, Seen, look_at
+from cxrlens.dataset.check.images import CheckedImage, CheckedImages, read_images
 from cxrlens.dataset.check.outliers import density_contrast, is_flat, outlier_findings
 from cxrlens.dataset.check.shortcuts import probe, probe_splits, shortcut_findings, strongest
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, PERCENTILES, global_statistics, statistic
 from cxrlens.dataset.phantom.dataset import make_phantom
-from cxrlens.inputs.annotations.shapes import Polygon, Rectangle, parse_annotation
+from cxrlens.inputs.annotations.shapes import Polygon, Rectangle, Shape, parse_annotation
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 
 Grey = npt.NDArray[np.float32]
@@ -152,12 +154,16 @@ def test_description_has_length_one_and_a_flat_picture_none() -> None:
     assert describe(pictures).sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-3)
 
 
-def looks_of(thumbnails: npt.NDArray[np.uint8], digests: list[str], splits: list[str] | None = None) -> Looks:
+def item(name: str, label: int | None = None, shapes: tuple[Shape, ...] | None = None) -> Item:
+    return Item(FileOrigin(Path(name)), label, shapes)
+
+
+def looks_of(thumbnails: npt.NDArray[np.uint8], digests: list[str], splits: list[str] | None = None) -> CheckedImages:
     seen = tuple(
-        Seen(f"{i}.jpg", "a" if splits is None else splits[i], Item(Path(f"{i}.jpg")), 90, 80, 1000, digest)
+        CheckedImage(f"{i}.jpg", "a" if splits is None else splits[i], item(f"{i}.jpg"), 90, 80, 1000, digest)
         for i, digest in enumerate(digests)
     )
-    return Looks(seen, thumbnails, np.zeros((len(seen), len(GLOBAL_STATISTICS))), (), ())
+    return CheckedImages(seen, thumbnails, np.zeros((len(seen), len(GLOBAL_STATISTICS))), (), ())
 
 
 def test_groups_join_same_files_and_same_looks(radiographs: list[Grey]) -> None:
@@ -165,8 +171,8 @@ def test_groups_join_same_files_and_same_looks(radiographs: list[Grey]) -> None:
     near_a = thumbnail(CHANGES["gamma"](radiographs[0]))
     flat = np.zeros((64, 64), dtype=np.uint8)
     thumbnails = np.array([a, b, near_a, a, c, b, flat, flat])
-    looks = looks_of(thumbnails, ["a", "b", "a2", "a", "c", "b", "f", "f2"])
-    groups = find_groups(looks, np.array([True] * 6 + [False] * 2))
+    checked = looks_of(thumbnails, ["a", "b", "a2", "a", "c", "b", "f", "f2"])
+    groups = find_groups(checked, np.array([True] * 6 + [False] * 2))
     assert [group.members for group in groups] == [(0, 2, 3), (1, 5)]
     assert [group.similarity is None for group in groups] == [False, True]
 
@@ -174,8 +180,8 @@ def test_groups_join_same_files_and_same_looks(radiographs: list[Grey]) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=0, max_size=14))
 def test_groups_are_those_of_equal_files(kinds: list[int]) -> None:
-    looks = looks_of(np.zeros((len(kinds), 64, 64), dtype=np.uint8), [str(kind) for kind in kinds])
-    groups = find_groups(looks, np.zeros(len(kinds), dtype=bool))
+    checked = looks_of(np.zeros((len(kinds), 64, 64), dtype=np.uint8), [str(kind) for kind in kinds])
+    groups = find_groups(checked, np.zeros(len(kinds), dtype=bool))
     expected = {tuple(i for i, k in enumerate(kinds) if k == kind) for kind in kinds if kinds.count(kind) > 1}
     assert {group.members for group in groups} == expected
 
@@ -206,7 +212,7 @@ def test_two_sizes_are_no_outliers_and_a_third_is(tmp_path: Path) -> None:
     for number, (height, width) in enumerate(sizes):
         noise = rng.integers(0, 256, (height, width), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number:02d}.png")
-    found = list(outlier_findings(look_at(load_contents(tmp_path))))
+    found = list(outlier_findings(read_images(load_contents(Dataset(tmp_path)))))
     assert [(finding.kind.id, finding.images) for finding in found] == [("size-outlier", ("20.png",))]
 
 
@@ -221,23 +227,26 @@ def test_one_look_at_good_and_bad_files(tmp_path: Path, workers: int) -> None:
     (tmp_path / "b.png").write_bytes(b"")
     Image.fromarray(pixels[:, :70]).save(tmp_path / "c.png")
     calls: list[tuple[int, int]] = []
-    looks = look_at(load_contents(tmp_path), workers=workers, progress=lambda *call: calls.append(call))
+    checked = read_images(load_contents(Dataset(tmp_path)), workers=workers, progress=lambda *call: calls.append(call))
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    assert [(image.name, image.height, image.width) for image in looks.seen] == [("a.png", 90, 140), ("c.png", 90, 70)]
-    assert [image.file_size for image in looks.seen] == [(tmp_path / n).stat().st_size for n in ("a.png", "c.png")]
-    assert len(looks.thumbnails) == len(looks.statistics) == 2
-    assert [(finding.images, finding.message) for finding in looks.findings] == [(("b.png",), looks.unreadable[0])]
+    assert [(image.name, image.height, image.width) for image in checked.images] == [
+        ("a.png", 90, 140),
+        ("c.png", 90, 70),
+    ]
+    assert [image.file_size for image in checked.images] == [(tmp_path / n).stat().st_size for n in ("a.png", "c.png")]
+    assert len(checked.thumbnails) == len(checked.statistics) == 2
+    assert [(finding.images, finding.message) for finding in checked.findings] == [(("b.png",), checked.unreadable[0])]
     resized = Preprocessing(height=64, width=64).resized(pixels.astype(np.float32) / 255)[0]
-    assert looks.thumbnails[0] == pytest.approx((resized - resized.min()) / np.ptp(resized) * 255, abs=0.51)
-    assert statistic(looks.statistics, "mean") == pytest.approx([pixels.mean() / 255, pixels[:, :70].mean() / 255])
-    assert not is_flat(looks).any()
+    assert checked.thumbnails[0] == pytest.approx((resized - resized.min()) / np.ptp(resized) * 255, abs=0.51)
+    assert statistic(checked.statistics, "mean") == pytest.approx([pixels.mean() / 255, pixels[:, :70].mean() / 255])
+    assert not is_flat(checked).any()
 
 
 # -- shapes -----------------------------------------------------------------------------------------------------------
 
 
 def judged(annotation: str, height: int, width: int) -> list[str]:
-    seen = Seen("a.jpg", "dev", Item(Path("a.jpg"), AFFECTED, parse_annotation(annotation)), height, width, 1, "")
+    seen = CheckedImage("a.jpg", "dev", item("a.jpg", AFFECTED, parse_annotation(annotation)), height, width, 1, "")
     return [finding.kind.id for finding in annotation_findings([seen])]
 
 
@@ -268,7 +277,7 @@ def test_outside_is_what_pixels_say(x1: int, y1: int, x2: int, y2: int) -> None:
 
 def test_polygons_without_area() -> None:
     bow_tie = Polygon(((10, 10), (30, 30), (30, 10), (10, 30)))
-    seen = Seen("a.jpg", "dev", Item(Path("a.jpg"), AFFECTED, (bow_tie, Rectangle(1, 1, 9, 9))), 90, 90, 1, "")
+    seen = CheckedImage("a.jpg", "dev", item("a.jpg", AFFECTED, (bow_tie, Rectangle(1, 1, 9, 9))), 90, 90, 1, "")
     (finding,) = annotation_findings([seen])
     assert (finding.kind.id, finding.shapes) == ("degenerate", (bow_tie,))
 
@@ -321,12 +330,20 @@ def test_splits_are_probed_by_themselves_from_twenty_images_a_class_on() -> None
     splits = ["train"] * 60 + ["dev"] * 60 + ["test"] * 38
     labels = [index % 2 for index in range(len(splits))]
     seen = tuple(
-        Seen(f"{i}.jpg", split, Item(Path(f"{i}.{'png' if split == 'dev' and label else 'jpg'}"), label), 90, 80, 1, "")
+        CheckedImage(
+            f"{i}.jpg",
+            split,
+            item(f"{i}.{'png' if split == 'dev' and label else 'jpg'}", label),
+            90,
+            80,
+            1,
+            "",
+        )
         for i, (split, label) in enumerate(zip(splits, labels, strict=True))
     )
     table = rng.normal(size=(len(seen), len(GLOBAL_STATISTICS)))
-    looks = Looks(seen, np.zeros((len(seen), 64, 64), dtype=np.uint8), table, (), ())
-    probes = {found.split: found for found in probe_splits(looks, [])}
+    checked = CheckedImages(seen, np.zeros((len(seen), 64, 64), dtype=np.uint8), table, (), ())
+    probes = {found.split: found for found in probe_splits(checked, [])}
     assert set(probes) == {"train", "dev"}
     assert probes["dev"].auc > 0.95
     assert probes["dev"].strongest[0] == ("ending .png", 1.0)

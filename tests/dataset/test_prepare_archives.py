@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from small_sources import files, write, zipped
 
-from cxrlens.dataset.prepare import origin as origins
-from cxrlens.dataset.prepare.origin import FileOrigin, ZipMember, list_members
 from cxrlens.dataset.prepare.record import Record, distinct
 from cxrlens.dataset.prepare.tree import Tree
-from cxrlens.dataset.prepare.write import Form, Making
+from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake
 from cxrlens.errors import UnreadableImageError, UsageError
+from cxrlens.inputs import origin as origins
+from cxrlens.inputs.origin import FileOrigin, ZipMember, list_members
 from cxrlens.inputs.readers import content
+from cxrlens.inputs.reading import attempt
 from image_files import dicom, dicom_bytes, levels
 
 PICTURE = files("a.jpg")["a.jpg"]
@@ -182,8 +183,8 @@ def test_dicom_files_without_an_ending_are_images(tmp_path: Path) -> None:
         assert set(Tree(tmp_path / name).files) == {f"train/{each}" for each in plain}
     records = distinct(Record(name, each) for name, each in Tree(tmp_path / "b").files.items())
     assert [record.name for record in records] == ["train/1.2.840.17", "train/1.2.840.18", "train/IM0001"]
-    outcomes = [Making(records, [None] * 3, Form(5), tmp_path / "out")[index] for index in range(3)]
-    assert [each.made and each.made.path for each in outcomes] == [
+    outcomes = [attempt(Making(Form(5), tmp_path / "out"), ToMake(record)) for record in records]
+    assert [isinstance(each, Outcome) and each.made.path for each in outcomes] == [
         *("images/train/1.2.840.17.png", "images/train/1.2.840.18.png", "images/train/IM0001.png")
     ]
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,20 @@ from small_sources import BOX, HEIGHT, WIDTH, encoded, files, mask_file, object_
 from torch.nn import functional
 
 from cxrlens.dataset.prepare import write as write_module
-from cxrlens.dataset.prepare.origin import FileOrigin
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.dataset.prepare.run import Options, prepare
-from cxrlens.dataset.prepare.write import Form, Making, geometry_of
+from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake, geometry_of
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.ground_truth import object_mask as mask_of
 from cxrlens.inputs.annotations.masks import read_mask
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape, rasterize
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES, find_splits, load_split
+from cxrlens.inputs.dataset.dataset import Dataset
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, read_manifest
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, read
+from cxrlens.inputs.reading import Unreadable, attempt
 
 SIZE = 50
 
@@ -110,7 +111,7 @@ def test_files_are_named_where_they_lie_or_copied(tmp_path: Path) -> None:
         assert row.path == expected
         assert row.sha256 == sha256(tmp_path / name / row.path) == sha256(source / "dev" / "affected" / "a0.png")
         assert (tmp_path / name / "images").exists() == (name == "copied")
-        split = load_split(tmp_path / name, "dev")
+        split = Dataset(tmp_path / name).split("dev")
         assert split.counts() == {"normal": 2, "affected": 2}
         assert all(item.path.is_file() for item in split.items)
         assert split.remarks == ()
@@ -227,7 +228,7 @@ def test_masks_follow_their_images(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mask, full[1::2, 1::2])  # centres fall on the lower right one of four
         else:
             np.testing.assert_array_equal(mask, full)
-        item = next(item for item in load_split(out, "train").items if item.mask)
+        item = next(item for item in Dataset(out).split("train").items if item.mask)
         np.testing.assert_array_equal(mask_of(item, *mask.shape, Preprocessing(height=mask.shape[0],
                                                                               width=mask.shape[1])), mask)  # fmt: skip
 
@@ -258,8 +259,8 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
 def test_dev_as_test(download: Path, tmp_path: Path) -> None:
     result = prepare(download, tmp_path / "out", Options(dev_as_test=True))
     assert result.counts["test"] == result.counts["dev"] == {"normal": 1, "affected": 1}
-    assert find_splits(tmp_path / "out") == ["train", "dev", "test"]
-    dev, test = load_split(tmp_path / "out", "dev"), load_split(tmp_path / "out", "test")
+    assert Dataset(tmp_path / "out").splits == ("train", "dev", "test")
+    dev, test = Dataset(tmp_path / "out").split("dev"), Dataset(tmp_path / "out").split("test")
     assert dev.items == test.items
     assert test.remarks == ("test: 2 of its 2 images are in 'dev' too: dev/7.jpg, dev/8.jpg",)
     assert json.loads((tmp_path / "out" / "prepared.json").read_text())["options"]["dev_as_test"] is True
@@ -439,13 +440,12 @@ def test_no_manifest_speaks_of_files_that_are_being_replaced(tmp_path: Path, mon
     prepare(source, out, Options(form=Form(SIZE)))
     write(source, {"train/normal/n0.png": encoded(picture(99), "x.png")})
 
-    def stopped(self: object, workers: int) -> Iterator[object]:
+    def stopped(self: object, task: ToMake) -> Outcome:
         assert not (out / MANIFEST).exists()
         raise KeyboardInterrupt
-        yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(Making, "each", stopped)
+        patch.setattr(Making, "__call__", stopped)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, out, Options(form=Form(SIZE)))
     assert prepare(source, out, Options(form=Form(SIZE))).made == 1
@@ -555,10 +555,10 @@ def test_a_16_bit_picture_of_256_levels_is_not_deep(tmp_path: Path) -> None:
     shallow = (np.asarray(picture(1)).astype(np.uint16)) * 257
     path = write(tmp_path, {"a.png": encoded(Image.fromarray(shallow), "a.png")}) / "a.png"
     record = Record("a.png", FileOrigin(path))
-    outcome = Making([record], [None], Form(SIZE), tmp_path / "out")[0]
-    assert outcome.made is not None
+    outcome = attempt(Making(Form(SIZE), tmp_path / "out"), ToMake(record))
+    assert isinstance(outcome, Outcome)
     assert outcome.made.path == "images/a.jpg"
-    assert geometry_of(outcome.made).scale_x == 0.5
+    assert geometry_of(outcome.made).scaled_width / geometry_of(outcome.made).width == 0.5
     with Image.open(io.BytesIO((tmp_path / "out" / outcome.made.path).read_bytes())) as image:
         assert image.size == (50, 20)
 
@@ -567,7 +567,9 @@ def test_a_row_whose_place_is_taken_by_a_folder_is_named(tmp_path: Path) -> None
     path = write(tmp_path, files("a.png")) / "a.png"
     (tmp_path / "out" / "images" / "a.png").mkdir(parents=True)
     record = Record("a.png", FileOrigin(path))
-    outcomes = Making([record, replace(record, name="b.png")], [None, None], Form(copy=True), tmp_path / "out")
-    assert outcomes[0].made is None
-    assert outcomes[0].reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
-    assert outcomes[1].made is not None
+    tasks = [ToMake(record), ToMake(replace(record, name="b.png"))]
+    making = Making(Form(copy=True), tmp_path / "out")
+    refused, made = (attempt(making, task) for task in tasks)
+    assert isinstance(refused, Unreadable)
+    assert refused.reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
+    assert isinstance(made, Outcome)

@@ -17,7 +17,6 @@ from matplotlib.path import Path as Outline
 from small_sources import BOX, HEIGHT, WIDTH, files, mask_file, write, zipped
 
 from cxrlens.dataset.prepare.classes import label_classes
-from cxrlens.dataset.prepare.origin import FileOrigin
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, distinct, split_in, split_of
 from cxrlens.dataset.prepare.sources import KINDS, detect_kind
 from cxrlens.dataset.prepare.sources import coco as coco_source
@@ -26,6 +25,7 @@ from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, rasterize
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, safe_name, write_manifest
+from cxrlens.inputs.origin import FileOrigin
 
 TEXT = "0 70 4 90 15"  # BOX
 NO_NAMES = ClassNames()

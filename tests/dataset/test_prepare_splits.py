@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from small_sources import zipped
 
-from cxrlens.dataset.prepare.origin import FileOrigin, list_members
 from cxrlens.dataset.prepare.patients import with_patients
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.dataset.prepare.split import SplitRule, choose_rule, split_rows
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.manifest import ManifestRow
+from cxrlens.inputs.origin import FileOrigin, list_members
 
 
 def rows(labels: str, patients: list[str] | None = None, split: str = "") -> list[ManifestRow]:

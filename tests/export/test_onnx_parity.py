@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cxrlens.study.pictures import cut_to_picture
 from exported_models import SIZE, Exported, pictures, write_model
 
 from cxrlens.export.graph import ExportedGraph
@@ -16,6 +15,7 @@ from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import METHODS
+from cxrlens.study.image_groups import cut_to_image
 
 PICTURES = pictures(5)
 SHAPES = [picture.shape for picture in PICTURES]
@@ -113,7 +113,7 @@ def test_maps_are_cut_and_scaled_as_tensors_are(exported: Exported, shape: tuple
     map_ = np.random.default_rng(0).random(SIZE, dtype=np.float32)
     if constant:
         geometry.cut(map_)[:] = np.float32(0.3)
-    expected, flat = cut_to_picture(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
+    expected, flat = cut_to_image(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
     found = ImageMap.cut(WholeMap("grad_cam", "last", map_, False), geometry)
     assert found.values.dtype == np.float32
     np.testing.assert_array_equal(found.values, expected[0])

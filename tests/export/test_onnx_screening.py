@@ -17,6 +17,7 @@ from cxrlens.errors import UsageError
 from cxrlens.models.onnx_file import read_onnx
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.run import ScreeningSettings, open_inspector
+from cxrlens.screening.store.store import Store
 
 WITHOUT_TORCH = """
 import sys
@@ -71,7 +72,7 @@ def test_a_folder_is_screened_where_there_is_no_torch(
     assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
     assert (torch.info().threshold, torch.info().review_threshold) == (0.3, 0.05)
     assert (onnx.info().threshold, onnx.info().review_threshold) == (0.3, 0.05)
-    found, expected = onnx.results(), torch.results()
+    found, expected = ({image.name: image for image in Store(each).results.newest()} for each in (onnx, torch))
     assert found.keys() == expected.keys()
     assert sum(image.status == "ok" for image in found.values()) == 6
     for name, image in found.items():

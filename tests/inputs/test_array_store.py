@@ -86,7 +86,7 @@ def test_what_stays_are_the_most_recently_used_that_fit(uses: list[tuple[bool, i
                 order = [other for other in order if other != number] + [number]
         room = limit - needed
         if room < 0:
-            with pytest.raises(UsageError, match="--cache-size"):
+            with pytest.raises(UsageError, match="`cache_size`"):
                 store.make_room(needed * EACH)
         else:
             store.make_room(needed * EACH)
@@ -101,7 +101,7 @@ def test_what_is_in_use_stays_and_the_rest_goes_to_make_room_for_it(tmp_path: Pa
         other.make_room(2 * EACH)
         assert held(mine) == {0, 1}
         put(other, [7])
-        with pytest.raises(UsageError, match=r"others that are running.*--cache-size"):
+        with pytest.raises(UsageError, match=r"others that are running.*`cache_size`"):
             other.make_room(2 * EACH)
         assert held(mine) == {0, 1, 7}
         assert other.contents().in_use == 3
@@ -179,7 +179,7 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
     store = ArrayStore(tmp_path, 10**9)
     monkeypatch.setattr("cxrlens.inputs.cache.store.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     store.make_room(1000)
-    with pytest.raises(UsageError, match=r"need 1\.0KB more and 1\.0KB are free.*--cache-dir"):
+    with pytest.raises(UsageError, match=r"need 1\.0KB more and 1\.0KB are free.*`cache_dir`"):
         store.make_room(1001)
 
 
@@ -222,7 +222,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "big", "-1GB", "0", "GB", "0.1B"])
 def test_what_is_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="--cache-size takes a size"):
+    with pytest.raises(UsageError, match="`cache_size` takes a size"):
         location.parse_size(text)
     monkeypatch.setenv("CXRLENS_CACHE_SIZE", text)
     if text:

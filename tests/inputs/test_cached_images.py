@@ -18,9 +18,11 @@ import torch
 from PIL import Image
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs import origin
 from cxrlens.inputs.cache import images, sources
 from cxrlens.inputs.cache.images import CachedImages, cache_images, group_name
 from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, decode, read
 
@@ -55,7 +57,7 @@ def direct(path: Path) -> torch.Tensor:
 
 def build(store: ArrayStore, paths: Sequence[Path], **options: int) -> CachedImages:
     with store.in_use():
-        return cache_images(store, paths, PREPROCESSING, **options)
+        return cache_images(store, [FileOrigin(path) for path in paths], PREPROCESSING, **options)
 
 
 def check(cached: CachedImages, paths: Sequence[Path], bad: Sequence[int] = tuple(BAD)) -> None:
@@ -71,7 +73,10 @@ def check(cached: CachedImages, paths: Sequence[Path], bad: Sequence[int] = tupl
 def test_the_cache_holds_what_decoding_gives(files: list[Path], store: ArrayStore, workers: int) -> None:
     seen: list[tuple[int, int]] = []
     with store.in_use():
-        cached = cache_images(store, files, PREPROCESSING, workers=workers, progress=lambda *state: seen.append(state))
+        origins = [FileOrigin(path) for path in files]
+        cached = cache_images(
+            store, origins, PREPROCESSING, workers=workers, progress=lambda *state: seen.append(state)
+        )
     check(cached, files)
     for index, part in BAD.items():
         assert cached.digests[index] is None
@@ -105,16 +110,17 @@ def test_unchanged_files_are_not_even_read(
     good = [files[index] for index in (1, 2, 4, 5)]
     monkeypatch.setattr(sources, "_SETTLED_NS", 0)
     build(store, good)
-    monkeypatch.setattr(images, "read_content", None)  # reading would fail
+    monkeypatch.setattr(origin, "read_content", None)  # reading would fail
     check(build(store, good), good, ())
 
 
 def test_files_that_changed_just_now_are_read_again(files: list[Path], tmp_path: Path) -> None:
-    state = sources.state_of(files[1])
+    fresh = FileOrigin(files[1])
+    state = fresh.state()
     assert state is not None
     index = sources.SourceIndex(tmp_path / "sources")
-    index.note(files[1], state, "fresh")
-    assert index.digest(files[1], state) is None
+    index.note(fresh, state, "fresh")
+    assert index.digest(fresh, state) is None
 
 
 @pytest.mark.parametrize("keeps", ["nothing", "size and time"])
@@ -183,6 +189,7 @@ from types import SimpleNamespace
 import numpy as np
 from cxrlens.inputs.cache import store as store_module
 from cxrlens.inputs.cache.images import cache_images
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 
 folder, workers, after, *paths = sys.argv[1:]
@@ -204,7 +211,7 @@ if workers == "0":
 store = store_module.ArrayStore(Path(folder), 10**8)
 with store.in_use():
     cache_images(
-        store, list(map(Path, paths)), Preprocessing(height=24, width=40), workers=int(workers),
+        store, [FileOrigin(Path(path)) for path in paths], Preprocessing(height=24, width=40), workers=int(workers),
         progress=lambda done, total: die() if workers != "0" and done > int(after) else None,
     )
 """
@@ -241,6 +248,7 @@ import json, sys, time
 from pathlib import Path
 from cxrlens.inputs.cache import images
 from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 
 folder, name, *paths = sys.argv[1:]
@@ -249,7 +257,7 @@ while len(list(Path(folder).glob("*.ready"))) < 2:
     time.sleep(0.001)
 store = ArrayStore(Path(folder) / "cache", 10**8)
 with store.in_use():
-    cached = images.cache_images(store, list(map(Path, paths)), Preprocessing(height=24, width=40))
+    cached = images.cache_images(store, [FileOrigin(Path(path)) for path in paths], Preprocessing(height=24, width=40))
     good = [i for i, digest in enumerate(cached.digests) if digest]
     print(json.dumps({i: cached.image(i).sum().item() for i in good}))
 """
@@ -281,7 +289,7 @@ def test_images_of_earlier_runs_make_room(files: list[Path], tmp_path: Path) -> 
     assert store.contents().size <= store.limit
     check(second, files[4:6], ())
     assert not store.path(first.group, str(first.digests[0])).exists()
-    with pytest.raises(UsageError, match=r"may hold 6\.1KB; give a larger --cache-size"):
+    with pytest.raises(UsageError, match=r"may hold 6\.1KB; give a larger `cache_size`"):
         build(store, files)
     assert store.contents().size <= store.limit
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 
@@ -40,7 +41,7 @@ def direct(path: Path) -> torch.Tensor:
 
 
 def reader(files: list[Path], **options: int | bool) -> BatchReader:
-    return BatchReader([Item(path) for path in files], PREPROCESSING, **options)
+    return BatchReader([Item(FileOrigin(path)) for path in files], PREPROCESSING, **options)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])

@@ -31,8 +31,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxrlens.dicom_out.source import NotReferableError, open_source
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import Radiograph, read
+from cxrlens.inputs.readers.quiet import without_warnings
 from image_files import dicom, dicom_bytes, encoded
 
 SHAPE = 40, 36
@@ -122,8 +124,18 @@ def test_several_values_where_one_is_due() -> None:
     dataset.PhotometricInterpretation = "MONOCHROME3"
     with pytest.raises(UnreadableImageError, match="'MONOCHROME3', which is unknown"):
         read(dataset)
-    dataset.PhotometricInterpretation = "monochrome1"
+    with without_warnings():
+        dataset.PhotometricInterpretation = "monochrome1"
     shows(dataset, 1 - P12 / 4095)
+
+
+def test_results_refer_to_such_files_too() -> None:
+    dataset = dicom(P12, StudyInstanceUID="1.2", SeriesInstanceUID="1.3", Modality=["CR", "DX"])
+    source = open_source(with_text(dataset, "PixelSpacing", "0,143\\N/A"), "a.dcm")
+    assert source.pair("PixelSpacing") is None
+    assert source.reference.Modality == "CR"
+    with pytest.raises(NotReferableError, match=r"^a\.dcm: "):
+        open_source(dicom_bytes(dataset)[:200] + b"\x08\x00\x05\x00SQ\x00\x00\xff\xff\xff\xffjunk", "a.dcm")
 
 
 def test_a_rescale_that_is_text_is_refused_and_a_window_left_out() -> None:
@@ -493,7 +505,7 @@ def test_whatever_stands_in_a_header_it_is_the_standard_s_picture_or_not_silent(
     blank = np.zeros(SHAPE, bool)
     if padding is not None:
         dataset.add_new("PixelPaddingValue", "US" if padding >= 0 else "SS", max(min(padding, 65535), -32768))
-        blank = stored == padding
+        blank = stored == (padding - 65536 if signed and 32768 <= padding <= 65535 else padding)  # a sign is a bit too
     if table is not None:
         count, first, said = table
         entries = np.arange(count) * (2**said - 1) // max(count - 1, 1)

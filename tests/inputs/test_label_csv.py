@@ -10,14 +10,17 @@ import pytest
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.label_csv import read_labels, with_labels
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL, Item, Split
+from cxrlens.inputs.origin import FileOrigin
 
 
 @pytest.fixture
 def splits(tmp_path: Path) -> tuple[Split, Split]:
     for name in ("a.jpg", "b.jpg", "dev.jpg", "new.jpg", "more.jpg"):
         (tmp_path / name).write_text(name.replace("more", "else"))  # as long as new.jpg and the other way round
-    train = Split("train", (Item(tmp_path / "a.jpg", NORMAL), Item(tmp_path / "b.jpg", AFFECTED)))
-    return train, Split("dev", (Item(tmp_path / "dev.jpg", NORMAL),))
+    train = Split(
+        "train", (Item(FileOrigin(tmp_path / "a.jpg"), NORMAL), Item(FileOrigin(tmp_path / "b.jpg"), AFFECTED))
+    )
+    return train, Split("dev", (Item(FileOrigin(tmp_path / "dev.jpg"), NORMAL),))
 
 
 def write(folder: Path, *lines: str, head: str = "path,label,verdict,name") -> Path:
@@ -81,7 +84,7 @@ def test_an_image_is_known_by_its_content(tmp_path: Path, splits: tuple[Split, S
     with pytest.raises(UsageError, match=r"belong to 'dev' .*copy of dev\.jpg"):
         with_labels(train, read_labels(write(tmp_path, "copy of dev.jpg,normal,,")), [dev])
     source = hashlib.sha256(b"new.jpg").hexdigest()
-    resized = Split("dev", (Item(tmp_path / "b.jpg", NORMAL, digests=("0" * 64, source)),))
+    resized = Split("dev", (Item(FileOrigin(tmp_path / "b.jpg"), NORMAL, digests=("0" * 64, source)),))
     with pytest.raises(UsageError, match=r"belong to 'dev' .*new\.jpg"):
         with_labels(train, new, [resized])
     with pytest.raises(UsageError, match=r"line 3: an earlier row gives copy of a\.jpg, or a copy of it"):

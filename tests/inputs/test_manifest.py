@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import (
     AFFECTED,
     CLASS_NAMES,
     NORMAL,
     SPLIT_NAMES,
     Item,
-    find_splits,
-    load_split,
 )
 from cxrlens.inputs.dataset.manifest import (
     MANIFEST,
@@ -28,6 +27,7 @@ from cxrlens.inputs.dataset.manifest import (
     safe_name,
     write_manifest,
 )
+from cxrlens.inputs.origin import FileOrigin
 
 BOX = Rectangle(1, 2, 3.5, 4)
 ROWS = [
@@ -47,27 +47,27 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_manifest(tmp_path / MANIFEST, rows)
     assert read(tmp_path / MANIFEST) == rows
     assert find_manifest(tmp_path) == tmp_path / MANIFEST
-    assert find_splits(tmp_path) == ["train", "dev", "test"]
+    assert Dataset(tmp_path).splits == ("train", "dev", "test")
 
 
 def test_a_split_of_a_manifest(tmp_path: Path) -> None:
     write_manifest(tmp_path / MANIFEST, ROWS)
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "c.png").touch()
-    train, dev = load_split(tmp_path, "train"), load_split(tmp_path, "dev")
+    train, dev = Dataset(tmp_path).split("train"), Dataset(tmp_path).split("dev")
     assert train.items == (
-        Item(tmp_path / "images" / "a.jpg", AFFECTED, ROWS[0].annotation, None, "a.jpg"),
-        Item(Path("/somewhere/else/b.jpg"), NORMAL, (), None, "b.jpg", ("0f",)),
+        Item(FileOrigin(tmp_path / "images" / "a.jpg"), AFFECTED, ROWS[0].annotation, None, "a.jpg"),
+        Item(FileOrigin(Path("/somewhere/else/b.jpg")), NORMAL, (), None, "b.jpg", ("0f",)),
     )
     assert dev.items == (
-        Item(tmp_path / "../c.png", AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png", ("1",)),
-        Item(tmp_path / ROWS[3].path, None, (Ellipse(0, 0, 2, 2),), None, ROWS[3].name),
+        Item(FileOrigin(tmp_path / "../c.png"), AFFECTED, None, tmp_path / "masks/c.png", "deep/c.png", ("1",)),
+        Item(FileOrigin(tmp_path / ROWS[3].path), None, (Ellipse(0, 0, 2, 2),), None, ROWS[3].name),
     )
     assert [item.has_object for item in (*train.items, *dev.items)] == [True, False, True, True]
     assert [item.name_in(tmp_path) for item in train.items] == ["a.jpg", "b.jpg"]
     assert train.remarks == dev.remarks == ()
     with pytest.raises(UsageError, match=r"there is no split 'test' \(it holds train, dev\)"):
-        load_split(tmp_path, "test")
+        Dataset(tmp_path).split("test")
 
 
 def test_what_is_odd_is_remarked(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_what_is_odd_is_remarked(tmp_path: Path) -> None:
         ManifestRow("b.jpg", "b.jpg", "test", "affected"),
     ]
     write_manifest(tmp_path / MANIFEST, rows)
-    split = load_split(tmp_path, "dev")
+    split = Dataset(tmp_path).split("dev")
     assert [(item.label, item.shapes, item.mask) for item in split.items] == [
         (NORMAL, (BOX,), None),
         (AFFECTED, None, None),
@@ -101,7 +101,7 @@ def test_a_manifest_of_ones_own_needs_three_columns(tmp_path: Path) -> None:
 def test_some_other_manifest_is_none(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("file,size\na,1\n")
     assert find_manifest(tmp_path) is None
-    assert find_splits(tmp_path) == []
+    assert Dataset(tmp_path).splits == ()
     with pytest.raises(UsageError, match=r"has no column label and path and split; prepare"):
         read(tmp_path / MANIFEST)
     with pytest.raises(UsageError, match=r"absent\.csv: no such file"):

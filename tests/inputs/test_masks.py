@@ -17,6 +17,7 @@ from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_ma
 from cxrlens.inputs.annotations.masks import decode_mask, mask_parts, read_mask
 from cxrlens.inputs.annotations.shapes import BoolMask, Ellipse, rasterize
 from cxrlens.inputs.dataset.layouts import Item
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 
 HEIGHT, WIDTH = 30, 70
@@ -122,7 +123,7 @@ def twins(tmp_path: Path) -> tuple[Item, Item]:
     image, mask = tmp_path / "image.png", tmp_path / "mask.png"
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(image)
     labelled(1).save(mask)
-    return Item(image, 1, (OBJECT,)), Item(image, 1, mask=mask)
+    return Item(FileOrigin(image), 1, (OBJECT,)), Item(FileOrigin(image), 1, mask=mask)
 
 
 @pytest.mark.parametrize("size", [(60, 60), (90, 35), (21, 111)])
@@ -130,13 +131,13 @@ def test_a_shape_and_its_mask_cover_the_same_input_pixels(twins: tuple[Item, Ite
     preprocessing = Preprocessing(height=size[0], width=size[1])
     shape, mask = (object_mask(item, HEIGHT, WIDTH, preprocessing) for item in twins)
     assert (shape & mask).sum() / (shape | mask).sum() > 0.8
-    mirrored = object_mask(Item(twins[0].path, 1, (Ellipse(3, 15, 12, 27),)), HEIGHT, WIDTH, preprocessing)
+    mirrored = object_mask(Item(FileOrigin(twins[0].path), 1, (Ellipse(3, 15, 12, 27),)), HEIGHT, WIDTH, preprocessing)
     assert not (mask & mirrored).any()
     assert [each.any() for each in object_masks(twins, preprocessing)] == [True, True]
 
 
 def test_shapes_and_a_mask_are_united(twins: tuple[Item, Item]) -> None:
-    both = Item(twins[0].path, 1, (Ellipse(0, 20, 9, 29),), twins[1].mask)
+    both = Item(FileOrigin(twins[0].path), 1, (Ellipse(0, 20, 9, 29),), twins[1].mask)
     preprocessing = Preprocessing(height=HEIGHT, width=WIDTH)
     expected = MASK | rasterize(both.shapes or (), height=HEIGHT, width=WIDTH)
     np.testing.assert_array_equal(object_mask(both, HEIGHT, WIDTH, preprocessing), expected)

@@ -12,6 +12,7 @@ from cxrlens.evaluation.baselines import fitted, mean_annotation_map
 from cxrlens.inputs.annotations.ground_truth import object_mask, object_masks
 from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.dataset.layouts import Item
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 
 LETTERBOX = Preprocessing(height=64, width=80, resize="letterbox")
@@ -95,7 +96,7 @@ def test_a_size_in_words_names_a_letterbox():
 
 def test_masks_of_objects_cover_the_picture_alone(tmp_path):
     """A wide strip of which 64 x 80 leaves 20 x 80; the box reaches beyond its lower edge."""
-    item = Item(tmp_path / "a.png", shapes=(Rectangle(100, 20, 140, 60),))
+    item = Item(FileOrigin(tmp_path / "a.png"), shapes=(Rectangle(100, 20, 140, 60),))
     mask = object_mask(item, 50, 200, LETTERBOX)
     expected = np.zeros((20, 80), bool)
     expected[8:20, 40:56] = True  # 100.5 * 0.4 - 0.5 to 140.5 * 0.4 - 0.5, and 20.5 * 0.4 - 0.5 to 49.5 * 0.4 - 0.5
@@ -109,7 +110,7 @@ def test_the_mean_annotation_speaks_of_shares_of_the_sides(tmp_path):
         path = tmp_path / f"{name}.png"
         Image.new("L", (width, height)).save(path)
         box = Rectangle(0.7 * width, 0.2 * height, 0.8 * width, 0.3 * height)
-        items.append(Item(path, shapes=(box,)))
+        items.append(Item(FileOrigin(path), shapes=(box,)))
     map_ = mean_annotation_map(object_masks(items, LETTERBOX))
     assert map_ is not None
     assert map_.shape == (64, 80)

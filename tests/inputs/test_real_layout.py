@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrlens.inputs.annotations.table import clip_to_image
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.readers import image_size, read
 
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "object-CXR"
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="the composited radiog
 
 @pytest.mark.parametrize("name", ["train", "dev"])
 def test_every_image_has_its_row_and_every_object_lies_in_its_picture(name: str) -> None:
-    split = load_split(ROOT, name)
+    split = Dataset(ROOT).split(name)
     assert split.remarks == ()
     assert min(split.counts().values()) > 0
     for item in split.items:
@@ -27,7 +27,7 @@ def test_every_image_has_its_row_and_every_object_lies_in_its_picture(name: str)
 
 
 def test_a_picture_is_read_in_its_full_range() -> None:
-    item = load_split(ROOT, "dev").items[0]
+    item = Dataset(ROOT).split("dev").items[0]
     image = read(item.path)
     assert (image.height, image.width) == image_size(item.path)
     assert image.pixels.min() >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from matplotlib.path import Path as Line
 from scipy.ndimage import zoom
 
 from cxrlens.inputs.geometry import Geometry
-from cxrlens.inspection.contours import MOST, TOLERANCE, half_maximum_contours, is_simple
+from cxrlens.inspection.contours import MOST, TOLERANCE, half_maximum_contours
 
 
 def smooth_map(seed: int, height: int = 84, width: int = 112) -> npt.NDArray[np.float32]:
@@ -89,7 +90,34 @@ def test_a_flat_map_has_none_and_a_noisy_one_the_largest() -> None:
     assert 0 < TOLERANCE < 1
 
 
-def test_simple_rings() -> None:
-    square = np.array([[0, 0], [4, 0], [4, 3], [0, 3], [0, 0]], float)
-    assert is_simple(square)
-    assert not is_simple(square[[0, 2, 1, 3, 0]])
+def noisy_map(seed: int, size: int = 96) -> npt.NDArray[np.float32]:
+    return (np.random.default_rng(seed).random((size, size)) ** 4).astype(np.float32)
+
+
+def test_outlines_that_a_simplification_would_cross_stay_as_they_are() -> None:
+    """Crossings are looked for side by side; among so many small outlines a simplification makes some."""
+    kept = 0
+    for seed in range(4):
+        for polygon in half_maximum_contours(noisy_map(seed), Geometry.stretch(960, 960, 96, 96)):
+            sides = list(itertools.pairwise(polygon))
+            assert not any(crosses(*one, *other) for one, other in itertools.combinations(sides, 2))
+            kept += _crosses_when_simplified(np.array(polygon))
+    assert kept
+
+
+def _crosses_when_simplified(ring: npt.NDArray[np.float64]) -> bool:
+    line = Line(ring / 10)
+    line.should_simplify, line.simplify_threshold = True, TOLERANCE
+    points = line.cleaned(simplify=True).vertices[:-1]
+    points[-1] = points[0]
+    sides = [(tuple(a), tuple(b)) for a, b in itertools.pairwise(points)]
+    return any(crosses(*one, *other) for one, other in itertools.combinations(sides, 2))
+
+
+def test_an_outline_of_very_many_points_takes_no_time() -> None:
+    """Of noise about half of which is marked, one outline winds through the whole map."""
+    map_ = np.random.default_rng(1).random((400, 400)).astype(np.float32)
+    began = time.process_time()
+    found = half_maximum_contours(map_, Geometry.stretch(400, 400, 400, 400))
+    assert time.process_time() - began < 10  # comparing every side with every other took minutes, and all memory
+    assert max(map(len, found)) > 20_000

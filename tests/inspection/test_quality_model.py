@@ -23,7 +23,7 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel, affected_probability
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
-from cxrlens.saliency.explain import Row
+from cxrlens.saliency.explain import Row, resolve_layers
 from cxrlens.saliency.methods import DEFAULT_METHODS
 
 HEIGHT, WIDTH = 64, 48  # the network's input
@@ -232,6 +232,16 @@ def test_target_and_smoothing_reach_the_maps(model: QualityModel):
     np.testing.assert_array_equal(predicted, chosen)
 
 
+def test_a_list_of_layers_is_combined(model: QualityModel):
+    image = radiograph(90, 130)
+    names = resolve_layers(model.network, "combined")
+    maps = (model.check(image, methods="normgrad_scaling", layers=choice).maps for choice in (names, "combined"))
+    by_name, combined = (each["normgrad_scaling"] for each in maps)
+    np.testing.assert_array_equal(by_name, combined)
+    with pytest.raises(UsageError, match="no layer 'layre2'"):
+        model.check(image, layers=["layre2", "last"])
+
+
 @pytest.mark.parametrize("wrong", [{"methods": "nothing"}, {"layers": "nothing"}, {"target": "nothing"}])
 def test_wrong_choices_are_refused(model: QualityModel, wrong: dict[str, Any]):
     with pytest.raises(UsageError, match="nothing"):
@@ -273,7 +283,7 @@ def test_checking_changes_nothing(model: QualityModel):
 
 
 def test_a_device_that_is_not_there_is_refused(path: Path):
-    with pytest.raises(UsageError, match="--device"):
+    with pytest.raises(UsageError, match="`device=auto`"):
         cxrlens.load(path, device="warp")
 
 

@@ -150,7 +150,7 @@ def test_a_file_with_a_broken_header(stored: Path, tmp_path: Path):
 def test_weights_without_a_card(network: nn.Module, tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     save_file(network.state_dict(), path)
-    assert "--weights" in refused(path)
+    assert "`weights`" in refused(path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.fusion import COMBINATIONS, combine, scale, smooth, upsample
+from cxrlens.saliency.fusion import COMBINATIONS, combine, scale, upsample
+from cxrlens.saliency.gaussian import smooth, smooth_widely
 
 
 def random_maps(*shape: int, seed: int = 0) -> Tensor:
@@ -178,3 +179,14 @@ def test_combinations_equal_their_formula(how: str, weights: tuple[float, ...] |
 def test_wrong_combinations_are_refused(how: str, weights: tuple[float, ...] | None, message: str):
     with pytest.raises(UsageError, match=message):
         combine([random_maps(1, 3, 5)] * 3, (6, 10), how, weights)
+
+
+@pytest.mark.parametrize("radius", [2, 9, 40])
+def test_both_ways_of_smoothing_agree_with_scipy(radius: int):
+    images = torch.rand(2, 3, 17, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    reaches = (min(radius, 16), min(radius, 29))
+    expected = torch.from_numpy(ndimage.gaussian_filter(images, 3.0, radius=reaches, axes=(2, 3), mode="mirror"))
+    torch.testing.assert_close(smooth_widely(images, 3.0, radius), expected, rtol=0, atol=1e-12)
+    if radius <= 16:
+        narrow = smooth(images.flatten(0, 1), 3.0, radius).reshape(images.shape)
+        torch.testing.assert_close(narrow, expected, rtol=0, atol=1e-12)

@@ -15,7 +15,7 @@ from torchvision import models as tv
 import cxrlens
 from cxrlens.errors import UsageError
 from cxrlens.saliency.capture import capture
-from cxrlens.saliency.explain import Row, default_rows, explain_rows, resolve_layers
+from cxrlens.saliency.explain import Row, default_rows, explain_rows, make_row, resolve_layers
 from cxrlens.saliency.methods import METHODS
 
 ALL = PLACED
@@ -75,6 +75,23 @@ def test_explain_equals_explain_rows_and_one_image_at_a_time(layers: str):
     torch.testing.assert_close(by_rows.logits, together.logits)
     with torch.no_grad():
         torch.testing.assert_close(together.logits, network(images), rtol=1e-5, atol=1e-5)
+
+
+def test_several_layers_are_named_in_a_row_as_in_explain():
+    network, images = resnet18(), torch.rand(2, 3, 64, 96)
+    names = ["layer2.0", "last"]
+    row = make_row("normgrad_scaling", names)
+    assert row == Row("normgrad_scaling", "layer2.0+last")
+    assert row.is_combined
+    assert resolve_layers(network, row.layers) == resolve_layers(network, names) == ["layer2.0", "layer4.1"]
+    given = cxrlens.explain(network, images, methods="normgrad_scaling", layers=["layer2.0", "layer4.1"])
+    for maps in (
+        explain_rows(network, images, [row]).maps[row],
+        cxrlens.explain(network, images, methods="normgrad_scaling", layers=names)["normgrad_scaling"],
+    ):
+        torch.testing.assert_close(maps, given["normgrad_scaling"], rtol=0, atol=0)
+    assert make_row("gradient", names) == Row("gradient", "input")
+    assert not make_row("grad_cam", "layer2.0").is_combined
 
 
 def test_one_method_may_be_given_as_a_string():

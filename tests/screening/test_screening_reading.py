@@ -13,9 +13,10 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
-from cxrlens.screening.reading import PREVIEW_SIDE, Reading, Task, preview
+from cxrlens.screening.reading import PREVIEW_SIDE, ImageToRead, Reading, preview, read_images
 from cxrlens.screening.tags import kept_tags
 
 PREPROCESSING = Preprocessing(height=40, width=30)
@@ -27,7 +28,7 @@ def test_a_jpeg(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "DOE^JANE"  # the description
     Image.fromarray(grey).save(path, quality=95, exif=exif)
-    look = pickle.loads(pickle.dumps(Reading(PREPROCESSING)))(Task(path, "a.jpg"))
+    look = pickle.loads(pickle.dumps(Reading(PREPROCESSING)))(ImageToRead(FileOrigin(path), "a.jpg"))
     assert look.key == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (look.height, look.width, look.origin, look.reason, look.tags) == (300, 200, "JPEG", "", {})
     image = read(path, at_least=PREPROCESSING.decoded_at_least)
@@ -36,7 +37,7 @@ def test_a_jpeg(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(look.preview)) as shown:
         assert (shown.mode, shown.height, shown.width) == ("L", *image.pixels.shape)
         assert not shown.getexif()
-    known = Reading(PREPROCESSING)(Task(path, "a.jpg", look.key))
+    known = Reading(PREPROCESSING)(ImageToRead(FileOrigin(path), "a.jpg", look.key))
     assert known.is_known
     assert known.grey is None
     assert not look.is_known
@@ -56,7 +57,7 @@ def test_the_preview_keeps_the_aspect_and_the_levels() -> None:
 def test_a_bad_file_has_a_reason_without_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    look = Reading(PREPROCESSING)(Task(path, "a.jpg"))
+    (look,) = read_images(Reading(PREPROCESSING), [ImageToRead(FileOrigin(path), "a.jpg")], workers=0)
     assert look.reason
     assert str(tmp_path) not in look.reason
     assert look.grey is None
@@ -74,7 +75,7 @@ def test_patient_data_are_read_only_when_asked_for(tmp_path: Path) -> None:
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
     dataset.PixelData = bytes(range(200)) * 3
     dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    task = Task(tmp_path / "a.dcm", "a.dcm")
+    task = ImageToRead(FileOrigin(tmp_path / "a.dcm"), "a.dcm")
     assert Reading(PREPROCESSING)(task).tags == {}
     kept = Reading(PREPROCESSING, keep_tags=True)(task).tags
     assert kept == {"PatientID": "P1", "StudyDate": "20240102", "SOPInstanceUID": "1.2.3"}

@@ -12,6 +12,7 @@ from cxrlens.inspection.reasons import reason_of
 from cxrlens.models.card import ModelCard
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 from cxrlens.screening.worklist import COLUMNS, row, write_worklist
 
 KEY = "0" * 64
@@ -19,17 +20,20 @@ KEY = "0" * 64
 
 def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     folder = ScreenedFolder(tmp_path)
-    folder.append(
+    store = Store(folder)
+    store.add(
         [
-            ScreenedImage(name="a.jpg", key=KEY, probability=0.2, decision="normal", triage="pass"),
             ScreenedImage(name="bad.jpg", status="unreadable", reason="the file is empty"),
             ScreenedImage(name="c.jpg", key=KEY, probability=0.9, decision="affected", triage="retake"),
             ScreenedImage(name="b.jpg", key=KEY, probability=0.9, decision="affected", triage="retake"),
-            ScreenedImage(name="a.jpg", key=KEY, probability=0.95, decision="affected", triage="retake", peak=(3, 40)),
+            ScreenedImage(name="a.jpg", key=KEY, probability=0.2, decision="normal", triage="pass"),
             ScreenedImage(name="d.jpg", key=KEY, probability=0.5, decision="normal", triage="review"),
         ]
     )
-    worklist = write_worklist(folder, Path("/in"), keep_tags=False)
+    store.add(
+        [ScreenedImage(name="a.jpg", key=KEY, probability=0.95, decision="affected", triage="retake", peak=(3, 40))]
+    )
+    worklist = write_worklist(store, Path("/in"), keep_tags=False)
     lines = folder.worklist_file.read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert [line.split(",")[0] for line in lines[1:]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "bad.jpg"]
@@ -38,8 +42,8 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
         "images": 5, "retake": 3, "review": 1, "pass": 0, "affected": 3, "normal": 1, "unreadable": 1,
     }  # fmt: skip
     assert (tmp_path / "unreadable.txt").read_text() == "/in/bad.jpg: the file is empty\n"
-    folder.append([ScreenedImage(name="bad.jpg", key=KEY, probability=0.1, decision="normal", triage="pass")])
-    write_worklist(folder, Path("/in"), keep_tags=False)
+    store.add([ScreenedImage(name="bad.jpg", key=KEY, probability=0.1, decision="normal", triage="pass")])
+    write_worklist(store, Path("/in"), keep_tags=False)
     assert not (tmp_path / "unreadable.txt").exists()
 
 
@@ -75,10 +79,11 @@ def card(threshold: float, review: float | None) -> ModelCard:
 def test_a_folder_that_can_be_searched_again_has_no_row(tmp_path: Path) -> None:
     folder = ScreenedFolder(tmp_path / "out")
     folder.path.mkdir()
-    folder.append([ScreenedImage(name=name, status="unreadable", reason="may not be entered") for name in ("sub", "x")])
-    assert write_worklist(folder, tmp_path, keep_tags=False).counts.unreadable == 2
+    store = Store(folder)
+    store.add([ScreenedImage(name=name, status="unreadable", reason="may not be entered") for name in ("sub", "x")])
+    assert write_worklist(store, tmp_path, keep_tags=False).counts.unreadable == 2
     (tmp_path / "sub").mkdir()
-    assert write_worklist(folder, tmp_path, keep_tags=False).counts.unreadable == 1
+    assert write_worklist(store, tmp_path, keep_tags=False).counts.unreadable == 1
     assert (folder.path / "unreadable.txt").read_text().startswith(f"{tmp_path}/x: ")
 
 

@@ -22,9 +22,11 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from cxrlens.inputs.origin import Origin
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.serving.decoding import Picture, Refusal
+from cxrlens.screening.store.store import Store
+from cxrlens.serving.decoding import DecodedUpload
 
 PATIENT = "Mustermann^Erika"
 PATIENT_ID = "PID-4711-X"
@@ -146,8 +148,16 @@ def screened(path: Path, model_sha256: str = OTHER_MODEL, root: str = "/archive"
                 tags={"PatientName": PATIENT, "PatientID": PATIENT_ID} if is_read else {},
             )
         )
-    folder.append(images)
+    with Store(folder) as store:
+        store.results.clear()
+        store.add(images)
     return folder
+
+
+def add_results(folder: ScreenedFolder, *images: ScreenedImage) -> None:
+    """Results that are written while the folder is served."""
+    with Store(folder) as store:
+        store.add(images)
 
 
 @contextmanager
@@ -181,11 +191,12 @@ def check(client: httpx.Client, content: bytes, name: str = "image", **data: obj
 class Poisoned:
     """Stands for the decoder: content can end its process, keep it busy, or just be read."""
 
-    def __call__(self, content: bytes) -> Picture | Refusal:
+    def __call__(self, origin: Origin) -> DecodedUpload:
+        content = origin.read()
         if content == b"die":
             os._exit(9)
         if content == b"hang":
             time.sleep(600)
         if content == b"odd":  # the network cannot take it
-            return Picture(np.zeros((1, 0, 5), np.float32), 2, 3, "test", content)
-        return Picture(np.full((1, 48, 64), len(content), np.float32), 48, 64, "test", content)
+            return DecodedUpload(np.zeros((1, 0, 5), np.float32), 2, 3, "test", content)
+        return DecodedUpload(np.full((1, 48, 64), len(content), np.float32), 48, 64, "test", content)

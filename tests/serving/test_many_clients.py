@@ -146,12 +146,13 @@ def test_verdicts_that_cannot_be_kept(served_model: QualityModel, tmp_path: Path
     folder = screened(tmp_path / "screened")
     app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
-        (folder.path / "verdicts.sqlite").write_bytes(b"damaged" * 1000)
+        folder.store_file.write_bytes(b"damaged" * 1000)
         for suffix in ("-wal", "-shm"):
-            (folder.path / f"verdicts.sqlite{suffix}").unlink(missing_ok=True)
+            (folder.path / f"{folder.store_file.name}{suffix}").unlink(missing_ok=True)
         for response in (
             client.post("/api/verdicts", json={"key": key_of(0), "verdict": "accept"}),
             client.get("/api/worklist"),
         ):
             assert response.status_code == 503
             assert response.headers["retry-after"]
+            assert "store.sqlite: cannot be read or written" in response.json()["detail"]

@@ -17,15 +17,15 @@ from unittest import mock
 
 import httpx
 import pytest
-from serving_files import check, dicom, encoded, key_of, pixels, screened
+from serving_files import add_results, check, dicom, encoded, key_of, pixels, screened
 from typer.testing import CliRunner
 
 from cxrlens.cli.main import app
 from cxrlens.errors import UsageError
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 from cxrlens.serving import run as job
 from cxrlens.serving.settings import ServerSettings
-from cxrlens.serving.verdicts import VerdictStore
 
 IMAGES = 120
 
@@ -95,7 +95,8 @@ def test_a_service_is_ended_in_good_order(model_file: Path) -> None:
 
 def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    folder.append([ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in range(100, 100 + IMAGES)])
+    numbers = range(100, 100 + IMAGES)
+    add_results(folder, *(ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in numbers))
     answered: list[list[tuple[str, int]]] = [[] for _ in range(4)]
     with process("-m", model_file, folder.path) as (started, said):
         enough = threading.Event()
@@ -130,7 +131,7 @@ def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path
         for number in range(100, 100 + IMAGES):  # each writer does all of its own again
             given = client.post("/api/verdicts", json={"key": key_of(number), "verdict": "retake"}).json()
             assert given["changed"] == (key_of(number) not in entries)
-        total, audit = VerdictStore(folder.path / "verdicts.sqlite").audit()
+        total, audit = Store(folder).verdicts.audit()
     assert total == IMAGES
     assert [entry.id for entry in audit] == list(range(1, IMAGES + 1))
     assert {entry.replaced for entry in audit} == {"none"}

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from serving_files import Poisoned, encoded, pixels
 
+from cxrlens.inputs.origin import ContentOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.serving.decoding import Decode, Decoders, Picture, Refusal
+from cxrlens.inputs.reading import Unreadable, attempt
+from cxrlens.serving.decoding import STATUS, Decode, DecodedUpload, Decoders
 from cxrlens.serving.settings import ServerSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -27,10 +29,10 @@ def read(content: bytes) -> Callable[[], Awaitable[bytes]]:
     return reading
 
 
-def decode_all(contents: list[bytes], settings: ServerSettings) -> list[Picture | Refusal]:
-    async def run() -> list[Picture | Refusal]:
+def decode_all(contents: list[bytes], settings: ServerSettings) -> list[DecodedUpload | Unreadable]:
+    async def run() -> list[DecodedUpload | Unreadable]:
         async with Decoders(Poisoned(), settings) as decoders:
-            return list(await asyncio.gather(*(decoders.picture(read(content)) for content in contents)))
+            return list(await asyncio.gather(*(decoders.decoded(read(content)) for content in contents)))
 
     return asyncio.run(run())
 
@@ -41,27 +43,27 @@ def test_deaths_and_hangs_among_good_uploads() -> None:
     answers = decode_all(mixed, ServerSettings(decoders=2, decode_seconds=3.0))
     for content, answer in zip(mixed, answers, strict=True):
         if content in (b"die", b"hang"):
-            assert isinstance(answer, Refusal)
-            assert answer.status == 422
+            assert isinstance(answer, Unreadable)
+            assert STATUS[answer.cause] == 422
             assert ("ended the process" if content == b"die" else "longer than 3 s") in answer.reason
         else:
-            assert isinstance(answer, Picture)
+            assert isinstance(answer, DecodedUpload)
             assert answer.preview == content
             assert answer.grey[0, 0, 0] == len(content)
 
 
 def test_a_process_that_died_of_something_else_is_replaced() -> None:
-    async def run() -> Picture | Refusal:
+    async def run() -> DecodedUpload | Unreadable:
         before = set(multiprocessing.active_children())
         async with Decoders(Poisoned(), ServerSettings(decoders=1)) as decoders:
-            assert isinstance(await decoders.picture(read(b"x")), Picture)
+            assert isinstance(await decoders.decoded(read(b"x")), DecodedUpload)
             (process,) = set(multiprocessing.active_children()) - before
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             process.join()
-            return await decoders.picture(read(b"yy"))
+            return await decoders.decoded(read(b"yy"))
 
-    assert isinstance(asyncio.run(run()), Picture)
+    assert isinstance(asyncio.run(run()), DecodedUpload)
 
 
 def test_a_content_is_read_when_its_turn_has_come() -> None:
@@ -77,7 +79,7 @@ def test_a_content_is_read_when_its_turn_has_come() -> None:
 
         async def one(decoders: Decoders) -> None:
             nonlocal held
-            await decoders.picture(reading)
+            await decoders.decoded(reading)
             held -= 1
 
         async with Decoders(Poisoned(), ServerSettings(decoders=1)) as decoders:
@@ -89,11 +91,11 @@ def test_a_content_is_read_when_its_turn_has_come() -> None:
 
 def test_limits_and_kinds() -> None:
     decode = Decode(Preprocessing(height=24, width=32, resize="letterbox"), max_pixels=10_000)
-    picture = decode(encoded(pixels(shape=(90, 100))))
-    assert isinstance(picture, Picture)
+    picture = decode(ContentOrigin("the upload", encoded(pixels(shape=(90, 100)))))
+    assert isinstance(picture, DecodedUpload)
     assert picture.grey.shape == (1, 24, 32)
     assert picture.grey.dtype == np.float32
-    large = decode(encoded(pixels(shape=(100, 101))))
-    assert isinstance(large, Refusal)
-    assert large.status == 413
+    large = attempt(decode, ContentOrigin("the upload", encoded(pixels(shape=(100, 101)))))
+    assert isinstance(large, Unreadable)
+    assert STATUS[large.cause] == 413
     assert "101 x 100" in large.reason

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, key_of, running, screened
+from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, add_results, key_of, running, screened
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.names import name_of, text_of
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.settings import ServerSettings
@@ -135,8 +136,10 @@ def test_verdicts_outlive_the_server_and_their_image(served_model: QualityModel,
     app = create_app(ServerSettings(), served_model, folder.path)
     with running(app) as url, httpx.Client(base_url=url) as client:
         give(client, 0, "accept")
-    kept = [line for line in folder.results_file.read_bytes().splitlines() if key_of(0).encode() not in line]
-    folder.results_file.write_bytes(b"\n".join(kept) + b"\n")
+    with Store(folder) as store:
+        images = [image for image in store.results.newest() if image.key != key_of(0)]
+        store.results.clear()
+        store.add(images)
     review = Review(folder.path, "model", OTHER_MODEL)
     rows = list(csv.DictReader(io.StringIO(review.verdicts_csv().decode())))
     assert [(row["name"], row["path"]) for row in rows] == [(NAMES[0], str(Path("/archive", NAMES[0])))]
@@ -163,21 +166,28 @@ def test_verdicts_that_are_none(client: httpx.Client, body: object, status: int)
 def test_new_results_are_listed_while_screening_goes_on(own: tuple[httpx.Client, ScreenedFolder]) -> None:
     client, folder = own
     assert client.get("/api/worklist").json()["total"] == 6
-    folder.append([ScreenedImage(name="new.png", key=key_of(50), probability=0.99, decision="affected")])
-    with folder.results_file.open("ab") as stream:
-        stream.write(b'{"name": "torn')
+    add_results(folder, ScreenedImage(name="new.png", key=key_of(50), probability=0.99, decision="affected"))
     answer = client.get("/api/worklist").json()
     assert (answer["total"], answer["images"][0]["name"]) == (7, "new.png")
 
 
-def test_results_that_were_damaged_are_said(own: tuple[httpx.Client, ScreenedFolder]) -> None:
+def test_results_that_are_damaged_are_said(own: tuple[httpx.Client, ScreenedFolder]) -> None:
     client, folder = own
-    with folder.results_file.open("ab") as stream:
-        stream.write(b"{}\n")
+    folder.store_file.unlink()
+    folder.store_file.write_bytes(b"no database")
     response = client.get("/api/worklist")
     assert response.status_code == 503
-    assert "line 7 is damaged" in response.json()["detail"]
+    assert "store.sqlite: cannot be read or written" in response.json()["detail"]
     assert client.get("/health").status_code == 200
+
+
+def test_what_is_done_to_the_export_does_not_matter(own: tuple[httpx.Client, ScreenedFolder]) -> None:
+    client, folder = own
+    before = client.get("/api/worklist").json()
+    folder.results_file.write_bytes(b"{}\n")
+    assert client.get("/api/worklist").json() == before
+    folder.results_file.unlink()
+    assert client.get("/api/worklist").json() == before
 
 
 def test_another_model_is_said(own: tuple[httpx.Client, ScreenedFolder]) -> None:
@@ -204,7 +214,7 @@ def test_a_folder_that_was_not_screened_is_refused(tmp_path: Path) -> None:
 def test_a_path_that_is_no_text_comes_back_in_the_csv(tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened", root=str(tmp_path))
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
-    folder.append([ScreenedImage(name=name_of(path, tmp_path), key=key_of(60), probability=0.5)])
+    add_results(folder, ScreenedImage(name=name_of(path, tmp_path), key=key_of(60), probability=0.5))
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(60), "accept")
     assert os.fsencode(path) + b",normal,accept," in review.verdicts_csv()
@@ -212,7 +222,7 @@ def test_a_path_that_is_no_text_comes_back_in_the_csv(tmp_path: Path) -> None:
 
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened", root="/archive")
-    folder.append([ScreenedImage(name="=1+1.png", key=key_of(60), probability=0.5)])
+    add_results(folder, ScreenedImage(name="=1+1.png", key=key_of(60), probability=0.5))
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(60), "accept")
     [row] = csv.DictReader(io.StringIO(review.verdicts_csv().decode()))
@@ -222,10 +232,10 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
 def test_a_folder_that_is_screened_anew_has_its_new_model(tmp_path: Path) -> None:
     """The audit log cannot be corrected later."""
     review = Review(screened(tmp_path / "screened").path, "model", OTHER_MODEL)
-    assert (review.same_model, review.remark) == (True, "")
+    assert (review.part().same_model, review.remark()) == (True, "")
     screened(tmp_path / "screened", model_sha256="e" * 64, root="/elsewhere")
     assert review.give(key_of(0), "accept")
-    assert review.verdicts.audit()[1][0].model_sha256 == "e" * 64
+    assert review.store.verdicts.audit()[1][0].model_sha256 == "e" * 64
     assert "another model than model" in review.part().remark
     assert b"/elsewhere/" in review.verdicts_csv()
 

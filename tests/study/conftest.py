@@ -9,6 +9,7 @@ import pytest
 from small_study import FinishedStudy, RecordedStudy, a_plan, make_records, untrained
 
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.run import run
 
@@ -36,7 +37,7 @@ def plan(models: Sequence[Path]) -> StudyPlan:
 def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> FinishedStudy:
     """For reading only."""
     out = tmp_path_factory.mktemp("study") / "out"
-    return FinishedStudy(out, plan, run(phantoms, out, plan))
+    return FinishedStudy(out, plan, run(Dataset(phantoms), out, plan))
 
 
 @pytest.fixture(scope="session")

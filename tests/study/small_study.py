@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
@@ -80,7 +80,7 @@ class RecordedStudy:
 
 def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> RecordedStudy:
     """What the command does before it writes tables."""
-    data = StudyData.of(root, load_split(root, "dev"), load_split(root, "train"))
+    data = StudyData.of(root, Dataset(root).split("dev"), Dataset(root).split("train"))
     subjects = find_subjects(plan, plan.models)
     made = RecordedStudy(plan, data, subjects, Records(folder / score_settings(plan, data)))
     run_study(plan, data, subjects, made.records, device="cpu", progress=progress)

@@ -13,6 +13,7 @@ from small_study import RecordedStudy, a_plan, make_records, untrained
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.annotations.table import write_annotations
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 from cxrlens.inspection.quality_model import load
@@ -140,7 +141,9 @@ def test_rows_and_baselines_are_those_of_the_pointing_game_job(
     together: RecordedStudy, data: Path, models: list[Path], tmp_path: Path
 ) -> None:
     results = together.results
-    played = play_folder(data, load(models[0], device="cpu"), tmp_path, ROWS, PointingSettings(), split="dev").per_image
+    played = play_folder(
+        Dataset(data), load(models[0], device="cpu"), tmp_path, ROWS, PointingSettings(), split="dev"
+    ).per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     distances = results.scores(results.trained[0], ROWS, "distance")[:, 0]
     compared = 0

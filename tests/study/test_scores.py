@@ -14,6 +14,7 @@ from small_study import PREPROCESSING, RecordedStudy
 
 from cxrlens.evaluation.similarity import ssim
 from cxrlens.inputs.annotations.ground_truth import object_mask
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.readers import image_size, read
 from cxrlens.inspection.quality_model import load
 from cxrlens.pointing.run import PointingSettings, play_folder
@@ -137,7 +138,7 @@ def test_rows_are_those_of_the_pointing_game_job(
 ) -> None:
     """The same images, tolerance and tie breaking rule, so that all but tied peaks agree; and the baselines."""
     model = load(models[0], device="cpu")
-    played = play_folder(phantoms, model, tmp_path, ROWS, PointingSettings(), split="dev").per_image
+    played = play_folder(Dataset(phantoms), model, tmp_path, ROWS, PointingSettings(), split="dev").per_image
     tied = results.scores(results.trained[0], ROWS, "tied")[:, 0]
     hits = results.hits(results.trained[0], ROWS)[:, 0]
     for number, row in enumerate(ROWS):

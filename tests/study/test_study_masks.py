@@ -13,7 +13,7 @@ from small_study import RecordedStudy, a_plan, make_records
 from cxrlens.dataset.prepare.run import Options, prepare
 from cxrlens.inputs.annotations.masks import MaskPart
 from cxrlens.inputs.annotations.shapes import rasterize
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.report.tables import Score
 from cxrlens.study.experiments import froc
 from cxrlens.study.experiments.subgroups import shape_groups
@@ -30,7 +30,7 @@ def twins(
     """The records of three affected phantoms and one normal one with their CSV, and with masks in a prepared set."""
     folder = tmp_path_factory.mktemp("twins")
     shapes, source = folder / "shapes", folder / "source"
-    items = load_split(phantoms, "dev").items
+    items = Dataset(phantoms).split("dev").items
     chosen = [*[item for item in items if item.shapes][:3], *[item for item in items if not item.shapes][:1]]
     for item in chosen:
         for place in (shapes / item.path.relative_to(phantoms), source / "dev" / "images" / item.name):
@@ -92,5 +92,5 @@ def test_another_mask_is_another_study(twins: tuple[RecordedStudy, RecordedStudy
     assert item.mask is not None
     with Image.open(item.mask) as image:
         image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(item.mask)
-    again = type(made.data).of(made.data.root, load_split(made.data.root, "dev"), None)
+    again = type(made.data).of(made.data.root, Dataset(made.data.root).split("dev"), None)
     assert again.digest != made.data.digest

@@ -19,7 +19,7 @@ from torch import Tensor
 from cxrlens.cli.training_progress import StderrProgressBar
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.cache.store import ArrayStore
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import load
 from cxrlens.models.model_file import load_model
@@ -36,7 +36,7 @@ SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
 
 def run(data: Path, run_dir: Path, **options: Any) -> TrainingResult:
     given = {"architecture": "resnet18", "recipe": "small", "overrides": SMALL, "hardware": Hardware(CPU)} | options
-    result = train_model(data, run_dir, **given)
+    result = train_model(Dataset(data), run_dir, **given)
     assert result is not None
     return result
 
@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(
 def test_a_finished_run_and_a_changed_recipe_are_not_resumed(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         run(phantoms, tmp_path / "r", callbacks=[Kill(epoch=0)])
-    with pytest.raises(UsageError, match=r"another batch_size.*new --name"):
+    with pytest.raises(UsageError, match=r"another batch_size.*new `run_dir`"):
         run(phantoms, tmp_path / "r", recipe=None, overrides={"batch_size": 2}, resume=True)
     with pytest.raises(UsageError, match="another architecture"):
         run(phantoms, tmp_path / "r", architecture="resnet34", recipe=None, overrides={}, resume=True)
@@ -122,7 +122,7 @@ def test_ctrl_c_stops_the_run_as_an_interrupt(phantoms: Path, tmp_path: Path) ->
 
 def test_the_saved_model_gives_the_scores_of_its_epoch(phantoms: Path, tmp_path: Path) -> None:
     result = run(phantoms, tmp_path / "run")
-    scores = score_model(phantoms, load(result.model, device="cpu"), tmp_path / "test", split="dev").scores
+    scores = score_model(Dataset(phantoms), load(result.model, device="cpu"), tmp_path / "test", split="dev").scores
     assert scores.auc == pytest.approx(result.dev_scores["dev_auc"])
     assert scores.accuracy == pytest.approx(result.dev_scores["dev_accuracy"])
     assert scores.sensitivity == pytest.approx(result.dev_scores["dev_sensitivity"])
@@ -135,7 +135,7 @@ def test_the_saved_model_gives_the_scores_of_its_epoch(phantoms: Path, tmp_path:
 
 def test_dev_images_are_never_augmented_and_training_images_are(phantoms: Path, tmp_path: Path) -> None:
     recipe = resolve_recipe("paper", {"image_size": 48, "batch_size": 4, "weights": "none"})
-    splits = [load_split(phantoms, name) for name in ("train", "dev")]
+    splits = [Dataset(phantoms).split(name) for name in ("train", "dev")]
     store = ArrayStore(tmp_path, 10**9)
     data = QualityData(splits[0], splits[1], recipe, Preprocessing(height=48, width=48), store, workers=0)
     data.prepare_data()
@@ -160,7 +160,7 @@ def test_two_processes_train_together(phantoms: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     run_dir = tmp_path / "ddp"
-    result = score_model(phantoms, load(run_dir, device="cpu"), tmp_path / "test", split="dev")
+    result = score_model(Dataset(phantoms), load(run_dir, device="cpu"), tmp_path / "test", split="dev")
     reported = yaml.safe_load(done.stdout)["dev_scores"]
     assert reported["dev_auc"] == pytest.approx(result.scores.auc)
     assert reported["dev_accuracy"] == pytest.approx(result.scores.accuracy)

@@ -84,7 +84,7 @@ def operating_point_figure(
     retake: float,
     title: str,
 ) -> Figure:
-    """What each threshold would give, with the zones of pass, review and retake, over the images of both classes.
+    """Scores at each threshold, with the zones of pass, review and retake, over the images of both classes.
 
     Args:
         truth: [n], whether an image is affected.

@@ -33,7 +33,7 @@ _ROUNDING = 1e-12  # 19 of 20 reach 0.95
 
 @dataclass(frozen=True)
 class ThresholdTarget:
-    """What a threshold should give.
+    """The score that a threshold should reach.
 
     Attributes:
         kind: ``specificity`` or ``sensitivity`` of calling the images from the threshold on, the share of all images
@@ -159,7 +159,7 @@ def threshold_interval(
 
 
 def outcomes(labels: Labels, decisions: Decisions) -> Floats:
-    """What decisions [n] do to each image, [4, n] of 0 and 1, NaN where the image is of the other class.
+    """The outcome of decisions [n] for each image, [4, n] of 0 and 1, NaN where the image is of the other class.
 
     The rows: an affected image is retaken; a normal one is not; an affected one is retaken or reviewed; a normal one
     passes.
@@ -195,7 +195,7 @@ def _choosers(target: ThresholdTarget) -> frozenset[int]:
 
 
 def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, TriageScore]:
-    """What decisions lead to where a share ``prevalence`` of the images is affected.
+    """Scores of decisions where a share ``prevalence`` of the images is affected.
 
     Args:
         values: [4, n], see `outcomes`; both classes occur.
@@ -235,7 +235,7 @@ def _at_prevalence(shares: Floats, prevalence: float) -> dict[str, Floats]:
 
 
 def images_to_establish(share: float, confidence: float = 0.95) -> int:
-    """How many images, all of them right, it takes to say that at least this share is right.
+    """Number of images, all of them right, that it takes to say that at least this share is right.
 
     With n of n right the one-sided lower bound of Clopper and Pearson (Biometrika 1934) is (1 - confidence)^(1/n).
     """

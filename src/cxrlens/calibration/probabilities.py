@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: temperature scaling by maximum likelihood, and scores of calibration."""
+"""Calibration of probabilities: temperature scaling by maximum likelihood, and scores of agreement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDS = 10
 
 @dataclass(frozen=True)
 class CalibrationScores:
-    """How well probabilities agree with labels; small is good, but for the mean.
+    """Agreement of probabilities with labels; small is good, but for the mean.
 
     Attributes:
         nll: mean negative log-likelihood of the labels, in nats.
@@ -78,7 +78,7 @@ def fit_temperature(labels: Labels, log_odds: Floats, *, shift: float = 0.0) -> 
 
 
 def at_temperature_bound(temperature: float) -> bool:
-    """Whether the likelihood was still rising at an end of `TEMPERATURES`."""
+    """True where the likelihood was still rising at an end of `TEMPERATURES`."""
     return any(math.isclose(temperature, bound, rel_tol=1e-4) for bound in TEMPERATURES)
 
 

@@ -1,4 +1,4 @@
-"""What a reader of a calibration must know beside its numbers, a sentence each."""
+"""Remarks that a reader of a calibration needs beside its numbers, a sentence each."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def on_targets(
 def _on_size(
     target: ThresholdTarget, apparent: dict[str, TriageScore], counts: tuple[int, int], prevalence: float
 ) -> Iterator[str]:
-    """Whether so few images can establish a target at all, were they all judged rightly."""
+    """Of a target that so few images cannot establish, were they all judged rightly."""
     normal, affected = counts
     if target.kind in ("specificity", "retake_rate"):
         n, name, of = normal, "normal", "specificity"

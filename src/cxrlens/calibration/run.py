@@ -24,7 +24,7 @@ from cxrlens.errors import UsageError
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.classification import Labels, auc_interval
 from cxrlens.files import new_folder, sha256_of, write_csv, write_json, write_text
-from cxrlens.inputs.dataset.chosen import scored_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel, affected_log_odds
 from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate
@@ -40,7 +40,7 @@ _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_tria
 
 @dataclass(frozen=True)
 class TriageGoals:
-    """What is asked of the decisions.
+    """The scores that the decisions should reach.
 
     Attributes:
         retake: what the retake threshold should give.
@@ -106,7 +106,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What the images give.
+    """Temperature, thresholds and decisions that fit the images.
 
     Attributes:
         temperature: of all of them.
@@ -131,16 +131,16 @@ def check_output(model: Path, out: Path, *, force: bool) -> None:
             where no folder can be made.
     """
     if out.suffix != ".safetensors":
-        raise UsageError(f"{out}: the calibrated copy is a model file; give --out a name that ends in .safetensors")
+        raise UsageError(f"{out}: the calibrated copy is a model file; give `out` a name that ends in .safetensors")
     if out.exists() and out.samefile(model_path(model)):
-        raise UsageError(f"{out}: is the model itself, which is never changed; give --out another name")
+        raise UsageError(f"{out}: is the model itself, which is never changed; give `out` another name")
     if out.is_dir() or (out.exists() and not force):
-        raise UsageError(f"{out}: already exists; give another name or --force")
+        raise UsageError(f"{out}: already exists; give another name or `force`")
     new_folder(out.parent, force=True)
 
 
 def calibrate_model(
-    data: Path,
+    data: Dataset,
     model: QualityModel,
     source: Path,
     out: Path,
@@ -165,9 +165,9 @@ def calibrate_model(
             the classes apart, or no threshold reaches the target.
         NothingToDoError: when no image has a label or can be read.
     """
-    chosen = scored_split(data, split)
+    chosen = data.scored_split(split)
     found = predict(
-        data,
+        data.root,
         chosen,
         model,
         out.parent,
@@ -177,7 +177,7 @@ def calibrate_model(
         progress=progress,
     )
     case = _Case(
-        f"{data}, split '{chosen.name}'",
+        f"{data.root}, split '{chosen.name}'",
         np.array(found.labels, dtype=np.intp),
         affected_log_odds(found.logits).numpy(),
         goals,
@@ -187,14 +187,14 @@ def calibrate_model(
     _require_both_classes(case)
     fitted = _fit(case)
     origin = CalibrationData(
-        name=data.resolve().name, split=chosen.name, images=case.labels.size, affected=int(case.labels.sum())
+        name=data.root.resolve().name, split=chosen.name, images=case.labels.size, affected=int(case.labels.sum())
     )
     calibration = _record(case, fitted, origin, _sha256(model, source))
     card = ModelCard.model_validate(
         {**dict(model.card), "threshold": float(expit(fitted.cuts.retake)), "calibration": calibration}
     )
     save_model(out, model.network, card)
-    files = [out, *_write_tables(out, data, found, case, fitted, card), *_draw(out, case, fitted, calibration)]
+    files = [out, *_write_tables(out, data.root, found, case, fitted, card), *_draw(out, case, fitted, calibration)]
     write_text(_beside(out, "calibration.md"), calibration_page(card, out.name, [path.name for path in files]))
     return CalibrateResult(card, found.unreadable, [*files, _beside(out, "calibration.md")])
 

@@ -57,7 +57,7 @@ def agreement_rows(calibration: Calibration) -> list[tuple[str, float, float]]:
 
 
 def sentences(card: ModelCard) -> list[str]:
-    """What the thresholds are and what was done to the probabilities."""
+    """Sentences on the thresholds and on the correction of the probabilities."""
     found = card.calibration
     assert found is not None
     _, chosen = estimate_texts(found.threshold_interval)

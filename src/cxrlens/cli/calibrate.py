@@ -55,11 +55,11 @@ def command(
 ) -> None:
     """Set a model's threshold and make its probabilities right for your site, in a copy of its file."""
     from cxrlens.calibration.run import TriageGoals, calibrate_model, check_output
-    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
 
     set_up_logging()
-    require_folder(data)
+    data_set = Dataset(data)
     retake = _retake(specificity, sensitivity, max_retake_rate)
     goals = TriageGoals(
         retake, _review(review, retake), None if prevalence is None else share_of(prevalence, "--prevalence")
@@ -68,7 +68,7 @@ def command(
     check_output(model, out, force=force)
     with progress_bar("calibrating") as progress:
         result = calibrate_model(
-            data,
+            data_set,
             loaded,
             model,
             out,

@@ -66,12 +66,12 @@ def command(
     """
     from cxrlens.comparison import run as compare
     from cxrlens.files import new_folder
-    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
     from cxrlens.pointing.run import PointingSettings
 
     set_up_logging()
-    require_folder(data)
+    data_set = Dataset(data)
     fusion = fusion_of(combination, None, smooth)
     settings = PointingSettings(tolerance, fusion, target.value, seed)
     shared: dict[str, Any] = {
@@ -87,7 +87,7 @@ def command(
             for loaded in (first, second):
                 loaded.check_rows(rows, fusion)
             new_folder(out, force=force)
-            result = compare.compare_models(data, first, second, out, rows, settings, progress=progress, **shared)
+            result = compare.compare_models(data_set, first, second, out, rows, settings, progress=progress, **shared)
         else:
             if method is not None:
                 raise UsageError("--method is for two models; with --model, A and B are the rows")
@@ -96,7 +96,7 @@ def command(
             loaded, pair = load(model, device=device), (_row(a), _row(b))
             loaded.check_rows(pair, fusion)
             new_folder(out, force=force)
-            result = compare.compare_methods(data, loaded, *pair, out, settings, progress=progress, **shared)
+            result = compare.compare_methods(data_set, loaded, *pair, out, settings, progress=progress, **shared)
     _show(result, f"A: {a}, B: {b}", out, json=json)
     if fail_if_worse and result.worse:
         raise typer.Exit(EXIT_GATE)

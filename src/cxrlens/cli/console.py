@@ -1,8 +1,9 @@
-"""What all commands print: results on stdout, everything else on stderr."""
+"""Output of all commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +20,16 @@ from cxrlens.files import to_json
 stderr = Console(stderr=True)
 stdout = Console()
 
+_ARGUMENT = re.compile(r"`(?P<name>[a-z][a-z_]*)(=(?P<value>[^`\n]+))?`")
+_OTHERWISE_NAMED = {"run_dir": "name"}
+
 
 class _Lines(logging.Handler):
     """Each message is one line on stderr, never wrapped, so that paths stay whole."""
 
     def emit(self, record: logging.LogRecord) -> None:
         label = "[yellow]warning:[/] " if record.levelno >= logging.WARNING else ""
-        stderr.print(f"{label}{escape(record.getMessage())}", soft_wrap=True, highlight=False)
+        stderr.print(f"{label}{escape(as_options(record.getMessage()))}", soft_wrap=True, highlight=False)
 
 
 def set_up_logging() -> None:
@@ -40,7 +44,18 @@ def set_up_logging() -> None:
 
 def show_error(message: str) -> None:
     """One error sentence."""
-    stderr.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    stderr.print(f"[bold red]error:[/] {escape(as_options(message))}", soft_wrap=True, highlight=False)
+
+
+def as_options(message: str) -> str:
+    """A library's sentence with its arguments written as options: `device=cpu` becomes --device cpu."""
+
+    def option(found: re.Match[str]) -> str:
+        name = _OTHERWISE_NAMED.get(found["name"], found["name"])
+        value = "" if found["value"] is None else f" {found['value']}"
+        return f"--{name.replace('_', '-')}{value}"
+
+    return _ARGUMENT.sub(option, message)
 
 
 def show_json(value: Any) -> None:

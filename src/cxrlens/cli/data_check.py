@@ -41,15 +41,15 @@ def command(
     from cxrlens.dataset.check.findings import Severity
     from cxrlens.dataset.check.run import check_data
     from cxrlens.files import new_folder
-    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
 
     set_up_logging()
-    require_folder(data)
+    data_set = Dataset(data)
     if out is not None:
         new_folder(out, force=force)
     with progress_bar("looking at images") as progress:
         result = check_data(
-            data, annotations=annotations, out=out, workers=workers_of(workers), seed=seed, progress=progress
+            data_set, annotations=annotations, out=out, workers=workers_of(workers), seed=seed, progress=progress
         )
     if json:
         files = [] if out is None else [out / "data-check.html", out / "findings.csv"]

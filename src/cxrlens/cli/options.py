@@ -83,7 +83,7 @@ LayerWeights = Annotated[
 
 
 def fusion_of(combination: CombinationChoice, layer_weights: str | None, smooth: float | None) -> Fusion:
-    """How maps are combined and smoothed, as the options name it."""
+    """Combination and smoothing of maps, as the options name it."""
     from cxrlens.saliency.explain import Fusion
 
     if layer_weights is None:
@@ -105,7 +105,7 @@ def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
 
 def workers_of(workers: int | None) -> int:
     """The number of loader processes."""
-    from cxrlens.inputs.dataset.chosen import default_workers
+    from cxrlens.inputs.processes import default_workers
 
     return default_workers() if workers is None else workers
 
@@ -129,7 +129,7 @@ def share_of(text: str, option: str) -> float:
 
 
 def store_of(cache_dir: Path | None, cache_size: str | None = None) -> ArrayStore:
-    """Where decoded images are kept."""
+    """The cache of decoded images."""
     from cxrlens.inputs.cache.location import default_folder, default_limit, parse_size
     from cxrlens.inputs.cache.store import ArrayStore
 

@@ -66,6 +66,7 @@ def command(
 ) -> None:
     """Measure whether the highest point of each map lies on an annotated object."""
     from cxrlens.files import new_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
     from cxrlens.pointing.run import PointingSettings, annotated_item, play_folder, play_image
@@ -90,7 +91,7 @@ def command(
     new_folder(out, force=force)
     if not is_folder:
         single = play_image(
-            annotated_item(source, text=annotation, table=annotations, mask=mask), loaded, out, rows, settings
+            annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings
         )
         if json:
             show_json({"per_image": single.per_image, "overlay": single.overlay})
@@ -105,7 +106,7 @@ def command(
         return
     with progress_bar("pointing game") as progress:
         result = play_folder(
-            source,
+            Dataset(source),
             loaded,
             out,
             rows,

@@ -31,6 +31,7 @@ def command(
 ) -> None:
     """Run the paper's experiments and the checks that they lack; goes on where it was stopped."""
     from cxrlens.devices import device_names
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.study.plan import load_plan
     from cxrlens.study.run import run
 
@@ -41,7 +42,7 @@ def command(
         chosen = load_plan(plan, {**changes, "rows": [*chosen.rows, *row]})
     with progress_bar("study") as progress, progress_bar("decoding images") as decoding:
         result = run(
-            data,
+            Dataset(data),
             out,
             chosen,
             models=model or [],

@@ -27,17 +27,17 @@ def command(
 ) -> None:
     """Score a model on labelled images."""
     from cxrlens.files import new_folder
-    from cxrlens.inputs.dataset.layouts import require_folder
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
     from cxrlens.testing.run import score_model
 
     set_up_logging()
-    require_folder(data)
+    data_set = Dataset(data)
     loaded = load(model, device=device)
     new_folder(out, force=force)
     with progress_bar("testing") as progress:
         result = score_model(
-            data,
+            data_set,
             loaded,
             out,
             split=split,

@@ -53,6 +53,7 @@ def command(
     """Train a classifier and keep the epoch with the best AUC on the dev images."""
     from cxrlens.cli.training_progress import EpochLines, StderrProgressBar
     from cxrlens.devices import resolve_device
+    from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.training.fitting import Hardware
     from cxrlens.training.run import train_model
 
@@ -73,7 +74,7 @@ def command(
     bars = [StderrProgressBar()] if stderr.is_terminal else []
     with progress_bar("decoding images") as progress:
         result = train_model(
-            data,
+            Dataset(data),
             run_dir,
             architecture=arch,
             recipe=recipe,

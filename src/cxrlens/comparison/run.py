@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.bootstrap import Floats, Interval, bootstrap_means
 from cxrlens.evaluation.classification import auc_difference_interval
 from cxrlens.files import write_csv
-from cxrlens.inputs.dataset.chosen import list_unreadable, log, scored_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
 from cxrlens.testing.run import ScoreResult, score_model
+
+log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
 Records: TypeAlias = dict[str, dict[str, Any]]  # by image
@@ -65,7 +69,7 @@ class CompareResult:
 
 
 def compare_models(
-    data: Path,
+    data: Dataset,
     a: QualityModel,
     b: QualityModel,
     out: Path,
@@ -93,7 +97,7 @@ def compare_models(
     """
     places = (out / "a", out / "b")
     shared: dict[str, Any] = {
-        "split": scored_split(data, split).name,
+        "split": data.scored_split(split).name,
         "workers": workers,
         "batch_size": batch_size,
     }
@@ -124,7 +128,7 @@ def compare_models(
 
 
 def compare_methods(
-    data: Path,
+    data: Dataset,
     model: QualityModel,
     a: Row,
     b: Row,

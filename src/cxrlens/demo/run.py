@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -18,8 +19,7 @@ from cxrlens.environment import timestamp
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
 from cxrlens.files import new_folder
 from cxrlens.inputs.annotations.ground_truth import object_mask
-from cxrlens.inputs.dataset.chosen import log
-from cxrlens.inputs.dataset.layouts import load_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.decoding import BatchReader
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.registry import find_architecture
@@ -33,6 +33,8 @@ from cxrlens.saliency.methods import DEFAULT_METHODS
 from cxrlens.testing.run import ScoreResult, score_model
 from cxrlens.training.fitting import Hardware, TrainingResult
 from cxrlens.training.run import train_model
+
+log = logging.getLogger(__name__)
 
 _SHEET_ROWS = (
     Row("grad_cam", "last"),
@@ -94,10 +96,10 @@ def run_demo(
     mark.touch()
     for part in _PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
-    data, workers = out / "data", hardware.workers
+    workers = hardware.workers
     log.info("1/4 drawing %d phantoms", size.train + size.dev)
     write_phantom_dataset(
-        data,
+        out / "data",
         train=size.train,
         dev=size.dev,
         size=size.picture,
@@ -105,6 +107,7 @@ def run_demo(
         workers=max(workers, 1),
         progress=progress,
     )
+    data = Dataset(out / "data")
     log.info("2/4 training")
     training = train_model(
         data,
@@ -151,9 +154,9 @@ def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
     }
 
 
-def _contact_sheet(data: Path, model: QualityModel, settings: PointingSettings, count: int) -> Any:
+def _contact_sheet(data: Dataset, model: QualityModel, settings: PointingSettings, count: int) -> Any:
     """The first affected dev images with maps; each map's frame says hit or miss."""
-    items = [item for item in load_split(data, "dev").items if item.shapes][:count]
+    items = [item for item in data.split("dev").items if item.shapes][:count]
     batch = next(iter(BatchReader(items, model.preprocessing, batch_size=count, keep_pixels=True)))
     stored = [(image.height, image.width) for image in batch.images]
     results = model.inspect(batch.grey, stored, _SHEET_ROWS)

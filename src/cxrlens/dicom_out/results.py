@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.dicom_out import NotReferableError, require_highdicom, write_dicom
-from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.dataset.chosen import list_unreadable, log
-from cxrlens.inputs.readers import Pixels, read_content
+from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.readers.dicom import START, is_dicom
+from cxrlens.inputs.reading import Cause, Unreadable, attempt
+from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.record import ImageRecord
+
+log = logging.getLogger(__name__)
 
 FOLDER = "dicom"
 
@@ -21,15 +25,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of an image: results, or it is no DICOM file, or the reason why there are none.
+    """The outcome of an image that was read: results, or it is no DICOM file, or the reason why it can have none."""
 
-    A reason that is not final is one of those that `DicomResults` calls passing.
-    """
-
-    image: ImageRecord
     is_other: bool = False
     reason: str = ""
-    is_final: bool = True
 
 
 class DicomResults:
@@ -65,7 +64,8 @@ class DicomResults:
 
     def add(self, source: Path, image: ImageRecord, place: Path, map_: Pixels | None, picture: Pixels) -> None:
         """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
-        self.note(write_outcome(source, image, self.model, self.folder / place, map_, picture))
+        stem = self.folder / place
+        self.note(image, attempt(lambda _: write_outcome(source, image, self.model, stem, map_, picture), source))
 
     def report(self) -> None:
         """Say what was written and what was not; the reasons are listed in ``dicom/left_out.txt``."""
@@ -80,15 +80,14 @@ class DicomResults:
             for reason in [*self.refused.values()][:_SHOWN]:
                 log.warning("  %s", reason)
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, image: ImageRecord, outcome: Outcome | Unreadable) -> None:
         """Count what came of an image."""
         if outcome.reason:
-            which = outcome.image.name, outcome.image.key
-            self.refused[which] = outcome.reason
-            if not outcome.is_final:
-                self.passing.add(which)
-        elif outcome.is_other:
-            self.others.add(outcome.image.name)
+            self.refused[image.name, image.key] = outcome.reason
+            if isinstance(outcome, Unreadable) and outcome.cause is not Cause.LOST:  # it lies in the file's place
+                self.passing.add((image.name, image.key))
+        elif isinstance(outcome, Outcome) and outcome.is_other:
+            self.others.add(image.name)
         else:
             self.written += 1
 
@@ -96,14 +95,18 @@ class DicomResults:
 def write_outcome(
     source: Path, image: ImageRecord, model: ModelFacts, stem: Path, map_: Pixels | None, picture: Pixels | None
 ) -> Outcome:
-    """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same."""
+    """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same.
+
+    Raises:
+        UnreadableImageError: when the file cannot be read.
+    """
+    content = FileOrigin(source).read()
+    if not is_dicom(content[:START]):
+        return Outcome(is_other=True)
     try:
-        content = read_content(source, str(source))
-        if not is_dicom(content[:START]):
-            return Outcome(image, is_other=True)
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
         write_dicom(content, image, model, stem, map_=map_, picture=picture)
-    except (NotReferableError, UnreadableImageError) as error:
-        return Outcome(image, reason=str(error), is_final=isinstance(error, NotReferableError))
-    return Outcome(image)
+    except NotReferableError as error:
+        return Outcome(reason=str(error))
+    return Outcome()

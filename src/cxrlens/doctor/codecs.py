@@ -1,4 +1,4 @@
-"""Which image files can be read."""
+"""Check of the image formats that can be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import AllTransferSyntaxes
 
-from cxrlens.doctor.finding import Finding, Status
+from cxrlens.doctor.finding import DoctorFinding, Status
 from cxrlens.doctor.packages import PACKAGE, extras, installed, requirements
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import read
@@ -26,8 +26,8 @@ _GREY = 128
 _EXTRA = "dicom"
 
 
-def formats() -> Iterator[Finding]:
-    """Whether a picture that Pillow writes in each format is read again."""
+def formats() -> Iterator[DoctorFinding]:
+    """A finding for each format: an image that Pillow writes in it is read again, or not."""
     section = "image formats"
     for name, (otherwise, options) in _FORMATS.items():
         try:
@@ -38,13 +38,13 @@ def formats() -> Iterator[Finding]:
         except (OSError, KeyError, ValueError, UnreadableImageError) as error:
             fault = str(error) or type(error).__name__
         if fault is None:
-            yield Finding(section, name, "ok", "is read")
+            yield DoctorFinding(section, name, "ok", "is read")
         else:
             remedy = "pip install --force-reinstall --no-cache-dir pillow, whose packages on PyPI know it"
-            yield Finding(section, name, otherwise, f"cannot be read ({fault})", remedy)
+            yield DoctorFinding(section, name, otherwise, f"cannot be read ({fault})", remedy)
 
 
-def dicom() -> Iterator[Finding]:
+def dicom() -> Iterator[DoctorFinding]:
     """For which of the ways in which DICOM stores pixels a codec is installed."""
     section = "DICOM"
     decoders = []
@@ -54,10 +54,10 @@ def dicom() -> Iterator[Finding]:
         except NotImplementedError:  # of videos and the like
             continue
     there = sum(decoder.is_available for _, decoder in decoders)
-    yield Finding(section, "transfer syntaxes", "ok", f"{there} of {len(decoders)} can be decoded")
+    yield DoctorFinding(section, "transfer syntaxes", "ok", f"{there} of {len(decoders)} can be decoded")
     all_there = _EXTRA in extras() and all(installed(package)[1] for package in requirements(_EXTRA))
     for name, decoder in decoders:
         if not decoder.is_available:
             choices = "; or ".join(decoder.missing_dependencies)
             remedy = f"one of: {choices}" if all_there else f"pip install '{PACKAGE}[{_EXTRA}]'"
-            yield Finding(section, name, "note", "no codec is installed", remedy)
+            yield DoctorFinding(section, name, "note", "no codec is installed", remedy)

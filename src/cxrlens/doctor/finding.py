@@ -9,8 +9,8 @@ Status: TypeAlias = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was looked at, and what was found.
+class DoctorFinding:
+    """One thing that was looked at, and its state.
 
     Attributes:
         section: what it belongs to.

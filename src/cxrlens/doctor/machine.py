@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 
 from cxrlens.devices import cpu_has_bfloat16, resolve_device
-from cxrlens.doctor.finding import Finding
+from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.errors import UsageError
 
 _SECTION = "devices"
 
 
-def devices(wanted: str) -> Iterator[Finding]:
+def devices(wanted: str) -> Iterator[DoctorFinding]:
     """Each one, tried with a small convolution, and whether the ``wanted`` one is there."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     units = "bfloat16 units" if cpu_has_bfloat16() else "no bfloat16 units, hence float32"
@@ -29,11 +29,11 @@ def devices(wanted: str) -> Iterator[Finding]:
         remedy = "training is many times faster with a GPU that torch supports"
         if shutil.which("nvidia-smi"):
             remedy = "an NVIDIA driver is there: install torch with CUDA, see https://pytorch.org/get-started/locally"
-        yield Finding(_SECTION, "accelerator", "note", f"torch {torch.__version__} sees none", remedy)
+        yield DoctorFinding(_SECTION, "accelerator", "note", f"torch {torch.__version__} sees none", remedy)
     try:
         resolve_device(wanted)
     except UsageError as error:
-        yield Finding(_SECTION, wanted, "problem", str(error))
+        yield DoctorFinding(_SECTION, wanted, "problem", str(error))
 
 
 def _described(kind: str, index: int) -> str:
@@ -44,7 +44,7 @@ def _described(kind: str, index: int) -> str:
     return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bfloat16}"
 
 
-def _tried(device: str, detail: str) -> Finding:
+def _tried(device: str, detail: str) -> DoctorFinding:
     """The mean of ones is one."""
     try:
         ones = torch.ones(1, 3, 8, 8, device=device)
@@ -53,6 +53,6 @@ def _tried(device: str, detail: str) -> Finding:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         fault = f"it does not compute: {str(error).splitlines()[0].rstrip('.')}"
     if fault is None:
-        return Finding(_SECTION, device, "ok", detail)
+        return DoctorFinding(_SECTION, device, "ok", detail)
     remedy = "install the torch that fits this machine and its driver, or use --device cpu"
-    return Finding(_SECTION, device, "problem", f"{detail}, but {fault}", remedy)
+    return DoctorFinding(_SECTION, device, "problem", f"{detail}, but {fault}", remedy)

@@ -1,4 +1,4 @@
-"""Whether a model file can be used."""
+"""Check of a model file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from cxrlens.devices import resolve_device
-from cxrlens.doctor.finding import Finding
+from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.model_file import load_model
@@ -18,35 +18,35 @@ _SECTION = "model"
 _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
 
 
-def model(path: Path, device: str) -> Iterator[Finding]:
-    """Whether it loads, its weights are numbers, and a blank image gives a probability."""
+def model(path: Path, device: str) -> Iterator[DoctorFinding]:
+    """Findings on loading it, on its weights being numbers, and on the probability of a blank image."""
     try:
         network, card = load_model(path)
     except UsageError as error:  # its sentence names the remedy
-        yield Finding(_SECTION, "file", "problem", str(error))
+        yield DoctorFinding(_SECTION, "file", "problem", str(error))
         return
     count = sum(parameter.numel() for parameter in network.parameters())
     origin = f", saved {card.created} by cxrlens {card.cxrlens_version}" if card.created else ""
-    yield Finding(_SECTION, "file", "ok", f"{path}{origin}")
-    yield Finding(_SECTION, "architecture", "ok", f"{card.architecture}, {count / 1e6:.1f} million weights")
-    yield Finding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
-    yield Finding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
+    yield DoctorFinding(_SECTION, "file", "ok", f"{path}{origin}")
+    yield DoctorFinding(_SECTION, "architecture", "ok", f"{card.architecture}, {count / 1e6:.1f} million weights")
+    yield DoctorFinding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
+    yield DoctorFinding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
     state = network.state_dict()
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
         detail = f"{len(broken)} of {len(state)} tensors hold values that are no numbers, first: {broken[0]}"
-        yield Finding(_SECTION, "weights", "problem", detail, _BROKEN)
+        yield DoctorFinding(_SECTION, "weights", "problem", detail, _BROKEN)
         return
-    yield Finding(_SECTION, "weights", "ok", "are finite")
+    yield DoctorFinding(_SECTION, "weights", "ok", "are finite")
     blank = torch.zeros(1, 1, card.preprocessing.height, card.preprocessing.width)
     try:
         probability = float(QualityModel(network, card, resolve_device(device)).probabilities(blank)[0])
     except (UsageError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        yield Finding(_SECTION, "forward pass", "problem", reason, "try --device cpu")
+        yield DoctorFinding(_SECTION, "forward pass", "problem", reason, "try --device cpu")
         return
     if math.isnan(probability):
-        yield Finding(_SECTION, "forward pass", "problem", "a blank image gives no number", _BROKEN)
+        yield DoctorFinding(_SECTION, "forward pass", "problem", "a blank image gives no number", _BROKEN)
     else:
         detail = f"a blank image is affected with a probability of {probability:.3f}"
-        yield Finding(_SECTION, "forward pass", "ok", detail)
+        yield DoctorFinding(_SECTION, "forward pass", "ok", detail)

@@ -1,4 +1,4 @@
-"""Which packages are installed, and whether their versions fit; nothing is imported for it."""
+"""Check of installed packages and their versions; nothing is imported for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-from cxrlens.doctor.finding import Finding
+from cxrlens.doctor.finding import DoctorFinding
 
 PACKAGE = "cxrlens"
 
@@ -16,27 +16,27 @@ _FOR_TESTS = "test"  # an extra for developers, of which users need but these, f
 _USED_OF_TESTS = {"captum": "methods named captum:NAME"}
 
 
-def packages() -> Iterator[Finding]:
-    """What everything needs."""
+def packages() -> Iterator[DoctorFinding]:
+    """Findings on the packages that everything needs."""
     section = "packages"
     try:
         version = importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(section, PACKAGE, "problem", "is not installed", "pip install . in its folder")
+        yield DoctorFinding(section, PACKAGE, "problem", "is not installed", "pip install . in its folder")
         return
-    yield Finding(section, PACKAGE, "ok", version)
-    yield Finding(section, "python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    yield DoctorFinding(section, PACKAGE, "ok", version)
+    yield DoctorFinding(section, "python", "ok", f"{platform.python_version()} on {platform.platform()}")
     for requirement in requirements(""):
         found, fits = installed(requirement)
         if fits:
-            yield Finding(section, requirement.name, "ok", str(found))
+            yield DoctorFinding(section, requirement.name, "ok", str(found))
         else:
             detail = "is not installed" if found is None else f"{found}, but {requirement.specifier} is needed"
-            yield Finding(section, requirement.name, "problem", detail, f"pip install --upgrade '{requirement}'")
+            yield DoctorFinding(section, requirement.name, "problem", detail, f"pip install --upgrade '{requirement}'")
 
 
-def optional_packages() -> Iterator[Finding]:
-    """What only some functions need: the extras."""
+def optional_packages() -> Iterator[DoctorFinding]:
+    """Findings on the packages that only some functions need: the extras."""
     section = "optional packages"
     for extra in extras():
         for requirement in requirements(extra):
@@ -46,11 +46,11 @@ def optional_packages() -> Iterator[Finding]:
             use = _USED_OF_TESTS.get(name, f"part of {PACKAGE}[{extra}]")
             found, fits = installed(requirement)
             if fits:
-                yield Finding(section, name, "ok", f"{found} ({use})")
+                yield DoctorFinding(section, name, "ok", f"{found} ({use})")
                 continue
             detail = "is not installed" if found is None else f"{found}, but {requirement.specifier} is needed"
             wanted = str(requirement) if extra == _FOR_TESTS else f"{PACKAGE}[{extra}]"
-            yield Finding(section, name, "note", f"{detail} ({use})", f"pip install --upgrade '{wanted}'")
+            yield DoctorFinding(section, name, "note", f"{detail} ({use})", f"pip install --upgrade '{wanted}'")
 
 
 def extras() -> list[str]:
@@ -62,7 +62,7 @@ def extras() -> list[str]:
 
 
 def requirements(extra: str) -> list[Requirement]:
-    """What an extra needs beside the rest on this platform; with "", what everything needs."""
+    """Requirements of an extra beside the rest on this platform; with "", those of everything."""
     found = []
     for text in importlib.metadata.requires(PACKAGE) or []:
         requirement = Requirement(text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrlens.doctor.finding import Finding
+from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.doctor.packages import PACKAGE, optional_packages, packages
 
 
@@ -14,11 +14,11 @@ from cxrlens.doctor.packages import PACKAGE, optional_packages, packages
 class Diagnosis:
     """All findings, section after section."""
 
-    findings: list[Finding]
+    findings: list[DoctorFinding]
 
     @property
-    def problems(self) -> list[Finding]:
-        """What has to be mended before everything else works."""
+    def problems(self) -> list[DoctorFinding]:
+        """Findings that have to be mended before everything else works."""
         return [finding for finding in self.findings if finding.status == "problem"]
 
 
@@ -31,7 +31,7 @@ def diagnose(*, model: Path | None = None, device: str = "auto") -> Diagnosis:
         model: a model file or a run directory.
         device: where the model is tried.
     """
-    parts: dict[str, Callable[[], Iterable[Finding]]] = {
+    parts: dict[str, Callable[[], Iterable[DoctorFinding]]] = {
         "devices": lambda: _devices(device),
         "image formats": _formats,
         "DICOM": _dicom,
@@ -45,35 +45,35 @@ def diagnose(*, model: Path | None = None, device: str = "auto") -> Diagnosis:
             findings += part()
         except (ImportError, OSError) as error:  # OSError: of a library that lacks another one
             remedy = f"pip install --upgrade --force-reinstall {PACKAGE}"
-            findings.append(Finding(section, "import", "problem", str(error), remedy))
+            findings.append(DoctorFinding(section, "import", "problem", str(error), remedy))
     return Diagnosis(findings)
 
 
-def _devices(device: str) -> Iterable[Finding]:
+def _devices(device: str) -> Iterable[DoctorFinding]:
     from cxrlens.doctor.machine import devices
 
     return list(devices(device))
 
 
-def _formats() -> Iterable[Finding]:
+def _formats() -> Iterable[DoctorFinding]:
     from cxrlens.doctor.codecs import formats
 
     return list(formats())
 
 
-def _dicom() -> Iterable[Finding]:
+def _dicom() -> Iterable[DoctorFinding]:
     from cxrlens.doctor.codecs import dicom
 
     return list(dicom())
 
 
-def _space() -> Iterable[Finding]:
+def _space() -> Iterable[DoctorFinding]:
     from cxrlens.doctor.space import space
 
     return list(space())
 
 
-def _model(path: Path, device: str) -> Iterable[Finding]:
+def _model(path: Path, device: str) -> Iterable[DoctorFinding]:
     from cxrlens.doctor.model import model
 
     return list(model(path, device))

@@ -148,7 +148,7 @@ def row_means(values: Floats) -> Floats:
 
 
 def _counts(n: int, repeats: int, rng: np.random.Generator) -> Floats:
-    """How often each of n items is drawn in each resample, [repeats, n]."""
+    """Number of times that each of n items is drawn in each resample, [repeats, n]."""
     drawn = rng.integers(n, size=(repeats, n)) + n * np.arange(repeats)[:, None]
     return np.bincount(drawn.ravel(), minlength=repeats * n).reshape(repeats, n).astype(np.float64)
 

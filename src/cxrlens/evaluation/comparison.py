@@ -1,4 +1,4 @@
-"""Whether two methods differ: paired bootstrap over images, corrected for the number of comparisons."""
+"""Differences of methods: paired bootstrap over images, corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether the difference stands at a family-wise error rate of 5 %."""
+        """True where the difference stands at a family-wise error rate of 5 %."""
         return self.adjusted < 0.05
 
 
@@ -60,7 +60,7 @@ class BaselineComparison:
 
     @property
     def beats(self) -> bool:
-        """Whether the row is above the best baseline at a family-wise error rate of 5 %; False without a value."""
+        """True where the row is above the best baseline at a family-wise error rate of 5 %; False without a value."""
         return self.difference > 0 and self.adjusted < 0.05
 
 

@@ -1,4 +1,4 @@
-"""Whether a map names the pixels that the score depends on: insertion, deletion, average drop and increase.
+"""Faithfulness of a map to the score it explains: insertion, deletion, average drop and increase.
 
 Pixels are taken away by putting those of a blurred picture in their place, which keeps the picture's grey and adds no
 edges. ``score`` gives the probability of the explained class of images [B, C, H, W] as float [B]; it must treat the
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cxrlens.errors import ArgumentError
+from cxrlens.saliency.gaussian import smooth_widely
 
 Score: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -22,7 +23,7 @@ _BLUR = 0.05  # standard deviation as a share of the longer side
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class FaithfulnessScores:
     """Scores per image, each float32 [N].
 
     Attributes:
@@ -40,7 +41,7 @@ class Faithfulness:
     increase: Tensor
 
 
-def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20) -> Faithfulness:
+def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20) -> FaithfulnessScores:
     """Score maps [N, H, W] in [0, 1] of images [N, C, H, W].
 
     Args:
@@ -64,7 +65,7 @@ def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20)
     inserted.append(before)
     deleted.append(lowest)
     kept = score(plain + maps[:, None].to(images.dtype) * (images - plain)).float()
-    return Faithfulness(
+    return FaithfulnessScores(
         insertion=_area(torch.stack(inserted)),
         deletion=_area(torch.stack(deleted)),
         drop=((before - kept) / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp_min(0),
@@ -74,22 +75,8 @@ def faithfulness(score: Score, images: Tensor, maps: Tensor, *, steps: int = 20)
 
 def blurred(images: Tensor) -> Tensor:
     """The images [N, C, H, W] under a Gaussian of 5 % of the longer side, cut at three sigma, edges mirrored."""
-    height, width = images.shape[-2:]
-    sigma = _BLUR * max(height, width)
-    down, across = (_blur_of_a_line(side, sigma).to(images) for side in (height, width))
-    return down @ images @ across.T
-
-
-def _blur_of_a_line(side: int, sigma: float) -> Tensor:
-    """The matrix [side, side] that blurs a line of pixels: for so wide a Gaussian, faster than a convolution."""
-    reach = min(int(3 * sigma), side - 1)
-    taps = torch.arange(-reach, reach + 1)
-    weights = torch.exp(-0.5 * (taps.double() / sigma) ** 2)
-    places = (torch.arange(side)[:, None] + taps).abs()
-    places = (side - 1) - (side - 1 - places).abs()  # mirrored at both ends
-    return torch.zeros(side, side, dtype=torch.float64).scatter_add_(
-        1, places, (weights / weights.sum()).expand(side, -1)
-    )
+    sigma = _BLUR * max(images.shape[-2:])
+    return smooth_widely(images, sigma, radius=int(3 * sigma))
 
 
 def _ranks(maps: Tensor) -> Tensor:

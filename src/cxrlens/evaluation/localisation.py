@@ -1,4 +1,4 @@
-"""How much of a map lies on the annotated objects: scores of whole maps, batched on the maps' device.
+"""Scores of whole maps for what lies on the annotated objects, batched on the maps' device.
 
 All take maps float32 [N, H, W] of 0 or more and the union of each image's objects, as masks bool [N, H, W] or, where
 many maps of the same images are scored, as their `ObjectPixels`. They give float64 [N]: NaN where the image has no
@@ -22,7 +22,7 @@ _BIN_BITS = 9  # 2 ** 9 neighbouring floats share a bin where pixels are counted
 
 @dataclass(frozen=True)
 class ObjectPixels:
-    """Which pixels of a batch's images lie on an object.
+    """The pixels of a batch's images that lie on an object.
 
     Attributes:
         positions: int64 [m], places in the flattened masks, image after image.
@@ -120,7 +120,7 @@ def _objects(given: Tensor | ObjectPixels) -> ObjectPixels:
 
 
 def _reaching(every: Tensor, own: Tensor) -> Tensor:
-    """How many of ``every`` (float32, 0 or more) are at least each of ``own``, which are some of them, ascending.
+    """Number of ``every`` (float32, 0 or more) are at least each of ``own``, which are some of them, ascending.
 
     On a CPU without sorting them all: they are counted in bins of neighbouring floats, and only those that share a bin
     with one of ``own`` are sorted.

@@ -1,4 +1,4 @@
-"""How stable maps are when the picture changes in ways that leave its objects where they are, or move them in step.
+"""Stability of maps when the image changes in ways that leave its objects where they are, or move them in step.
 
 A perturbation changes grey images [N, 1, H, W] in [0, 1] at the network's input size; the maps of the changed images
 are brought back to the original pixels and compared with the maps of the original ones. Positions are (x, y) in
@@ -90,7 +90,7 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Stability:
-    """How alike the maps before and after are, per image.
+    """Likeness of the maps before and after, per image.
 
     Attributes:
         ssim: mean local structural similarity over valid pixels, float64 [N] in [-1, 1]; NaN without a valid pixel.
@@ -177,7 +177,7 @@ def _rotation(height: int, width: int) -> Matrix:
 
 
 def _places(matrix: Matrix, height: int, width: int) -> tuple[Matrix, Matrix]:
-    """Where the matrix takes each pixel: x and y, each [H, W]."""
+    """The places to which the matrix takes each pixel: x and y, each [H, W]."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     return matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2], matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
 

@@ -215,5 +215,5 @@ def _array(values: Any) -> npt.NDArray[Any]:
 
 
 def _pick(tied: int, seed: int | tuple[int, ...]) -> int:
-    """Which of so many pixels that share the highest value, in reading order, is taken for the peak."""
+    """The index, in reading order, of the pixel that is taken for the peak among so many of the highest value."""
     return 0 if tied == 1 else int(np.random.default_rng(seed).integers(tied))

@@ -1,4 +1,4 @@
-"""How alike two sets of maps are, and whether two methods hit the same images."""
+"""Similarity of two sets of maps, and agreement of two methods' hits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
-from torch.nn import functional
 
 from cxrlens.errors import ArgumentError
+from cxrlens.saliency.gaussian import smooth
 
 _C1, _C2 = 0.01**2, 0.03**2  # of values that span [0, 1]
 _SIGMA, _REACH = 1.5, 5  # the window, in pixels: 11 taps
@@ -44,33 +44,13 @@ def _local_ssim(first: Tensor, second: Tensor) -> Iterator[Tensor]:
     """One image at a time, which keeps the intermediate results in a processor's cache."""
     for one, other in zip(first.double(), second.double(), strict=True):
         mean1, mean2, square1, square2, product = (
-            _window_mean(values) for values in (one, other, one * one, other * other, one * other)
+            smooth(values[None], _SIGMA, radius=_REACH)[0]
+            for values in (one, other, one * one, other * other, one * other)
         )
         covariance = product - mean1 * mean2
         variances = square1 - mean1.square() + square2 - mean2.square()
         means = mean1.square() + mean2.square()
         yield (2 * mean1 * mean2 + _C1) * (2 * covariance + _C2) / ((means + _C1) * (variances + _C2))
-
-
-def _window_mean(values: Tensor) -> Tensor:
-    """Values [H, W] under the window: sums of shifted copies, many times faster on a CPU than a convolution."""
-    reach = min(_REACH, min(values.shape) - 1)
-    weights = [math.exp(-((tap / _SIGMA) ** 2) / 2) for tap in range(reach + 1)]
-    total = weights[0] + 2 * sum(weights[1:])
-    padded = functional.pad(values[None], (reach,) * 4, mode="reflect")[0]
-    for dimension in (0, 1):
-        length = padded.shape[dimension] - 2 * reach
-        mean = padded.narrow(dimension, reach, length) * (weights[0] / total)
-        for tap in range(1, reach + 1):
-            sides = (padded.narrow(dimension, reach + side, length) for side in (-tap, tap))
-            mean.add_(sum(sides), alpha=weights[tap] / total)
-        padded = mean
-    return padded
-
-
-def spearman(first: Tensor, second: Tensor) -> Tensor:
-    """Rank correlation of the pixels of maps [N, H, W], image by image, float64 [N]; NaN where a map is constant."""
-    return rank_correlation(pixel_ranks(first), pixel_ranks(second))
 
 
 def pixel_ranks(maps: Tensor) -> Tensor:
@@ -92,23 +72,6 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's correlation of `pixel_ranks` [N, pixels], float64 [N]; NaN where all of an image's ranks tie."""
     scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
     return torch.where(scale > 0, (first * second).sum(1) / scale, torch.nan)
-
-
-def random_pair_ssim(maps: Tensor, *, pairs: int = 200, seed: int = 0) -> float:
-    """Mean structural similarity of random pairs of different images' maps: what unrelated maps share.
-
-    The criterion of Arun et al. (Radiology: Artificial Intelligence 2021): a map that depends on the weights falls
-    below it when the weights are drawn anew.
-
-    Raises:
-        ArgumentError: with fewer than two maps.
-    """
-    if len(maps) < 2:
-        raise ArgumentError("pairs of different images need at least two maps")
-    rng = np.random.default_rng(seed)
-    first = rng.integers(len(maps), size=pairs)
-    second = (first + rng.integers(1, len(maps), size=pairs)) % len(maps)
-    return float(torch.stack([ssim(maps[[i]], maps[[j]])[0] for i, j in zip(first, second, strict=True)]).mean())
 
 
 def hit_agreement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:

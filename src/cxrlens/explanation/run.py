@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
-from cxrlens.inputs.dataset.chosen import folder_or_split, log, report_unreadable, single_unreadable
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import Item
-from cxrlens.inputs.decoding import BatchReader, Decoded
+from cxrlens.inputs.decoding import BatchReader, DecodedImage
 from cxrlens.inputs.names import text_of
+from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
 from cxrlens.inspection.record import ImageRecord
@@ -28,6 +31,8 @@ from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, make_row
 from cxrlens.saliency.target import Target
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = (
     "image",
@@ -68,7 +73,7 @@ class _Explained:
 
     item: Item
     name: str
-    decoded: Decoded
+    decoded: DecodedImage
     result: ImageResult
 
     @property
@@ -114,7 +119,7 @@ def explain_images(
         NothingToDoError: when the folder holds no readable image.
     """
     if source.is_dir():
-        items: Sequence[Item] = folder_or_split(source, annotations, split).items
+        items: Sequence[Item] = Dataset(source).split_or_folder(split, annotations).items
         root = source
     else:
         items, root = [_single(source, annotations)], source.parent
@@ -178,12 +183,12 @@ def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings:
 
 def _single(path: Path, annotations: Path | None) -> Item:
     if annotations is None:
-        return Item(path)
+        return Item(FileOrigin(path))
     table = read_annotations(annotations)
     name = table.find(path)
     if name is None:
         log.warning("%s has no row for %s", annotations, path.name)
-    return Item(path, shapes=None if name is None else table.shapes[name])
+    return Item(FileOrigin(path), shapes=None if name is None else table.shapes[name])
 
 
 def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[dict[str, Any]]:

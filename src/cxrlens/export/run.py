@@ -39,6 +39,6 @@ def export_model(model: Path, *, method: str, out: Path | None = None, force: bo
     if file.suffix.lower() != ".onnx":
         raise UsageError(f"{file}: should end in .onnx, by which 'cxrlens screen' knows it; give another name")
     if file.is_dir() or (file.exists() and not force):
-        raise UsageError(f"{file}: already exists; give another name or --force")
+        raise UsageError(f"{file}: already exists; give another name or `force`")
     info, parity = export_onnx(load(source, device="cpu"), method, source.resolve(), file)
     return ExportResult(file, info, parity)

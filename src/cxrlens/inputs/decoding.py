@@ -1,75 +1,68 @@
-"""Reading many images in loader processes, unreadable ones as entries with a reason."""
+"""Images at a network's input size, decoded in processes and gathered in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.dataset.layouts import Item
+from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import decode, read_content
-from cxrlens.inputs.workers import in_order
+from cxrlens.inputs.readers import Pixels, decode
+from cxrlens.inputs.reading import Unreadable, read_each
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One image, or why there is none.
+class DecodedImage:
+    """One image at the network's input size.
 
     Attributes:
-        index: its place in the list of files.
-        grey: float32 [1, h, w] in [0, 1] at the network's input size, the same whether or not the stored image is
-            kept; None when unreadable.
+        index: its place in the list of images.
+        grey: float32 [1, h, w] in [0, 1], the same whether or not the stored image is kept.
         height: of the stored image; likewise ``width``.
         pixels: float32 [height, width], the stored image, where it was asked for.
-        reason: one sentence naming the file, when it is unreadable.
     """
 
     index: int
-    grey: Tensor | None = None
-    height: int = 0
-    width: int = 0
+    grey: Tensor
+    height: int
+    width: int
     pixels: Tensor | None = None
-    reason: str | None = None
 
 
-class DecodedImages:
-    """Reads and resizes the image of an index."""
+def decode_images(
+    origins: Sequence[Origin], preprocessing: Preprocessing, *, workers: int = 0, keep_pixels: bool = False
+) -> Iterator[DecodedImage | Unreadable]:
+    """All images in order, read by so many processes; 0 reads in this one."""
+    decoding = _Decoding(preprocessing, keep_pixels)
+    for index, (_, arrays) in enumerate(read_each(decoding, origins, workers=workers)):
+        if isinstance(arrays, Unreadable):
+            yield arrays
+        else:
+            grey, height, width, pixels = arrays
+            kept = None if pixels is None else torch.from_numpy(pixels)
+            yield DecodedImage(index, torch.from_numpy(grey), height, width, kept)
 
-    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, *, keep_pixels: bool = False) -> None:
-        self.paths = list(paths)
-        self.preprocessing = preprocessing
-        self.keep_pixels = keep_pixels
 
-    def __len__(self) -> int:
-        return len(self.paths)
+@dataclass(frozen=True)
+class _Decoding:
+    """Reads and resizes an image to arrays; tensors would share memory with a process that may have died."""
 
-    def __getitem__(self, index: int) -> Decoded:
-        name = str(self.paths[index])
-        try:
-            content = read_content(self.paths[index], name)
-            image = decode(content, name, at_least=self.preprocessing.decoded_at_least)
-            whole = image.pixels
-            if self.keep_pixels and whole.shape != (image.height, image.width):
-                whole = decode(content, name).pixels
-            grey = torch.from_numpy(self.preprocessing.resized(image.pixels, (image.height, image.width)))
-        except UnreadableImageError as error:
-            return Decoded(index, reason=str(error))
-        except MemoryError:
-            return self.lost(index, "there is not enough memory to read it")
-        return Decoded(index, grey, image.height, image.width, torch.from_numpy(whole) if self.keep_pixels else None)
+    preprocessing: Preprocessing
+    keep_pixels: bool
 
-    def lost(self, index: int, reason: str) -> Decoded:
-        """What stands for an image that was not read."""
-        return Decoded(index, reason=f"{self.paths[index]}: {reason}")
-
-    def each(self, workers: int) -> Iterator[Decoded]:
-        """All images in order, read by so many processes; 0 reads in this one."""
-        return in_order(self.__getitem__, range(len(self)), workers=workers, lost=self.lost)
+    def __call__(self, origin: Origin) -> tuple[Pixels, int, int, Pixels | None]:
+        """Grey levels [1, h, w], height and width of the stored image, and that image where it is kept."""
+        content, name = origin.read(), str(origin)
+        image = decode(content, name, at_least=self.preprocessing.decoded_at_least)
+        whole = image.pixels
+        if self.keep_pixels and whole.shape != (image.height, image.width):
+            whole = decode(content, name).pixels
+        grey = self.preprocessing.resized(image.pixels, (image.height, image.width))
+        return grey, image.height, image.width, whole if self.keep_pixels else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class Batch:
     """Readable images: their items, decoded forms, and grey tensors stacked to [N, 1, h, w]."""
 
     items: list[Item]
-    images: list[Decoded]
+    images: list[DecodedImage]
     grey: Tensor
 
 
@@ -104,14 +97,16 @@ class BatchReader:
         self.items = list(items)
         self.unreadable: list[str] = []
         self._batch_size = batch_size
-        self._images = DecodedImages([item.path for item in items], preprocessing, keep_pixels=keep_pixels)
+        self._preprocessing = preprocessing
+        self._keep_pixels = keep_pixels
         self._workers = workers if len(self.items) > batch_size else 0
 
     def __iter__(self) -> Iterator[Batch]:
         self.unreadable.clear()
-        waiting: list[Decoded] = []
-        for image in self._images.each(self._workers):
-            if image.reason is not None:
+        waiting: list[DecodedImage] = []
+        origins = [item.origin for item in self.items]
+        for image in decode_images(origins, self._preprocessing, workers=self._workers, keep_pixels=self._keep_pixels):
+            if isinstance(image, Unreadable):
                 self.unreadable.append(image.reason)
                 continue
             waiting.append(image)
@@ -121,6 +116,6 @@ class BatchReader:
         if waiting:
             yield self._batch(waiting)
 
-    def _batch(self, images: list[Decoded]) -> Batch:
-        grey = torch.stack([image.grey for image in images if image.grey is not None])
+    def _batch(self, images: list[DecodedImage]) -> Batch:
+        grey = torch.stack([image.grey for image in images])
         return Batch([self.items[image.index] for image in images], images, grey)

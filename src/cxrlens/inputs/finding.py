@@ -1,4 +1,4 @@
-"""Finding the image files of a folder, one after the other."""
+"""The image files of a folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from pathlib import Path, PurePath
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.readers import IMAGE_SUFFIXES, has_dicom_mark
+
+
+def require_folder(path: Path) -> Path:
+    """The path itself when it is a folder.
+
+    Raises:
+        UsageError: when it does not exist or is a file.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder; check the path")
+    if not path.is_dir():
+        raise UsageError(f"{path}: this is a file, a folder is needed")
+    return path
 
 
 def walk_images(
@@ -56,6 +69,15 @@ def walk_images(
             elif _has_image_name(path) or _is_unnamed_dicom(path, any_dicom):
                 yield path
         todo += reversed(folders)
+
+
+def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The images in a folder, as `walk_images` finds them; sorted.
+
+    Raises:
+        UsageError: when the folder itself cannot be searched.
+    """
+    return sorted(walk_images(folder, recursive=recursive))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

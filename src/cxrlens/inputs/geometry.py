@@ -81,16 +81,6 @@ class Geometry:
         return cls(height, width, out_height, out_width, scaled_height, scaled_width, top, left)
 
     @property
-    def scale_x(self) -> float:
-        """Output pixels per image pixel, along x."""
-        return self.scaled_width / self.width
-
-    @property
-    def scale_y(self) -> float:
-        """Output pixels per image pixel, along y."""
-        return self.scaled_height / self.height
-
-    @property
     def window(self) -> tuple[int, int, int, int]:
         """The part of the output that the image covers: its first row and column, its height and width."""
         return self.top, self.left, self.scaled_height, self.scaled_width

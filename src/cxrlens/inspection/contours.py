@@ -7,6 +7,7 @@ from typing import TypeAlias
 import contourpy
 import numpy as np
 import numpy.typing as npt
+import shapely
 from matplotlib.path import Path as Line
 
 from cxrlens.inputs.geometry import Geometry
@@ -16,7 +17,7 @@ Polygon: TypeAlias = tuple[tuple[float, float], ...]
 _Points: TypeAlias = npt.NDArray[np.float64]
 
 TOLERANCE = 0.5
-"""How far a polygon may lie from the true outline, in pixels of the map."""
+"""Distance that a polygon may keep from the true outline, in pixels of the map."""
 
 MOST = 50
 """Polygons that are kept of a map; maps of pixels, unlike those of layers, fall to pieces."""
@@ -71,15 +72,4 @@ def _simplified(ring: _Points) -> _Points:
         points = points[np.asarray(drawn.codes) != Line.STOP]
     points = points[np.append(True, np.any(np.diff(points, axis=0) != 0, axis=1))]
     points[-1] = points[0]
-    return points if len(points) > 3 and is_simple(points) else ring
-
-
-def is_simple(ring: _Points) -> bool:
-    """Whether no two sides of a closed polygon [N, 2], the last point being the first, cross."""
-    x, y = ring.T
-    dx, dy = np.diff(ring, axis=0).T
-    # On which side of the line through each side each point lies; exactly on it are its own two.
-    place = dx[:, None] * (y - y[:-1, None]) - dy[:, None] * (x - x[:-1, None])
-    begins, ends = place[:, :-1], place[:, 1:]
-    apart = ((begins < 0) & (ends > 0)) | ((begins > 0) & (ends < 0))
-    return not bool((apart & apart.T).any())
+    return points if len(points) > 3 and shapely.LinearRing(points).is_simple else ring

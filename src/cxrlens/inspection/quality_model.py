@@ -119,7 +119,7 @@ class QualityModel:
         image: ImageInput,
         *,
         methods: str | Sequence[str] = DEFAULT_METHOD,
-        layers: str = DEFAULT_LAYERS,
+        layers: str | Sequence[str] = DEFAULT_LAYERS,
         target: Target = "affected",
         smooth: float | None = None,
     ) -> ImageResult:
@@ -130,7 +130,7 @@ class QualityModel:
                 uint8 or uint16), bright = dense. Or a `Radiograph`; read one of a large JPEG with
                 ``at_least=model.preprocessing.decoded_at_least`` to get the very probability of the other forms.
             methods: ids of the maps to draw.
-            layers: "last", "combined", or a module name.
+            layers: "last", "combined", a module name, or several names, see `cxrlens.explain`.
             target: the class to explain, see `cxrlens.explain`.
             smooth: sigma of a Gaussian over the map at input size.
 

@@ -1,4 +1,4 @@
-"""What `cxrlens calibrate` writes into a model file: how probabilities are corrected, and what thresholds lead to."""
+"""The calibration in a model file: the correction of its probabilities, and what its thresholds lead to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CalibrationData(_Part):
 
 
 class Agreement(_Part):
-    """How well probabilities agree with labels, see `cxrlens.calibration.probabilities.CalibrationScores`."""
+    """Agreement of probabilities with labels, see `cxrlens.calibration.probabilities.CalibrationScores`."""
 
     nll: float
     brier: float

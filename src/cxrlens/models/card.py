@@ -16,7 +16,7 @@ CARD_KEY = "cxrlens"
 
 
 class ModelCard(BaseModel):
-    """What a model file says of itself; everything needed to use the weights rightly.
+    """A model file's account of itself; everything needed to use the weights rightly.
 
     Attributes:
         format: version of this card's layout. Fields that a version of cxrlens does not know are refused by it, and

@@ -1,4 +1,4 @@
-"""Where a model's file is."""
+"""Place of a model's file."""
 
 from __future__ import annotations
 

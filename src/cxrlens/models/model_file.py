@@ -43,7 +43,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         raise UsageError(f"{path}: is damaged or no model file ({error}); copy it again or train anew") from error
     if CARD_KEY not in metadata:
         raise UsageError(
-            f"{path}: holds weights but no cxrlens model card; as a start for training give it to --weights"
+            f"{path}: holds weights but no cxrlens model card; as a start for training give it to `weights`"
         )
     card = parse_card(metadata[CARD_KEY], str(path))
     try:

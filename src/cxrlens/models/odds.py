@@ -17,7 +17,7 @@ def log_odds(share: float) -> float:
 
 
 def prior_shift(source: float, prevalence: float) -> float:
-    """What is added to log-odds that assume one share of affected images, so that they hold at another.
+    """The number that takes log-odds from one share of affected images to another, by addition.
 
     Bayes' rule multiplies the odds by the ratio of the prior odds (Elkan, IJCAI 2001, theorem 2; Saerens et al.,
     Neural Computation 2002, equation 2.4). It holds where each class looks the same in both places.

@@ -31,7 +31,7 @@ LAYERS: Literal["last"] = "last"
 
 
 class OnnxInfo(BaseModel):
-    """How a graph was made.
+    """The making of a graph.
 
     Attributes:
         format: version of inputs, outputs and metadata.
@@ -54,7 +54,7 @@ class OnnxInfo(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class OnnxOutput:
-    """What the graph gives for N images.
+    """The output of the graph for N images.
 
     Attributes:
         probability: of affected, float64 [N], as `QualityModel.probability_of` gives it.
@@ -83,7 +83,7 @@ class OnnxModel:
         self._session = session
 
     def run(self, grey: npt.NDArray[np.float32], *, maps: bool = True) -> OnnxOutput:
-        """What the graph gives for grey images [N, 1, h, w] in [0, 1], see `Preprocessing.resized`."""
+        """The output for grey images [N, 1, h, w] in [0, 1], see `Preprocessing.resized`."""
         from onnxruntime import RunOptions
 
         options = RunOptions()

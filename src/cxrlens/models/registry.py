@@ -109,7 +109,7 @@ def find_architecture(name: str) -> Architecture:
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     near = difflib.get_close_matches(name.lower().replace("-", "_"), ARCHITECTURES, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}?" if near else "they are listed by --help"
+    meant = f"did you mean {' or '.join(near)}?" if near else "none is near"
     raise UsageError(f"unknown architecture '{name}': {meant} (known: {', '.join(ARCHITECTURES)})")
 
 
@@ -152,13 +152,13 @@ def _imagenet_state(architecture: Architecture) -> dict[str, Tensor]:
         raise UsageError(
             f"the ImageNet weights of {architecture.name} could not be downloaded ({error}); fetch "
             f"{architecture.weights.url} on a machine with a network and put it into {folder}, "
-            "or give --weights PATH or --weights none"
+            "or give `weights=PATH` or `weights=none`"
         ) from error
 
 
 def _file_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise UsageError(f"{path}: no such weights file; --weights takes 'imagenet', 'none' or a file")
+        raise UsageError(f"{path}: no such weights file; `weights` takes 'imagenet', 'none' or a file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

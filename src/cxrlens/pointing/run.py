@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,18 +22,22 @@ from cxrlens.files import short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects, object_mask, object_masks
 from cxrlens.inputs.annotations.shapes import parse_annotation
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
-from cxrlens.inputs.dataset.chosen import folder_or_split, log, report_remarks, report_unreadable, single_unreadable
-from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split, find_splits, load_split
+from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
+from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
 from cxrlens.inputs.decoding import Batch, BatchReader
 from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import require_file
+from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row
+
+log = logging.getLogger(__name__)
 
 FloatMap = npt.NDArray[np.float32]
 
@@ -77,7 +82,7 @@ _ROW_COLUMNS = (
 
 @dataclass(frozen=True)
 class PointingSettings:
-    """What belongs to a score's name.
+    """All that a score depends on beside model and images.
 
     Attributes:
         tolerance_share: of the longer side of the network's input.
@@ -115,7 +120,7 @@ class SingleResult:
 
 
 def play_folder(
-    folder: Path,
+    data: Dataset,
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
@@ -131,7 +136,7 @@ def play_folder(
     """Play the Pointing Game on every image of a folder (or of one split of a data set) that has an object.
 
     Args:
-        folder: images, or a data set with split folders.
+        data: a folder of images, or a data set with split folders.
         annotations: the CSV of a plain folder.
         train_annotations: the CSV of training images, beside their folder, for the mean-annotation baseline; a
             data set folder brings its own.
@@ -142,11 +147,12 @@ def play_folder(
         UsageError: when the input cannot be used.
         NothingToDoError: when no readable image has an object.
     """
-    chosen = folder_or_split(folder, annotations, split)
+    folder = data.root
+    chosen = data.split_or_folder(split, annotations)
     items = [item for item in chosen.items if item.has_object]
     if not items:
-        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with --annotations")
-    train = _training_split(folder, train_annotations)
+        raise NothingToDoError(f"{folder}: no image has an annotated object; give their CSV with `annotations`")
+    train = _training_split(data, train_annotations)
     training_map = baselines.mean_annotation_map(object_masks(train.items, model.preprocessing)) if train else None
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers)
     per_image: list[dict[str, Any]] = []
@@ -231,12 +237,12 @@ def play_image(
 
 
 def annotated_item(
-    image: Path, *, text: str | None = None, table: Path | None = None, mask: Path | None = None
+    image: Path, *, annotation: str | None = None, table: Path | None = None, mask: Path | None = None
 ) -> Item:
     """One image with the objects that one of the others gives.
 
     Args:
-        text: of an annotation ("0 10 20 30 40").
+        annotation: in the CSV's notation ("0 10 20 30 40").
         table: a CSV with a row for the image.
         mask: an image of the same size in which the objects are not black.
 
@@ -245,32 +251,32 @@ def annotated_item(
         NothingToDoError: when it holds no object.
     """
     if mask is not None:
-        return Item(image, AFFECTED, mask=require_file(mask))
+        return Item(FileOrigin(image), AFFECTED, mask=require_file(mask))
     if table is not None:
         rows = read_annotations(table)
         name = rows.find(image)
         if name is None:
-            raise UsageError(f"{table}: has no row for {image.name}; add one, or give --annotation TEXT")
+            raise UsageError(f"{table}: has no row for {image.name}; add one, or give `annotation=TEXT`")
         shapes = rows.shapes[name]
     else:
         try:
-            shapes = parse_annotation(text or "")
+            shapes = parse_annotation(annotation or "")
         except ValueError as error:
-            raise UsageError(f'cannot read --annotation: {error}; a box is "0 x1 y1 x2 y2"') from error
+            raise UsageError(f'cannot read `annotation`: {error}; a box is "0 x1 y1 x2 y2"') from error
     if not shapes:
         raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
-    return Item(image, AFFECTED, shapes)
+    return Item(FileOrigin(image), AFFECTED, shapes)
 
 
-def _training_split(folder: Path, train_annotations: Path | None) -> Split | None:
+def _training_split(data: Dataset, train_annotations: Path | None) -> Split | None:
     """The annotated training images for the mean-annotation baseline; None where there are none."""
     if train_annotations is not None:
         require_file(train_annotations)
-        return report_remarks(load_split(train_annotations.parent, train_annotations.stem))
-    if "train" not in find_splits(folder):
+        return log_remarks(Dataset(train_annotations.parent).split(train_annotations.stem))
+    if "train" not in data.splits:
         return None
     try:
-        split = load_split(folder, "train")
+        split = data.split("train")
         return split if any(item.has_object for item in split.items) else None
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)

@@ -191,7 +191,7 @@ class _View:
 
 
 def _pixel_centre(pixel: tuple[int, int], shape: tuple[int, ...], extent: Extent) -> tuple[float, float]:
-    """Where the centre of a map's pixel (row, column) lies in the picture, as (x, y)."""
+    """The place (x, y) in the image of the centre of a map's pixel (row, column)."""
     (row, column), (height, width) = pixel, shape
     left, right, bottom, top = extent
     return left + (column + 0.5) * (right - left) / width, top + (row + 0.5) * (bottom - top) / height

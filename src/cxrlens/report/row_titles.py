@@ -1,4 +1,4 @@
-"""How a row of a results table is named for people, and how its map was made."""
+"""Names for people of a results table's rows, and of the way their maps were made."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def row_title(row: Row) -> str:
 
 
 def combination_of(row: Row, fusion: Fusion) -> str:
-    """How the row's layers were combined; empty where there is but one, or none."""
-    if row.layers != "combined":
+    """The combination of the row's layers; empty where there is but one, or none."""
+    if not row.is_combined:
         return ""
     weights = "" if fusion.weights is None else " " + " ".join(f"{weight:g}" for weight in fusion.weights)
     return fusion.combination + weights

@@ -67,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class PageCell:
-    """What a page shows, and the number that it is sorted by: "" for none, None where the text itself sorts."""
+    """A cell of a page, and the number that it is sorted by: "" for none, None where the text itself sorts."""
 
     text: str
     sort: str | None

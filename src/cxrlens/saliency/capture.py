@@ -38,7 +38,7 @@ _MIND_TRAINING = (
 
 @dataclass(frozen=True)
 class Captured:
-    """What a layer saw, and the norms that several methods share.
+    """A layer's output and gradient, and the norms that several methods share.
 
     Attributes:
         activation: float32 [N, C, h, w], the layer's output, or the network's input.
@@ -180,7 +180,7 @@ def _check_network(network: nn.Module, *, explained: bool) -> None:
 
 
 def _minds_training(module: nn.Module) -> bool:
-    """Whether a module may give something else in training mode: torch's own that do, and whatever is not torch's."""
+    """True of a module that may act otherwise in training mode: torch's own that do, and whatever is not torch's."""
     return not type(module).__module__.startswith("torch.nn.") or isinstance(module, _MIND_TRAINING)
 
 

@@ -12,26 +12,37 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
 from cxrlens.saliency.capture import INPUT, Captured, capture
-from cxrlens.saliency.fusion import check_sigma, combine, layer_shares, scale, upsample
-from cxrlens.saliency.fusion import smooth as smoothed
+from cxrlens.saliency.fusion import combine, layer_shares, scale, upsample
+from cxrlens.saliency.gaussian import check_sigma
+from cxrlens.saliency.gaussian import smooth as smoothed
 from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
 from cxrlens.saliency.methods import Method, find_method
-from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import Target, target_classes, target_scores
 
 _Key = TypeVar("_Key")
 
 LAYER_CHOICES = ("last", "combined")
+_JOINT = "+"  # between the names of several layers in a row
 INPUT_LAYERS = "input"  # what a row's layers are called where the method reads none
 
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """One line of a results table: a method at a choice of layers."""
+    """One line of a results table: a method at a choice of layers.
+
+    Attributes:
+        layers: "last", "combined" or a module name; several are joined by "+", see `make_row`.
+    """
 
     method: str
     layers: str
+
+    @property
+    def is_combined(self) -> bool:
+        """True where the map is joined from several layers."""
+        return self.layers == "combined" or _JOINT in self.layers
 
     def __str__(self) -> str:
         return f"{self.method} {self.layers}"
@@ -39,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the maps of several layers become one, and what is done to it; recorded with the maps.
+    """The way in which the maps of several layers become one, and its smoothing; recorded with the maps.
 
     Attributes:
         combination: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
@@ -125,8 +136,8 @@ def explain(
         images: [N, C, H, W], preprocessed as the network was trained, on its device. A batch too large for the
             device's memory is halved until it fits.
         methods: method ids, see docs/methods.md; ``captum:NAME`` for any attribution class of captum.
-        layers: "last" or "combined" for torchvision ResNets and EfficientNets; else module names. Methods that read
-            the input alone take no notice of it.
+        layers: "last" or "combined" for torchvision ResNets and EfficientNets; else a module name, or several names
+            in a list, whose maps are combined. Methods that read the input alone take no notice of it.
         target: "affected" (class 1), "predicted", a class index, or one index per image [N].
         smooth: sigma in pixels of a Gaussian over the full-size map; 1 is the paper's 11 x 11 kernel.
         combination: how the maps of several layers become one: "product" (the paper's), "geometric", "mean", "max".
@@ -172,9 +183,11 @@ def explain_rows(
     return RowMaps(maps, flat, logits)
 
 
-def make_row(id_: str, layers: str) -> Row:
-    """The row of a method at a choice of layers; a method that reads no layer has the row "input"."""
-    return Row(id_, layers if find_method(id_).has_layers else INPUT_LAYERS)
+def make_row(id_: str, layers: str | Sequence[str]) -> Row:
+    """The row of a method at a choice of layers, as `explain` takes it; of one that reads no layer, "input"."""
+    if not find_method(id_).has_layers:
+        return Row(id_, INPUT_LAYERS)
+    return Row(id_, layers if isinstance(layers, str) else _JOINT.join(layers))
 
 
 def default_rows(methods: Iterable[str], layers: str) -> list[Row]:
@@ -191,24 +204,27 @@ def default_rows(methods: Iterable[str], layers: str) -> list[Row]:
 
 
 def resolve_layers(network: nn.Module, layers: str | Sequence[str]) -> list[str]:
-    """The module names that a choice of layers stands for.
+    """The module names that a choice of layers stands for: each of "last", "combined" and module names, or several.
 
     Raises:
         UsageError: when the stages of this network are not known, or no layer is named.
     """
-    if not isinstance(layers, str):
-        if not layers:
-            raise UsageError("no layer is named; give module names, 'last' or 'combined'")
-        return list(dict.fromkeys(layers))
-    if layers not in LAYER_CHOICES:
-        return [layers]
+    names = [part for text in ([layers] if isinstance(layers, str) else layers) for part in text.split(_JOINT)]
+    if not names:
+        raise UsageError("no layer is named; give module names, 'last' or 'combined'")
+    return list(dict.fromkeys(name for part in names for name in _modules(network, part)))
+
+
+def _modules(network: nn.Module, name: str) -> list[str]:
+    if name not in LAYER_CHOICES:
+        return [name]
     stages = stages_of(network)
     if stages is None:
         raise UsageError(
-            f"'{layers}' is known for torchvision's ResNets and EfficientNets only; "
+            f"'{name}' is known for torchvision's ResNets and EfficientNets only; "
             f"for a {type(network).__name__} give module names as layers"
         )
-    return [stages.last] if layers == "last" else list(stages.combined)
+    return [stages.last] if name == "last" else list(stages.combined)
 
 
 @dataclass(frozen=True)
@@ -220,7 +236,7 @@ class _Request:
 
     @property
     def parts(self) -> tuple[_Request, ...]:
-        """What its map is joined from."""
+        """The requests whose maps its own is joined from."""
         methods = [find_method(id_) for id_ in self.method.of]
         return tuple(_Request(method, self.layers if method.has_layers else ()) for method in methods)
 
@@ -256,7 +272,7 @@ class _Maps:
                 guided = self._guided(classes) if guided is None else guided
                 self.raw[each] = function(guided)
             elif each.method.reads == "network":
-                self.raw[each] = function(Probe(self.network, self.images, classes, each.layers, self.seed))
+                self.raw[each] = function(NetworkProbe(self.network, self.images, classes, each.layers, self.seed))
         for each in every:
             if each.method.reads == "maps":
                 self.raw[each] = each.method.function(*(self.raw[part] for part in each.parts))

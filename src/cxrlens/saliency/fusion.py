@@ -1,4 +1,4 @@
-"""From layer maps to one map per image at the input's size: upsample, scale, combine, smooth."""
+"""From layer maps to one map per image at the input's size: upsample, scale, combine."""
 
 from __future__ import annotations
 
@@ -89,38 +89,3 @@ def layer_shares(combination: str, weights: Sequence[float] | None, layers: int)
     if len(weights) != layers or min(weights) < 0 or not 0 < total < math.inf:
         raise UsageError(f"{layers} layers need {layers} weights of 0 or more that are not all 0, not {list(weights)}")
     return [weight / total for weight in weights]
-
-
-def smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of maps [N, H, W]: separable kernel of 2 * ceil(5 sigma) + 1 taps, edges reflected.
-
-    ``sigma=1`` is the paper's 11 x 11 kernel; a map too small to be reflected that far gets a narrower one.
-
-    Raises:
-        UsageError: when sigma is not a positive number.
-    """
-    check_sigma(sigma)
-    radius = min(math.ceil(5 * sigma), min(maps.shape[1:]) - 1)
-    taps = [math.exp(-0.5 * (position / sigma) ** 2) for position in range(-radius, radius + 1)]
-    kernel = [tap / math.fsum(taps) for tap in taps]
-    padded = functional.pad(maps[:, None], (radius, radius, radius, radius), mode="reflect")[:, 0]
-    return _filtered(_filtered(padded, kernel, dim=2), kernel, dim=1)
-
-
-def _filtered(padded: Tensor, kernel: Sequence[float], dim: int) -> Tensor:
-    """Correlation along one dimension, without padding; on a CPU many times faster than `conv2d` of one channel."""
-    length = padded.shape[dim] - len(kernel) + 1
-    total = torch.zeros_like(padded.narrow(dim, 0, length))
-    for shift, weight in enumerate(kernel):
-        total.add_(padded.narrow(dim, shift, length), alpha=weight)
-    return total
-
-
-def check_sigma(sigma: float) -> None:
-    """Refuse what is no standard deviation of a smoothing, in pixels.
-
-    Raises:
-        UsageError: when it is not a positive number.
-    """
-    if not 0 < sigma < math.inf:
-        raise UsageError(f"the sigma of the smoothing must be a positive number of pixels, not {sigma}")

@@ -113,7 +113,7 @@ def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapp
 
 
 def _is_fixed(given: Mapping[str, Any]) -> bool:
-    """Whether the input takes gradients and the parameters are not themselves computed in the pass."""
+    """True where the input takes gradients and the parameters are not themselves computed in the pass."""
     parameters = (given["weight"], given["bias"])
     return given["input"].requires_grad and all(each is None or each.is_leaf for each in parameters)
 

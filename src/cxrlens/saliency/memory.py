@@ -36,7 +36,7 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
     if count < 2:
         raise UsageError(
             f"one image of {images.shape[-2]} x {images.shape[-1]} px does not fit into the memory of {images.device} "
-            f"({failed}); use smaller images, fewer layers, or --device cpu"
+            f"({failed}); use smaller images, fewer layers, or `device=cpu`"
         )
     if images.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -53,5 +53,5 @@ def halving(explain: Callable[[Tensor, Target], _Results], images: Tensor, targe
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device has run out of memory; the CPU's allocator and CUDA's libraries raise a plain RuntimeError."""
+    """True of an error of too little memory; the CPU's allocator and CUDA's libraries raise a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)

@@ -56,7 +56,7 @@ def _box(norms: Tensor) -> Tensor:
 
 
 def _in_range(norms: Tensor) -> Tensor:
-    """Whether float32 holds the squares of each map [N, h, w], as far as they matter beside its largest: bool [N]."""
+    """True where float32 holds the squares of a map [N, h, w], as far as they matter beside its largest: bool [N]."""
     top = norms.flatten(1).amax(1)
     return (top > _SMALLEST) & (top < _LARGEST)
 

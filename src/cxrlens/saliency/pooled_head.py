@@ -102,7 +102,7 @@ def head_trial(network: nn.Module, layer: str) -> Iterator[HeadTrial | None]:
 
 
 class HeadTrial:
-    """What ran behind a layer, and whether that is a pooled linear head."""
+    """The modules that ran behind a layer, judged as a pooled linear head."""
 
     def __init__(self, network: nn.Module, layer: str) -> None:
         self._network = network
@@ -160,7 +160,7 @@ def _is_mean(features: Any, activation: Tensor) -> bool:
 
 
 def _is_linear(output: Any, features: Tensor, linear: nn.Linear) -> bool:
-    """Whether the output is what the layer makes of its features, up to the rounding of the terms it sums."""
+    """True where the output is what the layer makes of its features, up to the rounding of the terms it sums."""
     bias = None if linear.bias is None else linear.bias.detach()
     weight = linear.weight.detach()
     expected = functional.linear(features, weight, bias)

@@ -1,4 +1,4 @@
-"""What a method may ask of the network beyond the shared pass."""
+"""Further passes through the network, for methods that need more than the shared one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cxrlens.saliency.target import as_logits, target_scores
 
 
 @dataclass(frozen=True)
-class Probe:
+class NetworkProbe:
     """A network and the images that are explained.
 
     Attributes:

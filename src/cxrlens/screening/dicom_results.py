@@ -9,7 +9,7 @@ from pathlib import Path
 from cxrlens.dicom_out import paths_of
 from cxrlens.dicom_out.results import DicomResults, Outcome, write_outcome
 from cxrlens.inputs.names import path_of
-from cxrlens.inputs.workers import in_order
+from cxrlens.inputs.reading import read_each
 from cxrlens.inspection.map_png import read_map_png
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.screening.folder import ScreenedFolder
@@ -23,6 +23,9 @@ class _Task:
     source: Path
     image: ScreenedImage
     map_file: Path | None
+
+    def __str__(self) -> str:
+        return str(self.source)
 
 
 class ScreenedDicomResults(DicomResults):
@@ -41,10 +44,9 @@ class ScreenedDicomResults(DicomResults):
         for again in self.passing:
             del self.refused[again]
         self.passing.clear()
-        writing = _Writing(self.model, self.folder)
         tasks = self._missing(screened, root, images)
-        for outcome in in_order(writing, tasks, workers=self._workers, lost=writing.lost):
-            self.note(outcome)
+        for task, outcome in read_each(_Writing(self.model, self.folder), tasks, workers=self._workers):
+            self.note(task.image, outcome)
 
     def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
         begun: set[str] = set()
@@ -74,7 +76,3 @@ class _Writing:
     def __call__(self, task: _Task) -> Outcome:
         map_ = read_map_png(task.map_file) if task.map_file else None
         return write_outcome(task.source, task.image, self.model, self.folder / task.image.key, map_, None)
-
-    def lost(self, task: _Task, reason: str) -> Outcome:
-        """The outcome of an image whose writing ended its process."""
-        return Outcome(task.image, reason=f"{task.source}: {reason}")

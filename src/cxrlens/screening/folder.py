@@ -1,26 +1,23 @@
-"""The output folder of a screening: where its files are, and how results are appended and read again."""
+"""The output folder of a screening: where its files are, and how it was screened."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlens.errors import UsageError
-from cxrlens.files import write_json, write_text
+from cxrlens.files import write_json
 from cxrlens.inspection.model_facts import ModelFacts
-from cxrlens.screening.record import ScreenedImage
 
 
 class ScreeningInfo(BaseModel):
-    """What ``screening.json`` says: how a folder was screened.
+    """How a folder was screened; ``screening.json``.
 
     Attributes:
+        format: 1 of a folder without a store, of an earlier version, which refuses those of format 2.
         root: the folder that names are relative to.
         model: name of the model file; ``model_sha256`` of its content.
         threshold: probability from which on an image is affected (a suggested retake).
@@ -34,7 +31,7 @@ class ScreeningInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     root: str
     model: str
     model_sha256: str
@@ -60,15 +57,18 @@ class ScreeningInfo(BaseModel):
 
 
 class ScreenedFolder:
-    """Paths and results of a screening's output folder.
+    """Paths of a screening's output folder.
 
     Attributes:
         path: the folder.
+        store_file: holds results and verdicts; all other files are made from it.
+        committed_file: of a folder of an earlier version, how much of results.jsonl belongs to finished batches.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.info_file = path / "screening.json"
+        self.store_file = path / "store.sqlite"
         self.results_file = path / "results.jsonl"
         self.committed_file = path / ".committed"
         self.worklist_file = path / "worklist.csv"
@@ -104,91 +104,10 @@ class ScreenedFolder:
                 f"{self.info_file}: cannot be understood (from another version of cxrlens?); screen the folder again"
             ) from error
 
-    def append(self, images: Sequence[ScreenedImage]) -> list[int]:
-        """Add results, each a whole line, and wait until they are on the disk; gives the byte where each begins."""
-        lines = [image.model_dump_json().encode() + b"\n" for image in images]
-        try:
-            with self.results_file.open("ab") as stream:
-                begin = stream.tell()
-                stream.write(b"".join(lines))
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            error.filename = error.filename or str(self.results_file)  # of a write to a full disk it has none
-            raise
-        return list(accumulate(map(len, lines), initial=begin))[:-1]
+    def is_of_earlier_version(self) -> bool:
+        """True where it was screened by a version that knows no store."""
+        return self.info_file.exists() and self.info().format == 1
 
-    def commit(self) -> None:
-        """Say that all results so far, if any, belong to finished batches."""
-        write_text(self.committed_file, f"{_size(self.results_file)}\n")
-
-    def drop_unfinished(self) -> None:
-        """Cut away what a killed process left of a batch; of a folder that never said what is finished, a torn line.
-
-        A run that goes on then makes the very batches that it would have made, and their numbers to the last digit.
-        """
-        self.drop_torn_line()
-        try:
-            committed = int(self.committed_file.read_text("utf-8"))
-        except (OSError, ValueError):
-            return
-        if 0 <= committed < _size(self.results_file):
-            os.truncate(self.results_file, committed)
-            self.drop_torn_line()  # where a person has changed the lines before
-
-    def drop_torn_line(self) -> None:
-        """Cut away what a killed process left behind the last whole line."""
-        if not self.results_file.exists():
-            return
-        with self.results_file.open("r+b") as stream:
-            whole = end = stream.seek(0, os.SEEK_END)
-            while end:
-                begin = max(end - (1 << 16), 0)
-                stream.seek(begin)
-                at = stream.read(end - begin).rfind(b"\n")
-                if at >= 0:
-                    end = begin + at + 1
-                    break
-                end = begin
-            if end < whole:
-                stream.truncate(end)
-
-    def lines(self) -> Iterator[tuple[int, ScreenedImage]]:
-        """Every result with the byte where its line begins, as they were appended; a torn last line is left out.
-
-        Raises:
-            UsageError: when another line cannot be read.
-        """
-        if not self.results_file.exists():
-            return
-        with self.results_file.open("rb") as stream:
-            begin = 0
-            for number, line in enumerate(stream, 1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield begin, ScreenedImage.model_validate_json(line)
-                except ValidationError as error:
-                    raise UsageError(
-                        f"{self.results_file}: line {number} is damaged; delete that line, "
-                        "and its image is screened again"
-                    ) from error
-                begin += len(line)
-
-    def result_at(self, begin: int) -> ScreenedImage:
-        """The result whose line begins at this byte."""
-        with self.results_file.open("rb") as stream:
-            stream.seek(begin)
-            return ScreenedImage.model_validate_json(stream.readline())
-
-    def results(self) -> dict[str, ScreenedImage]:
-        """The newest result of each name, in the order of first appearance; a torn last line is left out.
-
-        Raises:
-            UsageError: when another line cannot be read.
-        """
-        return {image.name: image for _, image in self.lines()}
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    def raise_format(self) -> None:
+        """Keep processes of such a version out of the folder."""
+        self.write_info(self.info().model_copy(update={"format": 2}))

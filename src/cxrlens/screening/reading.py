@@ -1,18 +1,20 @@
-"""Reading one file of a screening, in a process of its own: its content's digest, its picture, a preview."""
+"""The images of a screening as they are read: digest of the content, grey levels for the network, a preview."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import Pixels, decode, read_content
+from cxrlens.inputs.readers import Pixels, decode
+from cxrlens.inputs.reading import Cause, Unreadable, attempt, read_each
 from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.tags import kept_tags
 
@@ -23,26 +25,29 @@ _QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Task:
-    """A file to read.
+class ImageToRead:
+    """An image that is to be read for a screening.
 
     Attributes:
-        path: of the file.
+        origin: where it comes from.
         name: of its record.
         key: digest of the content that is screened under this name already; "" where there is none.
     """
 
-    path: Path
+    origin: Origin
     name: str
     key: str = ""
 
+    def __str__(self) -> str:
+        return str(self.origin)
+
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What reading a file gave.
+class ReadImage:
+    """An image that was read, or the reason why it cannot be.
 
     Attributes:
-        task: what was asked for.
+        task: the image that was to be read.
         key: SHA-256 of its content; "" where that could not be read, or may be read another time.
         reason: why it is unreadable; "" where it is not.
         grey: float32 [1, h, w], the picture as the network sees it; None where the content is known or unreadable.
@@ -52,7 +57,7 @@ class Look:
         tags: see `kept_tags`, where they were asked for.
     """
 
-    task: Task
+    task: ImageToRead
     key: str = ""
     reason: str = ""
     grey: GreyBatch | None = None
@@ -64,44 +69,57 @@ class Look:
 
     @property
     def is_known(self) -> bool:
-        """Whether the file is as it was when it was screened."""
+        """True where the content is as it was when it was screened."""
         return bool(self.key) and self.key == self.task.key
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Reads files for a network of some preprocessing; picklable, so that it can be sent to processes."""
+    """Reads images for a network of some preprocessing; picklable."""
 
     preprocessing: Preprocessing
     keep_tags: bool = False
 
-    def __call__(self, task: Task) -> Look:
-        """Read a file once; what its bytes were then is digest, picture and preview of one look."""
-        key = ""
-        try:
-            content = read_content(task.path, str(task.path))
-            key = hashlib.sha256(content).hexdigest()
-            if key == task.key:
-                return Look(task, key)
-            image = decode(content, str(task.path), at_least=self.preprocessing.decoded_at_least)
-            return Look(
-                task,
-                key,
-                grey=self.preprocessing.resized(image.pixels, (image.height, image.width)),
-                preview=preview(image.pixels),
-                height=image.height,
-                width=image.width,
-                origin=image.origin,
-                tags=kept_tags(content) if self.keep_tags else {},
-            )
-        except UnreadableImageError as error:
-            return Look(task, key, str(error).removeprefix(f"{task.path}: "))
-        except MemoryError:
-            return Look(task, reason="there is not enough memory to read it")
+    def __call__(self, task: ImageToRead) -> ReadImage:
+        """Read an image once: digest, grey levels and preview are those of the same bytes.
 
-    def lost(self, task: Task, reason: str) -> Look:
-        """What stands for a file whose reading ended its process."""
-        return Look(task, reason=reason)
+        Raises:
+            UnreadableImageError: when its content cannot be read; one that cannot be decoded has its digest.
+        """
+        content = task.origin.read()
+        key = hashlib.sha256(content).hexdigest()
+        if key == task.key:
+            return ReadImage(task, key)
+        found = attempt(partial(self._decoded, content, key), task)
+        if not isinstance(found, Unreadable):
+            return found
+        if found.cause is Cause.NO_MEMORY:  # it may be read another time
+            key = ""
+        return ReadImage(task, key, _short_reason(task, found))
+
+    def _decoded(self, content: bytes, key: str, task: ImageToRead) -> ReadImage:
+        image = decode(content, str(task), at_least=self.preprocessing.decoded_at_least)
+        return ReadImage(
+            task,
+            key,
+            grey=self.preprocessing.resized(image.pixels, (image.height, image.width)),
+            preview=preview(image.pixels),
+            height=image.height,
+            width=image.width,
+            origin=image.origin,
+            tags=kept_tags(content) if self.keep_tags else {},
+        )
+
+
+def read_images(reading: Reading, tasks: Iterable[ImageToRead], *, workers: int) -> Iterator[ReadImage]:
+    """All images in order, read by so many processes; 0 reads in this one."""
+    for task, found in read_each(reading, tasks, workers=workers):
+        yield ReadImage(task, reason=_short_reason(task, found)) if isinstance(found, Unreadable) else found
+
+
+def _short_reason(task: ImageToRead, unreadable: Unreadable) -> str:
+    """The reason without the name of the source, for the record that has it."""
+    return unreadable.reason.removeprefix(f"{task}: ")
 
 
 def preview(pixels: Pixels) -> bytes:

@@ -25,6 +25,7 @@ from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
+from cxrlens.screening.store.store import Store
 from cxrlens.screening.watching import Watch
 from cxrlens.screening.worklist import Worklist, write_worklist
 
@@ -148,12 +149,11 @@ def screen(
             f"{file}: is not calibrated and suggests no retakes; calibrate it with 'cxrlens calibrate', "
             "or ask for --fail-on affected"
         )
-    with _locked(out):
-        folder = ScreenedFolder(out)
-        _begin(folder, _info(inspector, sources, settings), force=force)
+    folder = ScreenedFolder(out)
+    with _locked(out), _begin(folder, _info(inspector, sources, settings), force=force) as store:
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
-            folder,
+            store,
             sources.root,
             inspector,
             maps=settings.maps,
@@ -172,7 +172,7 @@ def screen(
         worklist = _write_summary(screening, settings, results)
         if results:
             results.report()
-    if not worklist.begins and watch is None:
+    if not worklist.counts.images and watch is None:
         raise NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
 
@@ -236,29 +236,45 @@ def _locked(out: Path) -> Iterator[None]:
         raise UsageError(
             f"{out}: another process is screening into this folder; wait for it, or give another"
         ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{lock.lock_file}: cannot be locked ({error.strerror or error}), so that two processes could screen into "
+            "this folder; check the rights, or give an --out on a local disk: some network shares have no locks"
+        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> None:
-    """Make the folder ready to be gone on with."""
+def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> Store:
+    """Make the folder ready to be gone on with, and open its store."""
     was_screened = folder.info_file.exists()
-    if was_screened:
-        if not force:
-            _check_same(folder, info)
-            folder.drop_unfinished()
-            _clear(folder, r"\..*\.partial\..*")
-            return
-    elif not force and any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
+    if was_screened and not force:
+        _check_same(folder, info)
+        store = Store(folder, keep_connections=True)
+        _clear(folder, r"\..*\.partial\..*")
+    elif force:
+        store = _begin_anew(folder, was_screened=was_screened)
+        folder.write_info(info)
+    elif any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
+    else:
+        folder.write_info(info)
+        store = Store(folder, keep_connections=True)
+    store.go_on()
+    return store
+
+
+def _begin_anew(folder: ScreenedFolder, *, was_screened: bool) -> Store:
+    """Open the folder's store without results; verdicts stay."""
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
+    store = Store(folder, keep_connections=True)
+    store.results.clear()
     if was_screened:  # the results have gone, so that a kill from here on leaves none without its picture
         _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
-    folder.commit()
-    folder.write_info(info)
+    return store
 
 
 def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
@@ -314,7 +330,7 @@ def _follow(
 
 
 def _write_summary(screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None) -> Worklist:
-    worklist = write_worklist(screening.folder, screening.root, keep_tags=settings.keep_tags)
+    worklist = write_worklist(screening.store, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:
         results.add_screened(screening.folder, screening.root, worklist.images())

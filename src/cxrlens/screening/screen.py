@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import numpy as np
 
 from cxrlens.files import replacing
 from cxrlens.inputs.names import name_of
-from cxrlens.inputs.workers import in_order
+from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inspection.inspector import Inspector, MapChoice
 from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.result import ImageResult
-from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.index import Index
-from cxrlens.screening.reading import Look, Reading, Task
+from cxrlens.screening.reading import ImageToRead, ReadImage, Reading, read_images
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 
 _WAITING = 256
 """Rows that need no network and may wait to be written together."""
@@ -26,10 +24,8 @@ _WAITING = 256
 class Screening:
     """Screens files into a folder, whose results it goes on with.
 
-    What is kept in memory of each image is where its result stands in the folder.
-
     Args:
-        folder: where results go; a torn last line has been dropped from them.
+        store: where results go.
         root: the folder that names are relative to.
         inspector: makes the results.
         maps: for which images maps are made.
@@ -44,7 +40,7 @@ class Screening:
 
     def __init__(
         self,
-        folder: ScreenedFolder,
+        store: Store,
         root: Path,
         inspector: Inspector,
         *,
@@ -53,7 +49,8 @@ class Screening:
         batch_size: int = 8,
         workers: int = 0,
     ) -> None:
-        self.folder = folder
+        self.store = store
+        self.folder = store.folder
         self.root = root
         self.inspector = inspector
         self.computed = 0
@@ -62,8 +59,7 @@ class Screening:
         self._batch_size = batch_size
         self._workers = workers
         self._reading = Reading(inspector.card.preprocessing, keep_tags)
-        self._index = Index(folder)
-        self._unseen: dict[str, Look] = {}  # by content
+        self._unseen: dict[str, ReadImage] = {}  # by content
         self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
 
@@ -75,7 +71,7 @@ class Screening:
         Args:
             done: called after each file.
         """
-        for look in in_order(self._reading, self._tasks(files), workers=self._workers, lost=self._reading.lost):
+        for look in read_images(self._reading, self._tasks(files), workers=self._workers):
             self._take(look)
             if len(self._unseen) == self._batch_size:
                 self._write(list(self._unseen.values()))
@@ -88,38 +84,36 @@ class Screening:
         self._unseen.clear()
         yield
 
-    def _tasks(self, files: Iterable[Path]) -> Iterator[Task]:
+    def _tasks(self, files: Iterable[Path]) -> Iterator[ImageToRead]:
         for path in files:
             name = name_of(path, self.root)
-            last = self._index.named(name)
-            yield Task(path, name, last.key if last and last.status == "ok" else "")
+            yield ImageToRead(FileOrigin(path), name, self.store.results.known_key(name))
 
-    def _take(self, look: Look) -> None:
-        is_gone = not look.key and not os.path.exists(look.task.path)  # noqa: PTH110 (whatever looking fails with)
+    def _take(self, look: ReadImage) -> None:
+        is_gone = not look.key and not look.task.origin.exists()
         if look.is_known or (look.task.key and is_gone):  # a file that has gone keeps its row
             return
         if look.grey is None:
             self._rows.append(ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=look.reason))
         elif look.key in self._unseen:
             self._twins.append((look.task.name, look.key))
-        elif known := self._index.of_content(look.key):
+        elif known := self.store.results.of_content(look.key):
             self._rows.append(_renamed(known, look.task.name))
         else:
             self._unseen[look.key] = look
 
-    def _write(self, looks: list[Look]) -> None:
+    def _write(self, looks: list[ReadImage]) -> None:
         """Inspect what waits for the network, and append all results."""
         inspected = {image.key: image for image in self._inspected(looks)}
         twins = [(name, key) for name, key in self._twins if key in inspected]
         rows = [*self._rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in twins)]
         if rows:
-            self._index.append(rows)
-            self.folder.commit()
+            self.store.add(rows)
             self.appended = True
         self._rows.clear()
         self._twins = [twin for twin in self._twins if twin not in twins]
 
-    def _inspected(self, looks: list[Look]) -> list[ScreenedImage]:
+    def _inspected(self, looks: list[ReadImage]) -> list[ScreenedImage]:
         if not looks:
             return []
         grey = np.stack([look.grey for look in looks if look.grey is not None])
@@ -127,7 +121,7 @@ class Screening:
         self.computed += len(looks)
         return [self._record(look, result) for look, result in zip(looks, results, strict=True)]
 
-    def _record(self, look: Look, result: ImageResult) -> ScreenedImage:
+    def _record(self, look: ReadImage, result: ImageResult) -> ScreenedImage:
         """The record of an image, its picture and map being written."""
         files = {"picture": (self.folder.picture_file(look.key), look.preview)}
         if result.map:

@@ -10,8 +10,9 @@ from typing import Any
 
 from cxrlens.files import replacing, write_csv
 from cxrlens.inputs.names import path_of, text_of
-from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.record import ScreenedImage, worklist_key
+from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.results import Results
+from cxrlens.screening.store.store import Store
 from cxrlens.screening.tags import KEPT_TAGS
 
 COLUMNS = (
@@ -51,14 +52,13 @@ class Counts:
     normal: int = 0
     unreadable: int = 0
 
-    def add(self, image: ScreenedImage) -> None:
-        self.images += 1
-        self.retake += image.triage == "retake"
-        self.review += image.triage == "review"
-        self.passed += image.triage == "pass"
-        self.affected += image.decision == "affected"
-        self.normal += image.decision == "normal"
-        self.unreadable += image.status == "unreadable"
+    def add(self, status: str, decision: str | None, triage: str | None, images: int) -> None:
+        """Count so many images of a kind; fewer than none takes them away."""
+        self.images += images
+        self.unreadable += images * (status == "unreadable")
+        for name in filter(None, (decision, triage)):
+            name = "passed" if name == "pass" else name
+            setattr(self, name, getattr(self, name) + images)
 
     def as_dict(self) -> dict[str, int]:
         """By name, "pass" under its own."""
@@ -67,37 +67,37 @@ class Counts:
 
 @dataclass(frozen=True)
 class Worklist:
-    """The newest result of each name: where its line begins, in the order of the worklist, and how many there are."""
+    """The newest result of each name, in the order of the worklist, and how many there are.
 
-    folder: ScreenedFolder
-    begins: tuple[int, ...]
+    Attributes:
+        left_out: names of folders that could not be searched, and can be now.
+    """
+
+    results: Results
     counts: Counts
+    left_out: frozenset[str]
 
     @classmethod
-    def of(cls, folder: ScreenedFolder, root: Path) -> Worklist:
-        """Sort the results of a folder, of which no more than name and probability are in memory.
+    def of(cls, results: Results, root: Path) -> Worklist:
+        """The worklist as it is now; a folder that could not be searched has a row until it can be."""
+        nameless = results.newest(status="unreadable", key="")
+        left_out = frozenset(image.name for image in nameless if _is_searchable(path_of(image.name, root)))
+        counts = Counts()
+        for kind in results.tally():
+            counts.add(*kind)
+        counts.add("unreadable", None, None, -len(left_out))
+        return cls(results, counts, left_out)
 
-        A folder that could not be searched has a row until it can be.
-        """
-        newest = {
-            image.name: (begin, image.probability)
-            for begin, image in folder.lines()
-            if image.status == "ok" or image.key or not _is_searchable(path_of(image.name, root))
-        }
-        ordered = sorted(newest, key=lambda name: worklist_key(name, newest[name][1]))
-        worklist = cls(folder, tuple(newest[name][0] for name in ordered), Counts())
-        for image in worklist.images():
-            worklist.counts.add(image)
-        return worklist
-
-    def images(self) -> Iterator[ScreenedImage]:
-        """One after the other, read from the disk."""
-        return map(self.folder.result_at, self.begins)
+    def images(self, *, only_unreadable: bool = False) -> Iterator[ScreenedImage]:
+        """One after the other, read as they are asked for."""
+        found = self.results.newest(**{"status": "unreadable"} if only_unreadable else {})
+        return (image for image in found if image.name not in self.left_out)
 
 
-def write_worklist(folder: ScreenedFolder, root: Path, *, keep_tags: bool) -> Worklist:
+def write_worklist(store: Store, root: Path, *, keep_tags: bool) -> Worklist:
     """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole."""
-    worklist = Worklist.of(folder, root)
+    folder = store.folder
+    worklist = Worklist.of(store.results, root)
     columns = (*COLUMNS, *KEPT_TAGS) if keep_tags else COLUMNS
     write_csv(folder.worklist_file, columns, (row(image) for image in worklist.images()))
     listed = folder.path / "unreadable.txt"
@@ -105,10 +105,9 @@ def write_worklist(folder: ScreenedFolder, root: Path, *, keep_tags: bool) -> Wo
         listed.unlink(missing_ok=True)
         return worklist
     with replacing(listed) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
-        for image in worklist.images():
-            if image.status == "unreadable":
-                place = image.name if image.name.startswith("/") else f"{text_of(root)}/{image.name}"
-                stream.write(f"{place}: {image.reason}".replace("\n", "\\n") + "\n")
+        for image in worklist.images(only_unreadable=True):
+            place = image.name if image.name.startswith("/") else f"{text_of(root)}/{image.name}"
+            stream.write(f"{place}: {image.reason}".replace("\n", "\\n") + "\n")
     return worklist
 
 

@@ -84,5 +84,5 @@ def routes(state: ServerState) -> APIRouter:
 
 
 def is_offered(method: RegisteredMethod, state: ServerState) -> bool:
-    """Whether the server makes this method's maps: one that asks the network many times holds up everybody else."""
+    """True of a method whose maps the server makes; one that asks the network many times holds up everybody else."""
     return method.reads != "network" or state.settings.slow_methods

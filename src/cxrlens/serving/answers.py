@@ -8,12 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
+from cxrlens.screening.store.verdicts import AuditEntry, KeptVerdict, Key, Verdict
 
 Decision: TypeAlias = Literal["normal", "affected"]
-Verdict: TypeAlias = Literal["accept", "retake", "none"]
-"""A reader's word on an image: fit for reading, a suggested retake, or nothing (yet, or any more)."""
-
-Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
 
 class _Answer(BaseModel):
@@ -187,66 +184,10 @@ class NewVerdict(BaseModel):
     verdict: Verdict
 
 
-class KeptVerdict(_Answer):
-    """A verdict that stands.
-
-    Attributes:
-        key: of the image; ``name`` in the worklist when the verdict was given.
-        probability: that the image was screened with.
-        time: when it was given, ISO 8601 in UTC.
-    """
-
-    key: Key
-    name: str
-    verdict: Literal["accept", "retake"]
-    probability: float | None
-    time: str
-
-
 class Verdicts(_Answer):
     """All verdicts that stand."""
 
     verdicts: tuple[KeptVerdict, ...]
-
-
-class GivenVerdict(_Answer):
-    """What became of a verdict that was given.
-
-    Attributes:
-        replaced: what stood before, "none" where nothing did.
-        changed: whether it was another one; the same verdict again is not recorded again.
-        id: of the entry in the audit log that it stands in; null for "none" on an image without entries.
-        time: of that entry.
-    """
-
-    key: Key
-    name: str
-    verdict: Verdict
-    replaced: Verdict
-    changed: bool
-    id: int | None
-    time: str
-
-
-class AuditEntry(_Answer):
-    """One entry of the audit log, which only grows.
-
-    Attributes:
-        id: rises with every entry.
-        time: ISO 8601 in UTC.
-        replaced: the verdict that stood before.
-        probability: that the image was screened with.
-        model_sha256: of the model that it was screened with.
-    """
-
-    id: int
-    time: str
-    key: Key
-    name: str
-    verdict: Verdict
-    replaced: Verdict
-    probability: float | None
-    model_sha256: str
 
 
 class Audit(_Answer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.responses import Response
 import cxrlens
 from cxrlens.errors import ArgumentError, CxrlensError
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.screening.store.database import StoreError
 from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
@@ -46,8 +46,8 @@ def create_app(settings: ServerSettings, model: QualityModel, folder: Path | Non
     if settings.token is None and not settings.is_local:
         raise ArgumentError("a server that others can reach needs a token")
     review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
-    if review is not None and review.remark:
-        log.warning("%s: %s", folder, review.remark)
+    if review is not None and (remark := review.remark()):
+        log.warning("%s: %s", folder, remark)
     state = ServerState(settings, model, review)
 
     @contextlib.asynccontextmanager
@@ -74,7 +74,7 @@ def create_app(settings: ServerSettings, model: QualityModel, folder: Path | Non
             RequestValidationError: _invalid,
             ArgumentError: _defect,
             CxrlensError: _failed,
-            sqlite3.Error: _not_kept,
+            StoreError: _not_kept,
         },
     )
     secured: dict[str, Any] = {}
@@ -111,5 +111,5 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 
 async def _not_kept(_: Request, error: Exception) -> Response:
-    """A full disk, or verdicts that another program has locked."""
-    return problem(503, f"the verdicts cannot be read or kept at the moment ({error}); try again", {"Retry-After": "2"})
+    """A full disk, or a store that another program has locked."""
+    return problem(503, str(error), {"Retry-After": "2"})

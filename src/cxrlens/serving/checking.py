@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from cxrlens.errors import UsageError
+from cxrlens.inputs.reading import Unreadable
 from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.inspection.result import ImageResult
@@ -19,7 +20,7 @@ from cxrlens.saliency.methods import find_method
 from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
 from cxrlens.serving.batching import BusyError, ExplanationRequest
-from cxrlens.serving.decoding import Picture, Refusal
+from cxrlens.serving.decoding import STATUS, DecodedUpload
 from cxrlens.serving.problems import described
 from cxrlens.serving.state import ServerState
 
@@ -58,13 +59,14 @@ def routes(state: ServerState) -> APIRouter:
                 await asyncio.to_thread(digest.update, read)
                 return read
 
-            picture = await state.decoders.picture(content)
-            if isinstance(picture, Refusal):
-                state.metrics.refused.labels(str(picture.status)).inc()
-                raise HTTPException(picture.status, picture.reason)
-            answer = state.explainer.submit(picture.grey, (picture.height, picture.width), request)
+            image = await state.decoders.decoded(content)
+            if isinstance(image, Unreadable):
+                status = STATUS[image.cause]
+                state.metrics.refused.labels(str(status)).inc()
+                raise HTTPException(status, image.reason)
+            answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             result = await asyncio.wrap_future(answer)
-            return await asyncio.to_thread(_answer, digest.hexdigest(), picture, smooth, result)
+            return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
         except BusyError:
             raise _busy() from None
         except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
@@ -90,13 +92,13 @@ def _request(state: ServerState, method: str, layers: str, smooth: float | None)
     return ExplanationRequest(row, smooth)
 
 
-def _answer(digest: str, picture: Picture, smooth: float | None, result: ImageResult) -> Checked:
+def _answer(digest: str, image: DecodedUpload, smooth: float | None, result: ImageResult) -> Checked:
     assert result.map is not None
     return Checked(
         key=digest,
-        origin=picture.origin,
+        origin=image.origin,
         smooth=smooth,
-        picture=_data_address(picture.preview, "image/jpeg"),
+        picture=_data_address(image.preview, "image/jpeg"),
         map=_data_address(map_png(result.map.values), "image/png"),
         **result.fields(),
     )

@@ -9,9 +9,11 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
-from cxrlens.serving.answers import Audit, GivenVerdict, NewVerdict, Verdicts, Worklist
+from cxrlens.screening.store.review import Show
+from cxrlens.screening.store.verdicts import GivenVerdict
+from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
-from cxrlens.serving.review import Review, Show
+from cxrlens.serving.review import Review
 from cxrlens.serving.state import ServerState
 
 _MOST = 1000
@@ -58,7 +60,7 @@ def routes(state: ServerState) -> APIRouter:
     @router.get("/api/verdicts", responses=described(404, 503))
     def verdicts() -> Verdicts:
         """The verdicts that stand."""
-        return Verdicts(verdicts=tuple(review().verdicts.standing().values()))
+        return Verdicts(verdicts=tuple(review().store.verdicts.standing()))
 
     @router.post("/api/verdicts", responses=described(400, 403, 404, 422, 503))
     def give(new: NewVerdict) -> GivenVerdict:
@@ -93,7 +95,7 @@ def routes(state: ServerState) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,
     ) -> Audit:
         """The audit log, oldest entry first."""
-        total, entries = review().verdicts.audit(after, limit)
+        total, entries = review().store.verdicts.audit(after, limit)
         return Audit(total=total, entries=tuple(entries))
 
     return router

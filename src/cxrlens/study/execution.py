@@ -14,7 +14,7 @@ from torch import multiprocessing
 
 from cxrlens.evaluation.baselines import FloatMap
 from cxrlens.inputs.dataset.layouts import Item
-from cxrlens.inputs.decoding import Batch, BatchReader, Decoded
+from cxrlens.inputs.decoding import Batch, BatchReader, DecodedImage
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.process import keep_freed_memory
 from cxrlens.study.blocks import BlockRun, score_sample
@@ -126,7 +126,7 @@ def _read(work: Sequence[Unit], items: Sequence[Item], plan: StudyPlan, workers:
         reader = BatchReader(
             [items[index] for _, index in places], units[0].preprocessing, batch_size=1, workers=workers
         )
-        waiting: dict[int, list[tuple[int, Decoded]]] = {}
+        waiting: dict[int, list[tuple[int, DecodedImage]]] = {}
         current = 0
         for single in reader:
             (image,) = single.images
@@ -141,8 +141,8 @@ def _read(work: Sequence[Unit], items: Sequence[Item], plan: StudyPlan, workers:
         start = end
 
 
-def _batch(images: Sequence[tuple[int, Decoded]], items: Sequence[Item]) -> Batch:
+def _batch(images: Sequence[tuple[int, DecodedImage]], items: Sequence[Item]) -> Batch:
     """With each image's index in the study."""
-    decoded = [Decoded(index, image.grey, image.height, image.width) for index, image in images]
+    decoded = [DecodedImage(index, image.grey, image.height, image.width) for index, image in images]
     grey = [image.grey for _, image in images if image.grey is not None]
     return Batch([items[index] for index, _ in images], decoded, torch.stack(grey) if grey else torch.empty(0))

@@ -18,7 +18,7 @@ from torch import Tensor
 from cxrlens.evaluation.localisation import ObjectPixels
 from cxrlens.evaluation.pointing_game import distance_to_objects
 from cxrlens.inputs.annotations.ground_truth import object_mask
-from cxrlens.inputs.decoding import Batch, Decoded
+from cxrlens.inputs.decoding import Batch, DecodedImage
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.saliency.fusion import scale
@@ -68,7 +68,7 @@ def cut_to_image(maps: Tensor, flat: Tensor, geometry: Geometry) -> tuple[Tensor
     return scaled, flat | constant
 
 
-def groups_of(images: Sequence[Decoded], preprocessing: Preprocessing) -> list[ImageGroup]:
+def groups_of(images: Sequence[DecodedImage], preprocessing: Preprocessing) -> list[ImageGroup]:
     """The groups of a block's images."""
     geometries = [preprocessing.geometry(image.height, image.width) for image in images]
     groups: dict[tuple[int, int, int, int], list[int]] = {}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from cxrlens.errors import UsageError
+from cxrlens.files import read_yaml
 from cxrlens.inputs.preprocessing import Preprocessing, Resize
 
 PRESETS = ("paper", "quick")
@@ -111,22 +110,12 @@ def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
         UsageError: when it is neither, or a value does not fit.
     """
     if source in PRESETS:
-        text = resources.files("cxrlens.study").joinpath(f"presets/{source}.yaml").read_text(encoding="utf-8")
+        path = Path(__file__).parent / "presets" / f"{source}.yaml"
     else:
         path = Path(source)
         if path.suffix not in (".yaml", ".yml"):
             raise UsageError(f"unknown plan '{source}': use {', '.join(PRESETS)}, or a .yaml file")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{source}: cannot be read ({error.strerror}); give a study plan in YAML") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = str(error).replace("\n", " ")
-        raise UsageError(f"{source}: is no YAML ({reason}); docs/study.md shows a plan") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{source}: holds no plan; docs/study.md shows one")
+    values = read_yaml(path, "plan", "docs/study.md shows one")
     try:
         return StudyPlan.model_validate({**values, **changes})
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 
 from cxrlens.environment import describe_environment
 from cxrlens.files import write_json, write_text
-from cxrlens.inputs.dataset.chosen import log
 from cxrlens.report.figures import save_figure
 from cxrlens.report.tables import Table, save_table
 from cxrlens.study import experiments
@@ -20,6 +20,8 @@ from cxrlens.study.gallery import draw_gallery
 from cxrlens.study.page import Foot, PageFigure, Section, study_page
 from cxrlens.study.results import Results
 from cxrlens.study.submission_csv import write_classification, write_localization
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import yaml
 
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_text
-from cxrlens.inputs.dataset.chosen import log, report_remarks, report_unreadable, scored_split
-from cxrlens.inputs.dataset.layouts import find_splits, load_split
-from cxrlens.inputs.decoding import DecodedImages
+from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
+from cxrlens.inputs.decoding import decode_images
+from cxrlens.inputs.reading import Unreadable
+from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.model_file import load_model
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_on
@@ -26,11 +28,13 @@ from cxrlens.study.subjects import find_subjects
 from cxrlens.training.fitting import Hardware
 from cxrlens.training.run import train_model
 
+log = logging.getLogger(__name__)
+
 _PLAN = "study.yaml"
 
 
 def run(
-    data: Path,
+    data: Dataset,
     out: Path,
     plan: StudyPlan,
     *,
@@ -54,20 +58,20 @@ def run(
         NothingToDoError: when no image has an object.
     """
     _claim(out)
-    split = scored_split(data, plan.split)
+    split = data.scored_split(plan.split)
     plan, trained = _with_models(plan, models)
     _check_rows(plan)
     trained = _train(plan, data, out, trained, Hardware(torch.device(devices[0])), training_progress)
-    study_data = StudyData.of(data, split, _train_split(data))
+    study_data = StudyData.of(data.root, split, _train_split(data))
     if not study_data.annotated:
-        raise NothingToDoError(f"{data}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
+        raise NothingToDoError(f"{data.root}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
     subjects = find_subjects(plan, trained)
     write_text(out / _PLAN, yaml.safe_dump(plain(plan.model_dump()), sort_keys=False))
     records = Records(out / "records" / score_settings(plan, study_data))
     run_on(devices, plan, study_data, subjects, records, workers=workers, progress=progress)
     results = Results(plan, study_data, subjects, records)
     if not results.indices:
-        raise NothingToDoError(f"{data}: none of the {len(study_data.annotated)} annotated images can be read")
+        raise NothingToDoError(f"{data.root}: none of the {len(study_data.annotated)} annotated images can be read")
     unreadable = _unreadable(results, workers)
     report_unreadable(unreadable, out)
     log.info("tables, figures and report")
@@ -108,7 +112,7 @@ def _check_rows(plan: StudyPlan) -> None:
 
 def _train(
     plan: StudyPlan,
-    data: Path,
+    data: Dataset,
     out: Path,
     given: dict[str, list[Path]],
     hardware: Hardware,
@@ -142,11 +146,11 @@ def _train(
     return found
 
 
-def _train_split(data: Path) -> Any:
-    if "train" not in find_splits(data):
+def _train_split(data: Dataset) -> Any:
+    if "train" not in data.splits:
         return None
     try:
-        return report_remarks(load_split(data, "train"))
+        return log_remarks(data.split("train"))
     except UsageError as error:  # one baseline less is no reason to stop
         log.warning("no mean-annotation baseline: %s", error)
         return None
@@ -156,9 +160,9 @@ def _unreadable(results: Results, workers: int) -> list[str]:
     """Why images have no records; they are read once more, as the records do not say."""
     items = results.data.items(results.plan)
     read = set(results.all_indices)
-    paths = [item.path for index, item in enumerate(items) if index not in read]
-    images = DecodedImages(paths, results.subjects[0].preprocessing)
+    origins = [item.origin for index, item in enumerate(items) if index not in read]
+    images = decode_images(origins, results.subjects[0].preprocessing, workers=workers)
     return [
-        image.reason or f"{path}: could not be read when it was its turn"
-        for path, image in zip(paths, images.each(workers), strict=True)
+        image.reason if isinstance(image, Unreadable) else f"{origin}: could not be read when it was its turn"
+        for origin, image in zip(origins, images, strict=True)
     ]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cxrlens.errors import NothingToDoError
-from cxrlens.inputs.dataset.chosen import labelled, report_unreadable
 from cxrlens.inputs.dataset.layouts import Item, Split
 from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 
 
@@ -42,7 +42,7 @@ def predict(
     Raises:
         NothingToDoError: when no image has a label or can be read.
     """
-    reader = BatchReader(labelled(split), model.preprocessing, batch_size=batch_size, workers=workers)
+    reader = BatchReader(split.labelled, model.preprocessing, batch_size=batch_size, workers=workers)
     items: list[Item] = []
     logits: list[Tensor] = []
     for batch in reader:

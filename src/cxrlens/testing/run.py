@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,20 @@ from typing import Any
 
 from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationScores, classification_scores
 from cxrlens.files import write_csv, write_json
-from cxrlens.inputs.dataset.chosen import log, scored_split
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.report import figures
 from cxrlens.testing.predictions import predict
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What was scored (the rows of ``predictions.csv`` too), and where it was written."""
+    """The scores, the rows of ``predictions.csv``, and the files they were written to."""
 
     split: str
     scores: ClassificationScores
@@ -30,7 +33,7 @@ class ScoreResult:
 
 
 def score_model(
-    data: Path,
+    data: Dataset,
     model: QualityModel,
     out: Path,
     *,
@@ -46,7 +49,7 @@ def score_model(
         UsageError: when the data cannot be used.
         NothingToDoError: when no image has a label or can be read.
     """
-    chosen = scored_split(data, split)
+    chosen = data.scored_split(split)
     if model.card.calibration is not None:
         log.info(
             "probabilities are calibrated for a share of affected images of %g %%; at another share of '%s' their "
@@ -54,14 +57,14 @@ def score_model(
             100 * model.card.calibration.prevalence,
             chosen.name,
         )
-    found = predict(data, chosen, model, out, batch_size=batch_size, workers=workers, progress=progress)
+    found = predict(data.root, chosen, model, out, batch_size=batch_size, workers=workers, progress=progress)
     items, labels = found.items, found.labels
     probabilities: list[float] = model.probability_of(found.logits).tolist()
     scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
     write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": found.unreadable})
     per_image = [
         {
-            "image": item.name_in(data),
+            "image": item.name_in(data.root),
             "label": CLASS_NAMES[label],
             "probability": probability,
             "decision": model.decision(probability),

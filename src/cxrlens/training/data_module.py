@@ -96,7 +96,7 @@ class QualityData(lightning.LightningDataModule):
         for name, split in self.splits.items():
             self._cached[name] = cache_images(
                 self.store,
-                [item.path for item in split.items],
+                [item.origin for item in split.items],
                 self.preprocessing,
                 workers=self.workers,
                 progress=(lambda done, total, name=name: self.progress(name, done, total))  # type: ignore[misc]

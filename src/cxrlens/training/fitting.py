@@ -24,7 +24,7 @@ import cxrlens
 from cxrlens.devices import cpu_has_bfloat16
 from cxrlens.environment import describe_environment, timestamp
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.files import new_folder, plain, replacing, write_csv, write_json, write_text
+from cxrlens.files import new_folder, plain, read_yaml, replacing, write_csv, write_json, write_text
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -42,7 +42,7 @@ MODEL_NAME = "model.safetensors"
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run is trained; passed through to Lightning.
+    """Devices that a run is trained on; passed through to Lightning.
 
     Attributes:
         device: a torch device type.
@@ -61,7 +61,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a run.
+    """Outcome of a run.
 
     Attributes:
         run_dir: its folder.
@@ -101,7 +101,7 @@ def start_run(
     Raises:
         UsageError: when it exists and ``force`` is not given.
     """
-    remedy = "--resume goes on with it, --force starts it anew, --name gives another name"
+    remedy = "`resume` goes on with it, `force` starts it anew, `run_dir` gives another name"
     if force and run_dir.is_dir() and (run_dir / "config.yaml").is_file():
         shutil.rmtree(run_dir)
     new_folder(run_dir, remedy=remedy)
@@ -116,13 +116,13 @@ def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
         UsageError: when there is none or its configuration cannot be read.
     """
     path = run_dir / "config.yaml"
+    if not path.exists():
+        raise UsageError(f"{run_dir}: there is no run to resume here; leave `resume` out to start one")
+    config = read_yaml(path, "configuration of a run", "`force` starts the run anew")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
-    except FileNotFoundError as error:
-        raise UsageError(f"{run_dir}: there is no run to resume here; leave --resume out to start one") from error
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: cannot be read; --force starts the run anew") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read; `force` starts the run anew") from error
 
 
 def train(
@@ -184,7 +184,7 @@ def train(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
-            log.warning("training was stopped; the same command with --resume goes on")
+            log.warning("training was stopped; the same command with `resume` goes on")
             raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None
@@ -210,7 +210,7 @@ def train(
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes and reports, of the several that one run may have."""
+    """True in the process that writes and reports, of the several that one run may have."""
     node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
     return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
 
@@ -259,7 +259,7 @@ def _trainer(
         RuntimeError,
         lightning.fabric.utilities.exceptions.MisconfigurationException,
     ) as error:
-        raise UsageError(f"the trainer refuses --devices, --num-nodes or --strategy: {error}") from error
+        raise UsageError(f"the trainer refuses `devices`, `num_nodes` or `strategy`: {error}") from error
 
 
 def _save(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from cxrlens.errors import UsageError
+from cxrlens.files import read_yaml
 from cxrlens.inputs.preprocessing import Preprocessing, Resize
 
 
@@ -69,7 +69,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0)
 
     def preprocessing(self) -> Preprocessing:
-        """What is done to the images before the network sees them."""
+        """Preprocessing of the images that the network sees."""
         return Preprocessing(height=self.image_size, width=self.image_size, resize=self.resize)
 
 
@@ -156,14 +156,7 @@ def validated(values: Mapping[str, Any], origin: str) -> Recipe:
 
 
 def _from_yaml(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such recipe file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, dict):
-        raise UsageError(f"{path}: a recipe file holds 'name: value' lines")
+    loaded = read_yaml(path, "recipe", "a recipe file holds 'name: value' lines")
     base = loaded.pop("base", "paper")
     if not isinstance(base, str) or base not in PRESETS:
         raise UsageError(f"{path}: unknown base '{base}': use {', '.join(PRESETS)}")

@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import Callback
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.cache.store import ArrayStore
-from cxrlens.inputs.dataset.chosen import report_remarks, report_unreadable
+from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.label_csv import read_labels, with_labels
-from cxrlens.inputs.dataset.layouts import find_splits, load_split
+from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.training.fitting import (
     Hardware,
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def train_model(
-    data: Path,
+    data: Dataset,
     run_dir: Path,
     *,
     architecture: str | None,
@@ -48,7 +48,7 @@ def train_model(
     """Train a classifier on the ``train`` split and choose the best epoch on ``dev``.
 
     Args:
-        data: a data set folder, see `cxrlens.inputs.dataset.layouts`.
+        data: with the splits ``train`` and ``dev``.
         run_dir: where the run's files go.
         architecture: a name of the registry; None = resnet34, or that of the resumed run.
         recipe: a preset or a YAML file; None = ``paper``, or that of the resumed run.
@@ -68,26 +68,26 @@ def train_model(
         UsageError: when data, recipe, weights or run directory cannot be used.
         NothingToDoError: when a resumed run is already finished.
     """
-    splits = [load_split(data, name) for name in ("train", "dev")]
-    described: dict[str, Any] = {"folder": str(data.resolve())}
+    splits = [data.split(name) for name in ("train", "dev")]
+    described: dict[str, Any] = {"folder": str(data.root.resolve())}
     if labels is not None:
-        others = [load_split(data, name) for name in find_splits(data) if name not in ("train", "dev")]
+        others = [data.split(name) for name in data.splits if name not in ("train", "dev")]
         relabelled = with_labels(splits[0], read_labels(labels), [splits[1], *others])
         splits[0] = relabelled.split
         described |= {"labels": str(labels.resolve()), "changed": relabelled.changed, "added": relabelled.added}
     described["digest"] = digest = data_digest(splits)
     if resume:
         if force:
-            raise UsageError("--resume goes on with a run and --force replaces it: give one of them")
+            raise UsageError("`resume` goes on with a run and `force` replaces it: give one of them")
         architecture, chosen = _resumed(run_dir, digest, architecture, recipe, overrides)
     else:
         architecture = find_architecture(architecture or "resnet34").name
         chosen = resolve_recipe(recipe or "paper", overrides)
     if is_first_process():
         for split in splits:
-            report_remarks(split)
+            log_remarks(split)
         if not resume:
-            build_network(architecture, weights=chosen.weights)  # fails before --force replaces a run
+            build_network(architecture, weights=chosen.weights)  # fails before ``force`` replaces a run
             start_run(run_dir, architecture, chosen, described, force=force)
         log.info(
             "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
@@ -126,7 +126,7 @@ def _resumed(
     if data["digest"] != digest:
         raise UsageError(
             f"{run_dir}: was started with other images or labels (those of {data['folder']}); "
-            f"resume it with them{_labels_of(data)}, or give a new --name"
+            f"resume it with them{_labels_of(data)}, or give a new `run_dir`"
         )
     wanted = saved.model_dump() if recipe is None else resolve_recipe(recipe, {}).model_dump()
     for name, value in overrides.items():
@@ -138,10 +138,10 @@ def _resumed(
     if changed:
         raise UsageError(
             f"{run_dir}: was started with another {', '.join(changed)} (see its config.yaml); "
-            "resume it without these options, or give a new --name"
+            "resume it without these options, or give a new `run_dir`"
         )
     return saved_architecture, saved
 
 
 def _labels_of(data: Mapping[str, Any]) -> str:
-    return f" and --labels {data['labels']}" if "labels" in data else ""
+    return f" and `labels={data['labels']}`" if "labels" in data else ""

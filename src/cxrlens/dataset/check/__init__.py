@@ -1,5 +1,5 @@
 """The check of a data set before it is trained on or scored; the order of these imports is that of the kinds."""
 
-from cxrlens.dataset.check import contents, looking, published, annotations, duplicates, outliers, shortcuts  # noqa: I001
+from cxrlens.dataset.check import contents, images, published, annotations, duplicates, outliers, shortcuts  # noqa: I001
 
-__all__ = ["annotations", "contents", "duplicates", "looking", "outliers", "published", "shortcuts"]
+__all__ = ["annotations", "contents", "duplicates", "images", "outliers", "published", "shortcuts"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
-from cxrlens.dataset.check.looking import Seen
+from cxrlens.dataset.check.images import CheckedImage
 from cxrlens.inputs.annotations.shapes import Polygon, Shape, format_annotation
 
 _TINY = 0.005  # of the longer side: 3 pixels at 600
@@ -39,7 +39,7 @@ HUGE = new_kind("huge", Severity.note, "Huge object", f"The bounding box covers 
 REPEATED = new_kind("repeated", Severity.note, "Object annotated twice", "An image has the same shape more than once.")
 
 
-def annotation_findings(seen: Sequence[Seen]) -> Iterator[Finding]:
+def annotation_findings(seen: Sequence[CheckedImage]) -> Iterator[Finding]:
     """What is wrong with the shapes of each image; one finding per shape, the worst that holds."""
     for image in seen:
         shapes = image.item.shapes or ()
@@ -52,7 +52,7 @@ def annotation_findings(seen: Sequence[Seen]) -> Iterator[Finding]:
                 yield _finding(REPEATED, image, shape, f"is annotated {shapes.count(shape)} times")
 
 
-def _finding(kind: Kind, image: Seen, shape: Shape, says: str) -> Finding:
+def _finding(kind: Kind, image: CheckedImage, shape: Shape, says: str) -> Finding:
     text = format_annotation([shape])
     short = text if len(text) <= 60 else f"{text[:60]}..."
     message = f"{image.name}: the {type(shape).__name__.lower()} '{short}' {says}"

@@ -9,18 +9,10 @@ from pathlib import Path
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.table import AnnotationTable, RowFault, read_annotations
-from cxrlens.inputs.dataset.layouts import (
-    AFFECTED,
-    CLASS_NAMES,
-    NORMAL,
-    Split,
-    find_splits,
-    list_images,
-    load_folder,
-    load_split,
-    require_folder,
-    some,
-)
+from cxrlens.inputs.dataset.dataset import Dataset
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split, load_folder, some
+from cxrlens.inputs.finding import list_images
+from cxrlens.inputs.origin import FileOrigin, Origin
 
 UNUSABLE_SPLIT = new_kind(
     "unusable-split", Severity.problem, "Split that cannot be used", "The other commands refuse the split as it is."
@@ -70,44 +62,37 @@ class Contents:
     @property
     def own(self) -> tuple[Split, ...]:
         """The splits, test without the images that dev lists too: dev is then offered as test."""
-        dev = {item.path for split in self.splits if split.name == "dev" for item in split.items}
+        dev = {item.origin for split in self.splits if split.name == "dev" for item in split.items}
         found = []
         for split in self.splits:
-            items = tuple(item for item in split.items if split.name != "test" or item.path not in dev)
+            items = tuple(item for item in split.items if split.name != "test" or item.origin not in dev)
             if items or not split.items:
                 found.append(replace(split, items=items))
         return tuple(found)
 
-    def name(self, path: Path) -> str:
-        """How an image is called in the findings: its path below the data set's folder."""
-        return relative(path, self.root)
+    def name(self, origin: Origin) -> str:
+        """An image in the findings: its place below the data set's folder."""
+        return origin.below(self.root)
 
 
-def relative(path: Path, root: Path) -> str:
-    """The path below the root, with forward slashes; the whole path where it lies elsewhere."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def load_contents(root: Path, annotations: Path | None = None) -> Contents:
+def load_contents(data: Dataset, annotations: Path | None = None) -> Contents:
     """Read what a data set folder holds; what the other commands would stop at becomes a finding.
 
     Args:
-        root: a data set with splits, or a plain folder of images (searched recursively).
+        data: a data set with splits, or a plain folder of images (searched recursively).
         annotations: the CSV of a plain folder.
 
     Raises:
         UsageError: when the folder is missing, the CSV of a plain folder is, or a CSV is given for a data set.
         NothingToDoError: when there is no image.
     """
-    names = find_splits(require_folder(root))
-    if names and annotations is not None:
-        raise UsageError(
-            f"{root} is a data set, whose own CSVs are read: leave --annotations out, or give one of its folders"
-        )
+    root, names = data.root, data.splits
+    if names:
+        data.refuse(annotations)
     splits: list[Split] = []
     findings: list[Finding] = []
     for name in names:
-        split, found = _read_split(root, name)
+        split, found = _read_split(data, name)
         splits.append(split)
         findings += found
     if not names:
@@ -121,10 +106,10 @@ def load_contents(root: Path, annotations: Path | None = None) -> Contents:
     return Contents(root, tuple(splits), (*findings, *_unused(root, splits, findings)))
 
 
-def _read_split(root: Path, name: str) -> tuple[Split, list[Finding]]:
-    table_path = root / f"{name}.csv"
+def _read_split(data: Dataset, name: str) -> tuple[Split, list[Finding]]:
+    root, table_path = data.root, data.root / f"{name}.csv"
     try:
-        split = load_split(root, name)
+        split = data.split(name)
     except UsageError as error:
         if not (root / name).is_dir():  # listed elsewhere: there is nothing to go on with
             raise
@@ -137,10 +122,9 @@ def _read_split(root: Path, name: str) -> tuple[Split, list[Finding]]:
         if not any(finding.kind is BAD_ROW for finding in findings):
             findings.insert(0, Finding(UNUSABLE_SPLIT, str(error)))
         return split, findings
-    if table_path.is_file():
-        sorted_by_class = any((root / name / class_name).is_dir() for class_name in CLASS_NAMES)
-        paths = [item.path for item in split.items] if sorted_by_class else list_images(root / name)
-        return split, list(_compare(root, split, paths, read_annotations(table_path)))
+    if (table := data.table(name)) is not None:
+        paths = [item.path for item in split.items] if data.is_sorted(name) else data.images_in(root / name)
+        return split, list(_compare(root, split, paths, table))
     return split, [Finding(REMARK, remark) for remark in split.remarks]
 
 
@@ -174,7 +158,7 @@ def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable
     for path, found in rows.items():
         if found is None:
             without = NORMAL_WITHOUT_ROW if labels.get(path) == NORMAL else IMAGE_WITHOUT_ROW
-            image = relative(path, root)
+            image = FileOrigin(path).below(root)
             yield Finding(without, f"{image}: has no row in {name}", (image,))
 
 
@@ -182,7 +166,7 @@ def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
     for item in split.items:
         annotated = item.shapes is not None or item.mask is not None
         if annotated and item.label is not None and item.has_object != (item.label == AFFECTED):
-            image = relative(item.path, root)
+            image = item.origin.below(root)
             says = "objects" if item.has_object else "no object"
             message = f"{image}: is labelled '{CLASS_NAMES[item.label]}', but its annotation has {says}"
             yield Finding(CONTRADICTION, message, (image,), item.shapes or ())
@@ -190,13 +174,13 @@ def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
 
 def _unused(root: Path, splits: list[Split], findings: list[Finding]) -> list[Finding]:
     """Images below the root that no split took and no finding names; those in hidden folders do not count."""
-    known = {item.path for split in splits for item in split.items}
+    known = {item.origin for split in splits for item in split.items}
     named = {image for finding in findings for image in finding.images}
     unused = [
         name
         for path in list_images(root, recursive=True)
-        if path not in known
-        and (name := relative(path, root)) not in named
+        if FileOrigin(path) not in known
+        and (name := FileOrigin(path).below(root)) not in named
         and not any(part.startswith(".") for part in Path(name).parts)
     ]
     if not unused:

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
-from cxrlens.dataset.check.looking import THUMBNAIL, Looks, Seen
+from cxrlens.dataset.check.images import THUMBNAIL, CheckedImage, CheckedImages
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, some
 
 Vectors = npt.NDArray[np.float32]
@@ -64,13 +64,13 @@ class Group:
     inverted: bool = False
 
 
-def find_groups(looks: Looks, usable: npt.NDArray[np.bool_]) -> list[Group]:
+def find_groups(checked: CheckedImages, usable: npt.NDArray[np.bool_]) -> list[Group]:
     """The groups of equal images; only usable [n] ones are compared by their looks, all by their files."""
-    if not looks.seen:
+    if not checked.images:
         return []
-    _, first, file_of = np.unique([image.digest for image in looks.seen], return_index=True, return_inverse=True)
+    _, first, file_of = np.unique([image.digest for image in checked.images], return_index=True, return_inverse=True)
     chosen = first[usable[first]]  # one image of each file
-    links = near_links(looks.thumbnails[chosen])
+    links = near_links(checked.thumbnails[chosen])
     ends = [file_of[chosen[links[end]]] for end in ("first", "second")]
     edges = coo_array((np.ones(len(links)), tuple(ends)), shape=(len(first), len(first)))
     _, group_of = connected_components(edges, directed=False)
@@ -126,7 +126,7 @@ def describe(pictures: npt.NDArray[np.floating]) -> Vectors:
     return vectors
 
 
-def duplicate_findings(seen: Sequence[Seen], groups: Sequence[Group]) -> Iterator[Finding]:
+def duplicate_findings(seen: Sequence[CheckedImage], groups: Sequence[Group]) -> Iterator[Finding]:
     """A finding per group and reason: it crosses splits, it crosses classes; or, with neither, that it is there."""
     for group in groups:
         images = [seen[index] for index in group.members]

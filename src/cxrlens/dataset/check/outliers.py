@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
-from cxrlens.dataset.check.looking import THUMBNAIL, Looks
+from cxrlens.dataset.check.images import THUMBNAIL, CheckedImages
 from cxrlens.dataset.check.statistics import Floats, statistic
 
 Bools = npt.NDArray[np.bool_]
@@ -64,18 +64,18 @@ INVERTED = new_kind(
 )
 
 
-def outlier_findings(looks: Looks) -> Iterator[Finding]:
+def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
     """What is odd about the pictures as such; a flat or tiny one is not judged further."""
-    if not looks.seen:
+    if not checked.images:
         return
-    heights, widths = np.array([(image.height, image.width) for image in looks.seen], dtype=np.float64).T
-    tiny, flat = np.minimum(heights, widths) < _LEAST_SIDE, is_flat(looks)
+    heights, widths = np.array([(image.height, image.width) for image in checked.images], dtype=np.float64).T
+    tiny, flat = np.minimum(heights, widths) < _LEAST_SIDE, is_flat(checked)
     fine = ~tiny & ~flat
-    area, aspect, anatomy = heights * widths, widths / heights, density_contrast(looks.thumbnails)
-    contrast = statistic(looks.statistics, "percentile 99") - statistic(looks.statistics, "percentile 1")
+    area, aspect, anatomy = heights * widths, widths / heights, density_contrast(checked.thumbnails)
+    contrast = statistic(checked.statistics, "percentile 99") - statistic(checked.statistics, "percentile 1")
     low = (contrast < _LOW_CONTRAST) | _outside_quartiles(contrast, fine, _CONTRAST_FACTOR, above=False)
     others = f"the median is {np.median(area) / 1e6:.2g} megapixels, {np.median(aspect):.2f} times as wide as high"
-    sizes = [f"has {image.width} x {image.height} pixels" for image in looks.seen]
+    sizes = [f"has {image.width} x {image.height} pixels" for image in checked.images]
     reasons: list[tuple[Kind, Bools, Callable[[int], str]]] = [
         (TOO_SMALL, tiny, lambda i: sizes[i]),
         (FLAT, flat & ~tiny, lambda i: "shows nothing: its values hardly differ"),
@@ -86,13 +86,13 @@ def outlier_findings(looks: Looks) -> Iterator[Finding]:
     ]
     for kind, holds, says in reasons:
         for index in np.flatnonzero(holds).tolist():
-            name = looks.seen[index].name
+            name = checked.images[index].name
             yield Finding(kind, f"{name}: {says(index)}", (name,))
 
 
-def is_flat(looks: Looks) -> Bools:
+def is_flat(checked: CheckedImages) -> Bools:
     """Which pictures show nothing, bool [n]."""
-    low, high = (statistic(looks.statistics, f"percentile {percentile}") for percentile in (0.1, 99.9))
+    low, high = (statistic(checked.statistics, f"percentile {percentile}") for percentile in (0.1, 99.9))
     flat: Bools = high - low < _FLAT
     return flat
 

@@ -66,7 +66,7 @@ def published_findings(contents: Contents) -> Iterator[Finding]:
         present = {number for item in split.items if (number := _id(item.name)) in ids}
         for item in split.items:
             if _id(item.name) not in ids:
-                name = contents.name(item.path)
+                name = contents.name(item.origin)
                 yield Finding(FOREIGN, f"{name}: is no image of Object-CXR's '{split.name}'", (name,))
         missing = sorted(set(ids) - present)
         if missing:

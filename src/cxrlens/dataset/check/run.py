@@ -13,7 +13,7 @@ from cxrlens.dataset.check.annotations import annotation_findings
 from cxrlens.dataset.check.contents import Contents, load_contents
 from cxrlens.dataset.check.duplicates import duplicate_findings, find_groups
 from cxrlens.dataset.check.findings import Finding, Kind, Severity, by_kind, count
-from cxrlens.dataset.check.looking import UNREADABLE, Looks, look_at
+from cxrlens.dataset.check.images import UNREADABLE, CheckedImages, read_images
 from cxrlens.dataset.check.outliers import is_flat, outlier_findings
 from cxrlens.dataset.check.page import Card, PageTable, Picture, Section, data_check_page, thumbnail
 from cxrlens.dataset.check.published import is_object_cxr, published_counts, published_findings
@@ -22,9 +22,11 @@ from cxrlens.environment import command_line, timestamp
 from cxrlens.errors import UnreadableImageError
 from cxrlens.files import write_csv
 from cxrlens.inputs.annotations.shapes import Shape
-from cxrlens.inputs.dataset.chosen import report_unreadable
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item
-from cxrlens.inputs.readers import read
+from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.readers import decode
+from cxrlens.inputs.unreadable import report_unreadable
 
 _COUNTED = (*CLASS_NAMES, "unlabelled", "unreadable")
 _CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without pictures
@@ -126,7 +128,7 @@ class CheckResult:
 
 
 def check_data(
-    data: Path,
+    data: Dataset,
     *,
     annotations: Path | None = None,
     out: Path | None = None,
@@ -149,39 +151,39 @@ def check_data(
         NothingToDoError: when there is no image.
     """
     contents = load_contents(data, annotations)
-    looks = look_at(contents, workers=workers, progress=progress)
-    groups = find_groups(looks, ~is_flat(looks))
-    probes = probe_splits(looks, groups, seed=seed)
+    checked = read_images(contents, workers=workers, progress=progress)
+    groups = find_groups(checked, ~is_flat(checked))
+    probes = probe_splits(checked, groups, seed=seed)
     findings = [
         *contents.findings,
-        *looks.findings,
+        *checked.findings,
         *published_findings(contents),
-        *annotation_findings(looks.seen),
-        *duplicate_findings(looks.seen, groups),
-        *outlier_findings(looks),
+        *annotation_findings(checked.images),
+        *duplicate_findings(checked.images, groups),
+        *outlier_findings(checked),
         *shortcut_findings(probes),
     ]
     result = CheckResult(
-        _counts(contents, looks),
+        _counts(contents, checked),
         {split.name: published_counts(split.name) for split in contents.own if is_object_cxr(contents.own)},
         [finding for _, group in by_kind(findings) for finding in group],
         probes,
-        list(looks.unreadable),
+        list(checked.unreadable),
     )
     if out is not None:
         _write(result, contents, out)
     return result
 
 
-def _counts(contents: Contents, looks: Looks) -> dict[str, dict[str, int]]:
+def _counts(contents: Contents, checked: CheckedImages) -> dict[str, dict[str, int]]:
     """Each image once: an unreadable one has no class."""
-    readable = {image.name for image in looks.seen}
+    readable = {image.name for image in checked.images}
     counts = {}
     for split in contents.splits:
         counts[split.name] = dict.fromkeys(_COUNTED, 0)
         for item in split.items:
             label = "unlabelled" if item.label is None else CLASS_NAMES[item.label]
-            counts[split.name][label if contents.name(item.path) in readable else "unreadable"] += 1
+            counts[split.name][label if contents.name(item.origin) in readable else "unreadable"] += 1
     return counts
 
 
@@ -224,7 +226,7 @@ class _Thumbnails:
     """Draws the images of findings, which are read once more for it."""
 
     def __init__(self, contents: Contents, folder: Path) -> None:
-        self._items = {contents.name(item.path): item for split in contents.splits for item in split.items}
+        self._items = {contents.name(item.origin): item for split in contents.splits for item in split.items}
         self._root = contents.root
         self._folder = folder
         self._drawn = 0
@@ -236,9 +238,9 @@ class _Thumbnails:
         return Card(finding.message, pictures, len(finding.images) - len(shown))
 
     def _picture(self, name: str, shapes: tuple[Shape, ...] | None) -> Picture:
-        item = self._items.get(name, Item(self._root / name))
+        item = self._items.get(name, Item(FileOrigin(self._root / name)))
         try:
-            image = read(item.path)
+            image = decode(item.origin.read(), str(item.origin))
         except UnreadableImageError:
             return Picture(name, None)
         self._drawn += 1

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cxrlens.dataset.check.duplicates import Group
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
-from cxrlens.dataset.check.looking import Looks, Seen
+from cxrlens.dataset.check.images import CheckedImage, CheckedImages
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, Floats
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL
@@ -64,21 +64,21 @@ class Probe:
     strongest: tuple[tuple[str, float], ...]
 
 
-def probe_splits(looks: Looks, groups: Sequence[Group], *, seed: int = 0) -> list[Probe]:
+def probe_splits(checked: CheckedImages, groups: Sequence[Group], *, seed: int = 0) -> list[Probe]:
     """Probe each split that has enough labelled images of both classes.
 
     Args:
-        looks: the images.
-        groups: copies of one image, by index in the looks.
+        checked: the images.
+        groups: copies of one image, by index in the checked.
         seed: of the folds.
     """
-    names, table = statistics_table(looks)
-    group_of = np.arange(len(looks.seen))
+    names, table = statistics_table(checked)
+    group_of = np.arange(len(checked.images))
     for group in groups:
         group_of[list(group.members)] = group.members[0]
     probes = []
-    for split in dict.fromkeys(image.split for image in looks.seen):
-        labels = np.array([_label(image) if image.split == split else -1 for image in looks.seen])
+    for split in dict.fromkeys(image.split for image in checked.images):
+        labels = np.array([_label(image) if image.split == split else -1 for image in checked.images])
         chosen = labels >= 0
         if min(len(np.unique(group_of[labels == label])) for label in (NORMAL, AFFECTED)) < _LEAST:
             continue
@@ -131,19 +131,19 @@ def strongest(
     return tuple(sorted(aucs, key=lambda pair: -abs(pair[1] - 0.5))[:most])
 
 
-def statistics_table(looks: Looks) -> tuple[list[str], Floats]:
+def statistics_table(checked: CheckedImages) -> tuple[list[str], Floats]:
     """Names and values [n, statistics] of all that is known of the pictures as a whole and of their files."""
     files = {
-        "height": [image.height for image in looks.seen],
-        "width": [image.width for image in looks.seen],
-        "width / height": [image.width / image.height for image in looks.seen],
-        "file size": [image.file_size for image in looks.seen],
-        "bytes per pixel": [image.file_size / (image.height * image.width) for image in looks.seen],
+        "height": [image.height for image in checked.images],
+        "width": [image.width for image in checked.images],
+        "width / height": [image.width / image.height for image in checked.images],
+        "file size": [image.file_size for image in checked.images],
+        "bytes per pixel": [image.file_size / (image.height * image.width) for image in checked.images],
     }
-    endings = [image.item.path.suffix.lower() for image in looks.seen]
+    endings = [image.item.origin.place.suffix.lower() for image in checked.images]
     files |= {f"ending {ending}": [other == ending for other in endings] for ending in sorted(set(endings))[1:]}
     columns = [np.array(values, dtype=np.float64) for values in files.values()]
-    return [*files, *GLOBAL_STATISTICS], np.column_stack([*columns, looks.statistics])
+    return [*files, *GLOBAL_STATISTICS], np.column_stack([*columns, checked.statistics])
 
 
 def shortcut_findings(probes: Sequence[Probe]) -> Iterator[Finding]:
@@ -164,5 +164,5 @@ def shortcut_findings(probes: Sequence[Probe]) -> Iterator[Finding]:
         )
 
 
-def _label(image: Seen) -> int:
+def _label(image: CheckedImage) -> int:
     return -1 if image.item.label is None else image.item.label

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from cxrlens.dataset.prepare.origin import FileOrigin, Origin
 from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.inputs.dataset.manifest import safe_name
+from cxrlens.inputs.origin import FileOrigin, Origin
 
 
 class Lookup:

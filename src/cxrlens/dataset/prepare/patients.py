@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 from pydicom import dcmread
 
-from cxrlens.dataset.prepare.origin import Origin
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.errors import UnreadableImageError, UsageError
+from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.readers import RASTER_SUFFIXES
 
 

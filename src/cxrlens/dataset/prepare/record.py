@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from cxrlens.dataset.prepare.origin import Origin
 from cxrlens.inputs.annotations.shapes import Shape
 from cxrlens.inputs.dataset.manifest import safe_name
+from cxrlens.inputs.origin import Origin
 
 _LONGEST_PART = 180  # bytes of a folder's or file's name; systems allow 255, and temporary names are longer
 _SPLIT_WORDS = {

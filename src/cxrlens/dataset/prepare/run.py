@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,20 +13,24 @@ from typing import Any
 
 import cxrlens
 from cxrlens.dataset.prepare.journal import Journal, Made
-from cxrlens.dataset.prepare.origin import FileOrigin, Origin
 from cxrlens.dataset.prepare.patients import with_patients
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, distinct
 from cxrlens.dataset.prepare.sources import KINDS, Kind, detect_kind
 from cxrlens.dataset.prepare.split import How, SplitRule, choose_rule, split_rows
 from cxrlens.dataset.prepare.tree import Tree
-from cxrlens.dataset.prepare.write import IMAGES, MASKS, Form, Making, Outcome, geometry_of, is_written, key
-from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.dataset.prepare.write import IMAGES, MASKS, Form, Making, Outcome, ToMake, geometry_of, is_written, key
+from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_json
 from cxrlens.inputs.annotations.shapes import Shape, map_points
-from cxrlens.inputs.dataset.chosen import log, report_unreadable
-from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES, require_folder
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, write_manifest
+from cxrlens.inputs.finding import require_folder
+from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import decode
+from cxrlens.inputs.reading import Unreadable, attempt, read_each
+from cxrlens.inputs.unreadable import report_unreadable
+
+log = logging.getLogger(__name__)
 
 PREPARED = "prepared.json"  # what the data set was made from; marks a folder as one of ours
 _JOURNAL = ".prepared.jsonl"
@@ -126,9 +131,13 @@ def prepare(
     journal = Journal(out / _JOURNAL)
     keys = [key(record, options.form) for record in records]
     outcomes = _make_all(records, keys, journal, out, options.form, workers, progress)
-    unreadable = [*found.refused, *(outcome.reason for outcome in outcomes if outcome.made is None)]
+    unreadable = [*found.refused, *(outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable))]
     report_unreadable(unreadable, out)
-    made = [(records[outcome.index], outcome.made) for outcome in outcomes if outcome.made is not None]
+    made = [
+        (record, outcome.made)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if isinstance(outcome, Outcome)
+    ]
     if not made:
         raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
     remarks = [*found.remarks, *_other_sizes(made)]
@@ -144,8 +153,8 @@ def prepare(
         {**claim, "split_rule": asdict(rule), "counts": counts, "unreadable": len(unreadable), "remarks": remarks},
     )
     write_manifest(out / MANIFEST, rows)
-    _tidy(out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if outcome.made is not None})
-    reused = sum(outcome.reused for outcome in outcomes)
+    _tidy(out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, Outcome)})
+    reused = sum(isinstance(outcome, Outcome) and outcome.reused for outcome in outcomes)
     return PrepareResult(out / MANIFEST, kind.id, counts, rule, len(made) - reused, reused, remarks, unreadable)
 
 
@@ -193,11 +202,7 @@ def _try_draw(records: Sequence[Record], rule: SplitRule) -> None:
 
 
 def _is_readable(record: Record) -> bool:
-    try:
-        decode(record.origin.read(), record.name)
-    except (UnreadableImageError, MemoryError):
-        return False
-    return True
+    return not isinstance(attempt(lambda record: decode(record.origin.read(), record.name), record), Unreadable)
 
 
 def _rule_text(rule: SplitRule) -> str:
@@ -245,7 +250,7 @@ def _make_all(
     form: Form,
     workers: int,
     progress: Callable[[int, int], None] | None,
-) -> list[Outcome]:
+) -> list[Outcome | Unreadable]:
     earlier = [journal.find(each) for each in keys]
     if form.size is None:
         copied = [record.origin for record, made in zip(records, earlier, strict=True) if made is None]
@@ -258,12 +263,11 @@ def _make_all(
             )
     if None in earlier:  # files may be replaced that the manifest of an earlier run speaks of
         (out / MANIFEST).unlink(missing_ok=True)
-    outcomes: list[Outcome] = []
-    for outcome in Making(records, earlier, form, out).each(workers):
-        if outcome.fatal:
-            raise UsageError(f"{outcome.fatal}; make room or choose another place, then the same command goes on")
-        if outcome.made is not None and not outcome.reused:
-            journal.add(keys[outcome.index], outcome.made)
+    outcomes: list[Outcome | Unreadable] = []
+    tasks = map(ToMake, records, earlier)
+    for name, (_, outcome) in zip(keys, read_each(Making(form, out), tasks, workers=workers), strict=True):
+        if isinstance(outcome, Outcome) and not outcome.reused:
+            journal.add(name, outcome.made)
         outcomes.append(outcome)
         if progress:
             progress(len(outcomes), len(records))

@@ -7,11 +7,10 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from cxrlens.dataset.prepare.origin import FileOrigin, Origin, ZipMember, list_members
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.dataset.layouts import list_images
 from cxrlens.inputs.dataset.manifest import safe_name
-from cxrlens.inputs.finding import is_unnamed
+from cxrlens.inputs.finding import is_unnamed, list_images
+from cxrlens.inputs.origin import FileOrigin, Origin, ZipMember, list_members
 from cxrlens.inputs.readers import IMAGE_SUFFIXES, starts_as_dicom
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,15 +12,14 @@ import numpy as np
 from PIL import Image
 
 from cxrlens.dataset.prepare.journal import Made
-from cxrlens.dataset.prepare.origin import Origin, ZipMember
 from cxrlens.dataset.prepare.record import Record, ending_of, without_ending
-from cxrlens.errors import UnreadableImageError
+from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.files import replacing
 from cxrlens.inputs.annotations.masks import decode_mask
 from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.origin import Origin, ZipMember
 from cxrlens.inputs.readers import Pixels, decode
 from cxrlens.inputs.resampling import resample
-from cxrlens.inputs.workers import in_order
 
 IMAGES, MASKS = "images", "masks"  # the folders of written files
 
@@ -44,64 +42,55 @@ class Form:
 
 
 @dataclass(frozen=True)
+class ToMake:
+    """A record, and what an earlier run made of it."""
+
+    record: Record
+    earlier: Made | None = None
+
+    def __str__(self) -> str:
+        return str(self.record.origin)
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What came of the record of an index.
+    """An image of the data set, and whether an earlier run had made it."""
+
+    made: Made
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Making:
+    """Makes the files of records with distinct names; picklable.
 
     Attributes:
-        made: None when it cannot be read.
-        reason: why not.
-        reused: an earlier run had made it.
-        fatal: why nothing can be written at all.
-    """
-
-    index: int
-    made: Made | None = None
-    reason: str = ""
-    reused: bool = False
-    fatal: str = ""
-
-
-class Making:
-    """Makes the files of the record of an index.
-
-    Args:
-        records: with distinct names.
-        earlier: what an earlier run made of each, or None.
+        form: what becomes of the files.
         out: the data set's folder.
     """
 
-    def __init__(self, records: Sequence[Record], earlier: Sequence[Made | None], form: Form, out: Path) -> None:
-        self._records = list(records)
-        self._earlier = list(earlier)
-        self._form = form
-        self._out = out
+    form: Form
+    out: Path
 
-    def __len__(self) -> int:
-        return len(self._records)
+    def __call__(self, task: ToMake) -> Outcome:
+        """The image's files, made or found.
 
-    def __getitem__(self, index: int) -> Outcome:
-        record, earlier = self._records[index], self._earlier[index]
-        if earlier is not None and all(_sha256_of(self._out / path) == sha for path, sha in earlier.files().items()):
-            return Outcome(index, earlier, reused=True)
+        Raises:
+            UnreadableImageError: when the image or its mask cannot be read, or its file cannot be written.
+            UsageError: when nothing can be written at all.
+        """
+        earlier = task.earlier
+        if earlier is not None and all(_sha256_of(self.out / path) == sha for path, sha in earlier.files().items()):
+            return Outcome(earlier, reused=True)
         try:
-            return Outcome(index, _make(record, self._form, self._out))
-        except UnreadableImageError as error:
-            return Outcome(index, reason=str(error))
-        except MemoryError:
-            return self.lost(index, "there is not enough memory to read it")
+            return Outcome(_make(task.record, self.form, self.out))
         except OSError as error:
-            reason = f"{self._out / IMAGES / record.name}: {error.strerror or error}"
+            reason = f"{self.out / IMAGES / task.record.name}: {error.strerror or error}"
             if error.errno in _OF_THE_PLACE:
-                return Outcome(index, fatal=reason)
-            return Outcome(index, reason=reason)
-
-    def lost(self, index: int, reason: str) -> Outcome:
-        """What stands for an image that was not read."""
-        return Outcome(index, reason=f"{self._records[index].origin}: {reason}")
-
-    def each(self, workers: int) -> Iterator[Outcome]:
-        """All records in order, made by so many processes; 0 makes them in this one."""
-        return in_order(self.__getitem__, range(len(self)), workers=workers, lost=self.lost)
+                raise UsageError(
+                    f"{reason}; make room or choose another place, then the same command goes on"
+                ) from error
+            raise UnreadableImageError(reason) from error
 
 
 def key(record: Record, form: Form) -> str:

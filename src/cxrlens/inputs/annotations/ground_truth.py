@@ -10,8 +10,9 @@ from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart, mask_par
 from cxrlens.inputs.annotations.shapes import BoolMask, rasterize
 from cxrlens.inputs.annotations.table import clip_to_image
 from cxrlens.inputs.dataset.layouts import Item
+from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import image_size
+from cxrlens.inputs.readers import stream_size
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def object_masks(items: Iterable[Item], preprocessing: Preprocessing) -> Iterato
     for item in items:
         if item.has_object:
             try:
-                height, width = image_size(item.path)
+                height, width = _size(item.origin)
                 mask = object_mask(item, height, width, stretched)
             except UnreadableImageError:
                 continue
@@ -58,7 +59,7 @@ def annotated_objects(item: Item) -> tuple[AnnotatedObject, ...]:
         UnreadableImageError: when the item has a mask and it or the image cannot be read.
     """
     shapes = item.shapes or ()
-    return shapes if item.mask is None else (*shapes, *masked_objects(item, *image_size(item.path)))
+    return shapes if item.mask is None else (*shapes, *masked_objects(item, *_size(item.origin)))
 
 
 def masked_objects(item: Item, height: int, width: int) -> tuple[MaskPart, ...]:
@@ -68,3 +69,8 @@ def masked_objects(item: Item, height: int, width: int) -> tuple[MaskPart, ...]:
         UnreadableImageError: when the mask cannot be read or has another size.
     """
     return () if item.mask is None else mask_parts(read_mask(item.mask, height=height, width=width))
+
+
+def _size(origin: Origin) -> tuple[int, int]:
+    with origin.open() as stream:
+        return stream_size(stream, str(origin))

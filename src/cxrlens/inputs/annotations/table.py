@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, clip_shape, format_annotation, parse_annotation
+from cxrlens.inputs.csv_files import open_csv
 
 _NAME_COLUMNS = ("image_name", "image_path")
 
@@ -58,36 +59,28 @@ def read_annotations(path: Path, faults: list[RowFault] | None = None) -> Annota
     """
     shapes: dict[str, tuple[Shape, ...]] = {}
     remarks: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            name_column = next((name for name in _NAME_COLUMNS if name in columns), None)
-            if name_column is None or "annotation" not in columns:
-                raise UsageError(
-                    f"{path}: the first line should be 'image_name,annotation', but it is {','.join(columns)!r}"
-                )
-            for row in reader:
-                if not any(map(_has_text, row.values())):
-                    continue
-                name = Path((row[name_column] or "").strip().replace("\\", "/")).name
-                try:
-                    parsed = _parse_row(row, name, f"{path}, line {reader.line_num}")
-                except UsageError as error:
-                    if faults is None:
-                        raise
-                    faults.append(RowFault(name, str(error)))
-                    continue
-                if name in shapes:
-                    remarks.append(f"{path.name}, line {reader.line_num}: a second row for {name} replaces the first")
-                shapes[name] = parsed
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; check the path of the annotations") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text ({error.reason}); save it as CSV in UTF-8") from error
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+    with open_csv(path, utf8_only=True, missing="check the path of the annotations") as reader:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        name_column = next((name for name in _NAME_COLUMNS if name in columns), None)
+        if name_column is None or "annotation" not in columns:
+            raise UsageError(
+                f"{path}: the first line should be 'image_name,annotation', but it is {','.join(columns)!r}"
+            )
+        for row in reader:
+            if not any(map(_has_text, row.values())):
+                continue
+            name = Path((row[name_column] or "").strip().replace("\\", "/")).name
+            try:
+                parsed = _parse_row(row, name, f"{path}, line {reader.line_num}")
+            except UsageError as error:
+                if faults is None:
+                    raise
+                faults.append(RowFault(name, str(error)))
+                continue
+            if name in shapes:
+                remarks.append(f"{path.name}, line {reader.line_num}: a second row for {name} replaces the first")
+            shapes[name] = parsed
     return AnnotationTable(path, shapes, tuple(remarks))
 
 

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor
 
 from cxrlens.errors import UnreadableImageError, UsageError
-from cxrlens.inputs.cache.sources import SourceIndex, State, state_of
+from cxrlens.inputs.cache.sources import SourceIndex
 from cxrlens.inputs.cache.store import ArrayStore
+from cxrlens.inputs.origin import Origin, State
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import decode, read_content
-from cxrlens.inputs.workers import in_order
+from cxrlens.inputs.readers import decode
+from cxrlens.inputs.reading import Unreadable, read_each
 
 # Raise it when the same file and preprocessing give other pixels than before.
 _VERSION = 2
@@ -64,7 +64,7 @@ class CachedImages:
 
 def cache_images(
     store: ArrayStore,
-    paths: Sequence[Path],
+    origins: Sequence[Origin],
     preprocessing: Preprocessing,
     *,
     workers: int = 0,
@@ -76,7 +76,7 @@ def cache_images(
 
     Args:
         store: where decoded images are kept.
-        paths: the files.
+        origins: where the images come from.
         preprocessing: gives the size.
         workers: processes that decode; 0 decodes in this one.
         progress: called as progress(done, total) after each decoded image.
@@ -85,8 +85,8 @@ def cache_images(
         UsageError: when the images do not fit in the store, or it cannot be written to.
     """
     index = SourceIndex(store.sources)
-    states = [state_of(path) for path in paths]
-    digests = [state and index.digest(path, state) for path, state in zip(paths, states, strict=True)]
+    states = [origin.state() for origin in origins]
+    digests = [state and index.digest(origin, state) for origin, state in zip(origins, states, strict=True)]
     group, sizes = group_name(preprocessing), _file_sizes(preprocessing)
     kept = {digest: store.path(group, digest) for digest in digests if digest}
     there = store.claim(kept.values(), sizes)
@@ -94,22 +94,22 @@ def cache_images(
     unreadable: dict[int, str] = {}
     store.make_room(len(waiting) * min(sizes))
     since, each = 0, min(sizes)
-    decoding = _Decoding(store, paths, preprocessing)
+    results = read_each(_Decoding(store, preprocessing), [origins[place] for place in waiting], workers=workers)
     try:
-        for done, image in enumerate(in_order(decoding, waiting, workers=workers, lost=decoding.lost), 1):
-            if image.failure:
-                raise UsageError(image.failure)
-            digests[image.index] = image.digest
-            if image.digest is None:
-                unreadable[image.index] = image.reason
-            elif image.state:
-                index.note(paths[image.index], image.state, image.digest)
-            since, each = since + image.written, max(each, image.written)
+        for done, (place, (origin, image)) in enumerate(zip(waiting, results, strict=True), 1):
+            if isinstance(image, Unreadable):
+                unreadable[place] = image.reason
+                digests[place] = None
+            else:
+                digests[place] = image.digest
+                if image.state:
+                    index.note(origin, image.state, image.digest)
+                since, each = since + image.written, max(each, image.written)
             if since >= _ROOM_EVERY or done == len(waiting):
                 since = 0
                 store.make_room((len(waiting) - done) * each)
             if progress:
-                progress(len(paths) - len(waiting) + done, len(paths))
+                progress(len(origins) - len(waiting) + done, len(origins))
     finally:
         index.save()
     return CachedImages(store, group, tuple(digests), unreadable)
@@ -124,53 +124,40 @@ def group_name(preprocessing: Preprocessing) -> str:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What came of a file: its digest, or the reason why it has none; or why nothing more can be kept."""
+    """An image in the store: its content's digest, its source's state while it was read, and bytes written."""
 
-    index: int
-    digest: str | None = None
-    state: State | None = None
+    digest: str
+    state: State | None
     written: int = 0
-    reason: str = ""
-    failure: str = ""
 
 
 class _Decoding:
-    """Decodes the file of a row into the store."""
+    """Decodes an image into the store."""
 
-    def __init__(self, store: ArrayStore, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
+    def __init__(self, store: ArrayStore, preprocessing: Preprocessing) -> None:
         self.store = store
-        self.paths = list(paths)
         self.preprocessing = preprocessing
         self.group = group_name(preprocessing)
         self.sizes = _file_sizes(preprocessing)
 
-    def lost(self, row: int, reason: str) -> _Kept:
-        """What stands for a file whose reading failed together with its process."""
-        return _Kept(row, reason=f"{self.paths[row]}: {reason}")
-
-    def __call__(self, row: int) -> _Kept:
-        path = self.paths[row]
-        before = state_of(path)
-        try:
-            content = read_content(path, str(path))
-            digest = hashlib.sha256(content).hexdigest()
-            target = self.store.path(self.group, digest)
-            if target.exists() and self.store.claim([target], self.sizes):
-                return _Kept(row, digest, before)
-            image = decode(content, str(path), at_least=self.preprocessing.decoded_at_least)
-        except UnreadableImageError as error:
-            return _Kept(row, reason=str(error))
-        except MemoryError:
-            return self.lost(row, "there is not enough memory to read it")
-        if state_of(path) != before:
-            return _Kept(row, reason=f"{path}: the file changed while it was read; try again when it is complete")
+    def __call__(self, origin: Origin) -> _Kept:
+        before, content = origin.state(), origin.read()
+        digest = hashlib.sha256(content).hexdigest()
+        target = self.store.path(self.group, digest)
+        if target.exists() and self.store.claim([target], self.sizes):
+            return _Kept(digest, before)
+        image = decode(content, str(origin), at_least=self.preprocessing.decoded_at_least)
+        if origin.state() != before:
+            raise UnreadableImageError(f"{origin}: the file changed while it was read; try again when it is complete")
         grey = self.preprocessing.resized(image.pixels, (image.height, image.width))[0]
         kind = np.uint8 if image.bit_depth <= 8 else np.uint16
         levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
         try:
-            return _Kept(row, digest, before, self.store.write(target, levels))
+            return _Kept(digest, before, self.store.write(target, levels))
         except OSError as error:
-            return _Kept(row, failure=f"{self.store.folder}: decoded images cannot be kept: {error.strerror or error}")
+            raise UsageError(
+                f"{self.store.folder}: decoded images cannot be kept: {error.strerror or error}"
+            ) from error
 
 
 def _file_sizes(preprocessing: Preprocessing) -> frozenset[int]:

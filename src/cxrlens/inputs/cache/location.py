@@ -1,4 +1,4 @@
-"""Where decoded images are kept between runs, and how many bytes they may take."""
+"""Place of the decoded images that are kept between runs, and the bytes that they may take."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def default_limit() -> int:
     return parse_size(os.environ.get(SIZE_VARIABLE) or DEFAULT_SIZE, SIZE_VARIABLE)
 
 
-def parse_size(text: str, name: str = "--cache-size") -> int:
+def parse_size(text: str, name: str = "`cache_size`") -> int:
     """Bytes of a text such as ``20GB``, ``500 MB``, ``1.5TiB`` or ``1000000``.
 
     Raises:

@@ -9,20 +9,10 @@ import time
 from pathlib import Path
 
 from cxrlens.files import write_text
+from cxrlens.inputs.origin import Origin, State
 
 # A file changed twice within one tick of its file system's clock (2 s on FAT) keeps its times.
 _SETTLED_NS = 2_000_000_000
-
-State = tuple[int, int, int, int]
-
-
-def state_of(path: Path) -> State | None:
-    """Inode, size, and the times (ns) of the last change of content and of inode; None where there is nothing."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class SourceIndex:
@@ -38,18 +28,18 @@ class SourceIndex:
         self._known: dict[str, dict[str, list[int | str]]] = {}
         self._changed: set[str] = set()
 
-    def digest(self, path: Path, state: State) -> str | None:
+    def digest(self, origin: Origin, state: State) -> str | None:
         """The digest that was noted for the file in this state."""
-        shelf, name = _place(path)
+        shelf, name = _place(origin)
         noted = self._shelf(shelf).get(name)
-        return str(noted[-1]) if noted and noted[:-1] == list(state) else None
+        return str(noted[-1]) if noted and noted[:-1] == list(state.marks) else None
 
-    def note(self, path: Path, state: State, digest: str) -> None:
+    def note(self, origin: Origin, state: State, digest: str) -> None:
         """Keep the digest of a file that had this state before and after it was read."""
-        if time.time_ns() - max(state[2:]) < _SETTLED_NS:
+        if time.time_ns() - state.changed < _SETTLED_NS:
             return
-        shelf, name = _place(path)
-        self._shelf(shelf)[name] = [*state, digest]
+        shelf, name = _place(origin)
+        self._shelf(shelf)[name] = [*state.marks, digest]
         self._changed.add(shelf)
 
     def save(self) -> None:
@@ -72,8 +62,8 @@ class SourceIndex:
         return loaded if isinstance(loaded, dict) else {}
 
 
-def _place(path: Path) -> tuple[str, str]:
+def _place(origin: Origin) -> tuple[str, str]:
     """Names for the file's folder and for the file that do not show patients' names."""
-    whole = path.absolute()
+    whole = origin.place
     folder, name = (hashlib.sha256(os.fsencode(part)).hexdigest()[:20] for part in (whole.parent, whole.name))
     return folder, name

@@ -141,13 +141,13 @@ class ArrayStore:
             raise UsageError(
                 f"{self.folder}: the decoded images of this run and of others that are running take "
                 f"{format_size(total + needed)}, and the cache may hold {format_size(self.limit)}; "
-                "give a larger --cache-size or CXRLENS_CACHE_SIZE, or smaller images"
+                "give a larger `cache_size` or CXRLENS_CACHE_SIZE, or smaller images"
             )
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise UsageError(
                 f"{self.folder}: the decoded images need {format_size(needed)} more and {format_size(free)} are free; "
-                "make room, name a folder on another disk with --cache-dir, or train with smaller images"
+                "make room, name a folder on another disk with `cache_dir`, or train with smaller images"
             )
 
     def contents(self) -> Contents:
@@ -198,7 +198,7 @@ class ArrayStore:
         except OSError as error:
             raise UsageError(
                 f"{self.folder}: decoded images cannot be kept here ({error.strerror or error}); "
-                "name another folder with --cache-dir or the environment variable CXRLENS_CACHE"
+                "name another folder with `cache_dir` or the environment variable CXRLENS_CACHE"
             ) from error
         try:
             yield

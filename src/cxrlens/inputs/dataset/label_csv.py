@@ -6,14 +6,15 @@ alone. A row without a label says nothing of its image.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
+from cxrlens.inputs.csv_files import open_csv
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item, Split, some
+from cxrlens.inputs.origin import FileOrigin
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
     changed = sum(item.label != old.label for item, old in zip(items, train.items, strict=True))
     there = set(digests)
     added = [
-        Item(new.files[digest], label, listed=str(new.files[digest]))
+        Item(FileOrigin(new.files[digest]), label, listed=str(new.files[digest]))
         for digest, label in new.labels.items()
         if digest not in there
     ]
@@ -121,17 +122,11 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     """Line number, path and label of each row."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            if not {"path", "label"} <= set(columns):
-                raise UsageError(
-                    f"{path}: the first line should name the columns path and label, but it is {','.join(columns)!r}"
-                )
-            reader.fieldnames = columns
-            return [(reader.line_num, row["path"] or "", (row["label"] or "").strip()) for row in reader if row["path"]]
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; check the path") from error
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+    with open_csv(path) as reader:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        if not {"path", "label"} <= set(columns):
+            raise UsageError(
+                f"{path}: the first line should name the columns path and label, but it is {','.join(columns)!r}"
+            )
+        reader.fieldnames = columns
+        return [(reader.line_num, row["path"] or "", (row["label"] or "").strip()) for row in reader if row["path"]]

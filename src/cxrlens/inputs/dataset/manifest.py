@@ -6,7 +6,6 @@ manifest's folder. An image that belongs to two splits (dev as test) has a row f
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from pathlib import Path
 from cxrlens.errors import UsageError
 from cxrlens.files import write_csv
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, format_annotation, parse_annotation
+from cxrlens.inputs.csv_files import open_csv
 
 MANIFEST = "manifest.csv"
 _NEEDED = ("path", "split", "label")
@@ -59,11 +59,10 @@ def find_manifest(root: Path) -> Path | None:
     """The manifest of a folder; a file of that name without the needed columns is something else."""
     path = root / MANIFEST
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            header = next(csv.reader(stream), [])
-    except (OSError, csv.Error):
+        with open_csv(path) as reader:
+            return path if set(_NEEDED) <= set(reader.fieldnames or ()) else None
+    except UsageError:
         return None
-    return path if set(_NEEDED) <= set(header) else None
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
@@ -83,24 +82,18 @@ def read_manifest(path: Path, *, splits: Iterable[str], labels: Iterable[str]) -
     allowed = {"split": tuple(splits), "label": (*labels, "")}
     rows: list[ManifestRow] = []
     seen: set[tuple[str, str]] = set()
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = set(_NEEDED) - set(reader.fieldnames or ())
-            if missing:
-                raise UsageError(f"{path}: has no column {' and '.join(sorted(missing))}; prepare the data set anew")
-            for cells in reader:
-                row = _row(cells, f"{path}, line {reader.line_num}", allowed)
-                if (row.split, row.name) in seen:
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: '{row.name}' is in '{row.split}' already; remove a row"
-                    )
-                seen.add((row.split, row.name))
-                rows.append(row)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; check the path") from error
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+    with open_csv(path) as reader:
+        missing = set(_NEEDED) - set(reader.fieldnames or ())
+        if missing:
+            raise UsageError(f"{path}: has no column {' and '.join(sorted(missing))}; prepare the data set anew")
+        for cells in reader:
+            row = _row(cells, f"{path}, line {reader.line_num}", allowed)
+            if (row.split, row.name) in seen:
+                raise UsageError(
+                    f"{path}, line {reader.line_num}: '{row.name}' is in '{row.split}' already; remove a row"
+                )
+            seen.add((row.split, row.name))
+            rows.append(row)
     return rows
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "Pixels",
     "Radiograph",
     "UnknownFormatError",
-    "content_size",
     "decode",
     "from_array",
     "has_dicom_mark",
@@ -34,6 +33,7 @@ __all__ = [
     "read_content",
     "require_file",
     "starts_as_dicom",
+    "stream_size",
 ]
 
 RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -69,16 +69,17 @@ def decode(content: bytes, name: str, *, at_least: tuple[int, int] | None = None
     return read_raster(io.BytesIO(content), name, at_least)
 
 
-def content_size(content: bytes, name: str) -> tuple[int, int]:
-    """(height, width) of what `decode` gives, without decoding its pixels.
+def stream_size(stream: IO[bytes], name: str) -> tuple[int, int]:
+    """(height, width) of what `decode` gives of a stream's content, without decoding its pixels.
 
     Raises:
         UnreadableImageError: as `decode` does, but for damage that only decoding would show.
     """
-    if not content:
+    start = stream.read(START)
+    if not start:
         raise UnreadableImageError(f"{name}: the file is empty")
-    stream = io.BytesIO(content)
-    return dicom_size(stream, name) if is_dicom(content[:START]) else raster_size(stream, name)
+    stream.seek(0)
+    return dicom_size(stream, name) if is_dicom(start) else raster_size(stream, name)
 
 
 def has_dicom_mark(path: Path) -> bool:
@@ -101,8 +102,5 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         UnreadableImageError: as `read` does, but for damage that only decoding would show.
     """
-    name = str(path)
-    with open_regular(path, name) as stream:
-        start = stream.read(START)
-        stream.seek(0)
-        return dicom_size(stream, name) if is_dicom(start) else raster_size(stream, name)
+    with open_regular(path, str(path)) as stream:
+        return stream_size(stream, str(path))

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
         )
 
 
-def dicom_size(stream: BinaryIO, name: str) -> tuple[int, int]:
+def dicom_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     """(height, width) as `read_dicom` gives them, without reading the pixels.
 
     Raises:
@@ -133,7 +133,7 @@ def _reasons(name: str) -> Iterator[None]:
         raise UnreadableImageError(f"{name}: its pixels cannot be decoded: {reason}") from error
 
 
-def _parsed(stream: BinaryIO, name: str, **options: Any) -> Dataset:
+def _parsed(stream: IO[bytes], name: str, **options: Any) -> Dataset:
     start = stream.read(START)
     stream.seek(0)
     begin = _deflated_from(stream)
@@ -146,7 +146,7 @@ def _parsed(stream: BinaryIO, name: str, **options: Any) -> Dataset:
     return dataset
 
 
-def _deflated_from(stream: BinaryIO) -> int | None:
+def _deflated_from(stream: IO[bytes]) -> int | None:
     """Offset of the deflated data set behind the group of file meta elements, however long that says to be; None where
     it is not deflated."""
     at = START if has_preamble(stream.read(START)) else 0
@@ -165,7 +165,7 @@ def _deflated_from(stream: BinaryIO) -> int | None:
     return at if syntax.strip(b" \0") == DeflatedExplicitVRLittleEndian.encode() else None
 
 
-def _check_inflated_size(stream: BinaryIO, begin: int, name: str) -> None:
+def _check_inflated_size(stream: IO[bytes], begin: int, name: str) -> None:
     """Refuse a small file that would fill the memory."""
     stream.seek(begin)
     inflating, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0

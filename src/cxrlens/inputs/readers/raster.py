@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class UnknownFormatError(UnreadableImageError):
     """The content is none of `FORMATS`."""
 
 
-def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = None) -> Radiograph:
+def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None = None) -> Radiograph:
     """Decode a picture, see `cxrlens.inputs.readers.read`.
 
     Raises:
@@ -73,7 +73,7 @@ def read_raster(stream: BinaryIO, name: str, at_least: tuple[int, int] | None = 
     )
 
 
-def raster_size(stream: BinaryIO, name: str) -> tuple[int, int]:
+def raster_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     """(height, width) as `read_raster` gives them, from the header alone.
 
     Raises:
@@ -99,7 +99,7 @@ def _damage(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _opened(stream: IO[bytes], name: str) -> Iterator[Image.Image]:
     """The picture, its header read and found fit; whatever goes wrong with it in the block is unreadable."""
     try:
         with without_warnings(), Image.open(stream, formats=FORMATS) as image:

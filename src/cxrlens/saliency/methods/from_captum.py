@@ -24,7 +24,7 @@ from cxrlens.saliency.fusion import upsample
 from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods.registry import Method
 from cxrlens.saliency.norms import norm1
-from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import as_logits
 
 PREFIX = "captum:"
@@ -42,7 +42,7 @@ def captum_method(id_: str) -> Method:
     name = id_.removeprefix(PREFIX)
     kind = _find(name)
 
-    def function(probe: Probe) -> Tensor:
+    def function(probe: NetworkProbe) -> Tensor:
         return _attribute(kind, probe)
 
     return Method(
@@ -81,7 +81,7 @@ def _fit_classes(attr: ModuleType) -> Mapping[str, type[Any]]:
 
 
 def _is_fit(kind: type[Any]) -> bool:
-    """Whether a class is built from a network, and a layer at most, and gives attributions of images."""
+    """True of a class that is built from a network, and a layer at most, and gives attributions of images."""
     needed = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
     if not needed or needed[0] not in ("forward_func", "model") or needed[1:] not in ([], ["layer"]):
         return False
@@ -92,14 +92,14 @@ def _is_fit(kind: type[Any]) -> bool:
     return "neuron_selector" not in asked and "inputs" in asked
 
 
-def _attribute(kind: type[Any], probe: Probe) -> Tensor:
+def _attribute(kind: type[Any], probe: NetworkProbe) -> Tensor:
     from captum.attr import LayerAttribution
 
     network = _Logits(probe.network)
     network.training = False  # not eval(), which would reach into the user's network
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
-        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give --layers last or a module name")
+        raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give `layers=last` or a module name")
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
@@ -135,7 +135,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _options(kind: type[Any], images: Tensor, classes: Tensor) -> Mapping[str, Any]:
-    """What ``attribute`` needs beyond images."""
+    """Arguments of ``attribute`` beyond images."""
     parameters = inspect.signature(kind.attribute).parameters
     _, channels, height, width = images.shape
     options: dict[str, Any] = {"target": classes.tolist()} if "target" in parameters else {}

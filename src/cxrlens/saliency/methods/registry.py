@@ -5,7 +5,7 @@ A method is one decorated pure function. What it reads decides its arguments:
 - ``layer``: (pair of a layer) -> map [N, h, w], for each layer; upsampling and combining are done elsewhere;
 - ``input``: (pair at the network's input) -> map [N, H, W];
 - ``guided``: the same, the gradient taken under the guided rule (see `cxrlens.saliency.guided`);
-- ``network``: (a `Probe`, which asks the network again) -> map [N, H, W];
+- ``network``: (a `NetworkProbe`, which asks the network again) -> map [N, H, W];
 - ``maps``: (the full-size maps [N, H, W] of the methods named in ``of``) -> map [N, H, W].
 """
 

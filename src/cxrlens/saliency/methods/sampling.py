@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cxrlens.saliency.methods.registry import method
 from cxrlens.saliency.norms import norm1
-from cxrlens.saliency.probe import Probe
+from cxrlens.saliency.probe import NetworkProbe
 
 _NOISY = 25
 _NOISE = 0.15  # standard deviation as a share of the image's range
@@ -30,7 +30,7 @@ _PER_PASS = 32  # masked images at most, unless the batch itself is larger
     cost=f"{_NOISY + 1} forwards, {_NOISY} backwards",
     reads="network",
 )
-def smoothgrad(probe: Probe) -> Tensor:
+def smoothgrad(probe: NetworkProbe) -> Tensor:
     """The same noise for every image, so that a batch equals its images one by one."""
     flat = probe.images.flatten(1)
     spread = (_NOISE * (flat.amax(1) - flat.amin(1)))[:, None, None, None]
@@ -50,7 +50,7 @@ def smoothgrad(probe: Probe) -> Tensor:
     cost=f"{_STEPS + 1} forwards, {_STEPS} backwards",
     reads="network",
 )
-def integrated_gradients(probe: Probe) -> Tensor:
+def integrated_gradients(probe: NetworkProbe) -> Tensor:
     total = torch.zeros_like(probe.images, dtype=torch.float32)
     for step in range(_STEPS):
         total += probe.gradients(probe.images * ((step + 0.5) / _STEPS))
@@ -65,7 +65,7 @@ def integrated_gradients(probe: Probe) -> Tensor:
     cost=f"{_MASKS + 1} forwards",
     reads="network",
 )
-def rise(probe: Probe) -> Tensor:
+def rise(probe: NetworkProbe) -> Tensor:
     """The same masks for every image, so that a batch equals its images one by one."""
     count, height, width = probe.images.shape[0], *probe.images.shape[-2:]
     total = probe.images.new_zeros((count, height, width), dtype=torch.float32)

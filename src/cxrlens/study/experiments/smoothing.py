@@ -9,7 +9,8 @@ import numpy as np
 from cxrlens.evaluation.comparison import Comparison, compare_rows
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.saliency.fusion import scale, smooth
+from cxrlens.saliency.fusion import scale
+from cxrlens.saliency.gaussian import smooth
 from cxrlens.study.cells import ROW_COLUMNS, conditions, difference_cell, row_names, row_words, rows_of, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.experiments.pointing_game import peak_scores

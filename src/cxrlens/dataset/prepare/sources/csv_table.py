@@ -7,20 +7,20 @@ names, or 0 and 1) or ``annotation`` (Object-CXR's text) or both; optionally ``s
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxrlens.dataset.prepare.classes import label_classes
 from cxrlens.dataset.prepare.lookup import Lookup
-from cxrlens.dataset.prepare.origin import FileOrigin
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
 from cxrlens.dataset.prepare.tree import Tree, shared_parts
 from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, parse_annotation
+from cxrlens.inputs.csv_files import open_csv
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import find_manifest, safe_name
+from cxrlens.inputs.origin import FileOrigin
 
 _PATH_COLUMNS = ("path", "image_path", "image_name")
 
@@ -79,31 +79,26 @@ def _label_of_objects(shapes: tuple[Shape, ...], mask: str) -> int | None:
 
 def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """Line numbers and cells, absent columns empty; and the name of the path column."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            reader = csv.DictReader(stream, restkey="")
-            reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
-            if path_column is None or not {"label", "annotation"} & set(columns):
-                raise UsageError(
-                    f"{path}: the first line should name the columns path,label[,split,patient_id], "
-                    f"but it is {','.join(columns)!r}"
-                )
-            rows = []
-            for cells in reader:
-                row = dict.fromkeys(("label", "annotation", "split", "patient_id", "mask", "name"), "")
-                row |= {name: (text or "").strip() for name, text in cells.items() if isinstance(text, str | None)}
-                if not any(row.values()):
-                    continue
-                if not row[path_column] or ("label" in columns and not row["label"]):
-                    missing = "label" if row[path_column] else "path"
-                    raise UsageError(f"{path}, line {reader.line_num}: the {missing} is empty; fill it in or delete it")
-                rows.append((reader.line_num, row))
-            return rows, path_column
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; check the path") from error
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV: {error}") from error
+    with open_csv(path) as reader:
+        reader.restkey = ""
+        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
+        if path_column is None or not {"label", "annotation"} & set(columns):
+            raise UsageError(
+                f"{path}: the first line should name the columns path,label[,split,patient_id], "
+                f"but it is {','.join(columns)!r}"
+            )
+        rows = []
+        for cells in reader:
+            row = dict.fromkeys(("label", "annotation", "split", "patient_id", "mask", "name"), "")
+            row |= {name: (text or "").strip() for name, text in cells.items() if isinstance(text, str | None)}
+            if not any(row.values()):
+                continue
+            if not row[path_column] or ("label" in columns and not row["label"]):
+                missing = "label" if row[path_column] else "path"
+                raise UsageError(f"{path}, line {reader.line_num}: the {missing} is empty; fill it in or delete it")
+            rows.append((reader.line_num, row))
+        return rows, path_column
 
 
 def _shapes(text: str, where: str) -> tuple[Shape, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrlens.inputs import workers
-from cxrlens.inputs.workers import in_order
+from cxrlens.inputs import processes
+from cxrlens.inputs.processes import in_order
 
 TASKS = list(range(23))
 ENDLESS = 10**6  # seconds
@@ -67,6 +69,38 @@ def test_a_process_that_dies_costs_one_result(count: int) -> None:
             assert result == named(task)
 
 
+def ended_while_it_answers(task: int) -> bytes:
+    """Its process is killed while it sends a result that is longer than a pipe holds."""
+    if task != 5:
+        return b"x"
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(2_000_000_000)
+
+
+def test_a_process_that_dies_while_it_answers_costs_one_result() -> None:
+    """Where processes share a queue, the others would wait for its lock for ever."""
+    found = list(in_order(ended_while_it_answers, TASKS, workers=2, lost=lambda *_: b"lost"))
+    assert found == [b"lost" if task == 5 else b"x" for task in TASKS]
+
+
+hanging = multiprocessing.Value("i", 0)  # how often the hanging task was begun
+
+
+def late_or_dead(task: int) -> str:
+    if task != 5:
+        return died(task)
+    with hanging:
+        hanging.value += 1
+    return hung(task)
+
+
+def test_the_others_go_on_while_one_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "SECONDS", 2.0)
+    found = list(in_order(late_or_dead, TASKS, workers=2, lost=lost))
+    assert hanging.value == 1  # a second time would cost the time again
+    assert [task for task, result in zip(TASKS, found, strict=True) if result != named(task)] == [0, 5, 9, 10, 22]
+
+
 def swallowing(task: int) -> str:
     """As readers do, who give a reason of their own for whatever a library raises."""
     try:
@@ -77,7 +111,7 @@ def swallowing(task: int) -> str:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_task_that_hangs_costs_one_result(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "SECONDS", 1.0)
+    monkeypatch.setattr(processes, "SECONDS", 1.0)
     before = signal.getsignal(signal.SIGALRM)
     found = list(in_order(swallowing, TASKS, workers=count, lost=lost))
     assert signal.getsignal(signal.SIGALRM) is before
@@ -118,7 +152,7 @@ def test_leaving_early_is_no_error() -> None:
 
 def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "import os, time\nfrom pathlib import Path\nfrom cxrlens.inputs.workers import in_order\n"
+        "import os, time\nfrom pathlib import Path\nfrom cxrlens.inputs.processes import in_order\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "def stay(task):\n    (folder / str(os.getpid())).touch()\n    time.sleep(10**6)\n"
         "list(in_order(stay, range(9), workers=2, lost=None))\n"

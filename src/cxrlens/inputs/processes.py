@@ -1,0 +1,234 @@
+"""A function applied to tasks in processes that may die or hang: each costs its own task alone.
+
+Each process has a pipe and a thread of its own, and shares neither a queue nor a lock with others: whatever ends it, at
+any moment, leaves the rest at work (docs/decisions/reading-pool.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+from cxrlens.inputs.readers.codecs import let_codecs_end_this_process
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+SECONDS = 120.0
+"""How long one task may take."""
+
+_ATTEMPTS = 2  # a process may have been ended for the memory that another one took
+_HAS_TIMERS = hasattr(signal, "setitimer")  # not on Windows
+_starting = threading.Lock()  # a process started meanwhile would hold the other's end of the pipe open
+
+
+class LostTaskError(Exception):
+    """A task without a result; the message goes on after a file's name."""
+
+
+class WorkerProcess(Generic[Task, Result]):
+    """A process that applies a function to one task after the other, replaced when it has ended.
+
+    It lets codecs end it, leaves an interrupt to this process and ends with it.
+
+    Args:
+        function: picklable where the context does not fork.
+        seconds: how long one task may take before its process is killed, also within a library; by default `SECONDS`.
+        context: how processes are started.
+    """
+
+    def __init__(
+        self, function: Callable[[Task], Result], *, seconds: float | None = None, context: BaseContext | None = None
+    ) -> None:
+        self._function = function
+        self._seconds = SECONDS if seconds is None else seconds
+        self._context = context or multiprocessing.get_context()
+        self._is_closed = False
+        self._start()
+
+    def __call__(self, task: Task) -> Result:
+        """The function of the task; for one thread at a time.
+
+        Raises:
+            LostTaskError: when that takes too long, or ends the process twice.
+            Exception: whatever the function raises.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                if not self._process.is_alive() and not self._is_closed:
+                    self._start()
+                succeeded, value = self._answer(task)
+            except (EOFError, OSError):
+                self._process.join()
+                continue
+            if succeeded:
+                return value
+            raise value
+        raise LostTaskError("reading it ended the process (badly damaged, or too large for the memory)")
+
+    def close(self) -> None:
+        """End the process, whatever it does; a task at hand is lost."""
+        self._is_closed = True
+        self._process.kill()
+        self._process.join()
+
+    def _start(self) -> None:
+        with _starting:
+            self._pipe, theirs = self._context.Pipe()
+            self._process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
+                target=_serve, args=(theirs, self._function), daemon=True
+            )
+            self._process.start()
+            theirs.close()
+        self._is_ready = False
+        if self._is_closed:
+            self._process.kill()
+
+    def _answer(self, task: Task) -> Any:
+        if not self._is_ready:  # how long a process takes to start is not the task's
+            self._received(SECONDS)
+            self._is_ready = True
+        self._pipe.send(task)
+        return self._received(self._seconds)
+
+    def _received(self, seconds: float) -> Any:
+        if not wait([self._pipe, self._process.sentinel], seconds):
+            self._process.kill()
+            self._process.join()
+            raise LostTaskError(_too_long(seconds))
+        return self._pipe.recv()
+
+
+def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the main process's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not whatever the main process does on it
+    if "torch" in sys.modules:  # not imported for this alone
+        sys.modules["torch"].set_num_threads(1)
+    let_codecs_end_this_process()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe.send(None)
+    while True:
+        task = pipe.recv()
+        try:
+            answer = True, function(task)
+        except BaseException as error:
+            error.add_note(traceback.format_exc())
+            answer = False, error
+        try:
+            pipe.send(answer)
+        except Exception as error:  # no memory to pickle it, or it cannot be pickled
+            pipe.send((False, error))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def in_order(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    workers: int,
+    lost: Callable[[Task, str], Result],
+) -> Iterator[Result]:
+    """The results of the tasks in their order, made by ``workers`` processes; 0 makes them in this one.
+
+    A process that dies, or is at one task for more than `SECONDS` and is therefore killed, costs nothing but that
+    task. In this process a task is broken off after the same time where the system has timers and this is the main
+    thread, but not before a library at work on it comes back to Python.
+
+    Args:
+        tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
+        lost: gives the result of such a task, and is told why in words that go on after a file's name.
+
+    Raises:
+        Exception: whatever the function raises.
+    """
+    if not workers:
+        for task in tasks:
+            yield _here(function, task, lost)
+        return
+    waiting: SimpleQueue[tuple[Task, Future[Result]] | None] = SimpleQueue()
+    begun = deque[Future[Result]]()
+    coming = iter(tasks)
+    processes = [WorkerProcess(function) for _ in range(workers)]
+    for process in processes:
+        threading.Thread(target=_work, args=(process, waiting, lost), daemon=True).start()
+    try:
+        while True:
+            for task in itertools.islice(coming, 2 * workers - len(begun)):
+                begun.append(Future())
+                waiting.put((task, begun[-1]))
+            if not begun:
+                return
+            yield begun.popleft().result()
+    finally:
+        for process in processes:
+            process.close()
+            waiting.put(None)
+
+
+def _work(
+    process: WorkerProcess[Task, Result],
+    waiting: SimpleQueue[tuple[Task, Future[Result]] | None],
+    lost: Callable[[Task, str], Result],
+) -> None:
+    while (each := waiting.get()) is not None:
+        task, future = each
+        try:
+            future.set_result(process(task))
+        except LostTaskError as error:
+            future.set_result(lost(task, str(error)))
+        except BaseException as error:
+            future.set_exception(error)
+
+
+class _TookTooLong(BaseException):
+    """Not an Exception, since libraries and readers turn these into their own."""
+
+
+def _here(function: Callable[[Task], Result], task: Task, lost: Callable[[Task, str], Result]) -> Result:
+    main = threading.current_thread() is threading.main_thread()
+    if not (_HAS_TIMERS and main) or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody else's timer is running
+        return function(task)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise _TookTooLong
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            return function(task)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _TookTooLong:
+        return lost(task, _too_long(SECONDS))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(seconds: float) -> str:
+    return f"reading it took longer than {seconds:g} s"
+
+
+def default_workers() -> int:
+    """Loader processes where the user names no number: half the processors, at most 8."""
+    return min(8, max(1, (os.cpu_count() or 2) // 2))

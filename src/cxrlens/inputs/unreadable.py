@@ -1,0 +1,37 @@
+"""The list of images that could not be read, beside a command's results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxrlens.errors import UnreadableImageError
+from cxrlens.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def list_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> Path:
+    """Write the sentences to a file of that name in ``out``, a file a line; where there are none, an old list goes."""
+    path = out / name
+    if reasons:
+        write_text(path, "".join(reason.replace("\n", "\\n") + "\n" for reason in reasons))
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> None:
+    """Write the list, see `list_unreadable`, and log the first of its lines."""
+    path = list_unreadable(reasons, out, name)
+    if not reasons:
+        return
+    log.warning("%d images could not be read and were left out; they are listed in %s", len(reasons), path)
+    for reason in reasons[:5]:
+        log.warning("  %s", reason)
+
+
+def single_unreadable(reason: str) -> UnreadableImageError:
+    """The error of a command whose only image cannot be read."""
+    return UnreadableImageError(f"{reason}; copy the file again from its source, or give another image")

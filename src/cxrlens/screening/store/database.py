@@ -1,0 +1,62 @@
+"""Transactions, and what a user reads when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+
+from cxrlens.errors import CxrlensError
+from cxrlens.screening.store import sqlite
+
+
+class StoreError(CxrlensError):
+    """The store cannot be read or written at the moment; nothing is changed."""
+
+
+class Database:
+    """Transactions of an engine; threads may share it.
+
+    Attributes:
+        place: where it is, for error texts.
+    """
+
+    def __init__(self, engine: Engine, place: str) -> None:
+        self.place = place
+        self._engine = engine
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the store.
+
+        Raises:
+            StoreError: when it cannot be read.
+        """
+        with self._said(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: all that is written within is kept when the block ends, or nothing.
+
+        Raises:
+            StoreError: when it cannot be kept.
+        """
+        with self._said(), self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, ProgrammingError, DataError):
+            raise
+        except DatabaseError as error:
+            reason = str(error.orig)
+            raise StoreError(f"{self.place}: cannot be read or written ({reason}); {sqlite.remedy(reason)}") from error

@@ -1,0 +1,130 @@
+"""Results in the store: the newest of each name counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+
+from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.database import Database
+from cxrlens.screening.store.schema import UNREAD, results
+
+_ROWS = 500
+"""Rows of a query: a reader never holds the store for long, nor many results in memory."""
+
+_newest = select(results.c.record).where(results.c.is_newest)
+_in_order = results.c.rank, results.c.name
+_is_read = results.c.status == "ok"
+_key_of_name = select(results.c.key).where(results.c.is_newest, results.c.name == bindparam("name"), _is_read)
+_record_of_key = (
+    select(results.c.record).where(results.c.key == bindparam("key"), _is_read).order_by(results.c.id.desc()).limit(1)
+)
+
+
+class Results:
+    """The results of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, images: Sequence[ScreenedImage]) -> list[str]:
+        """Add a batch as a whole, but for results that say what the newest of their name says already.
+
+        Returns:
+            The records that were added, as text.
+
+        Raises:
+            StoreError: when they cannot be kept; none of them is then.
+        """
+        with self._database.writing() as connection:
+            newest = _newest_of(connection, list({image.name for image in images}))
+            new: dict[str, ScreenedImage] = {}
+            for image in images:
+                if (new.get(image.name) or newest.get(image.name)) != image:
+                    new[image.name] = image
+            rows = [row_of(image, image.model_dump_json()) for image in new.values()]
+            for name in new.keys() & newest.keys():
+                is_it = results.c.is_newest, results.c.name == name
+                connection.execute(update(results).where(*is_it).values(is_newest=False))
+            if rows:
+                connection.execute(insert(results), rows)
+        return [row["record"] for row in rows]
+
+    def clear(self) -> None:
+        """Delete all results."""
+        with self._database.writing() as connection:
+            connection.execute(results.delete())
+
+    def known_key(self, name: str) -> str:
+        """The digest of the content that the newest result of a name is of; "" where there is none."""
+        with self._database.reading() as connection:
+            return connection.scalar(_key_of_name, {"name": name}) or ""
+
+    def of_content(self, key: str) -> ScreenedImage | None:
+        """The last result of this content, whatever its name; None where it could not be read or is not known."""
+        with self._database.reading() as connection:
+            record = connection.scalar(_record_of_key, {"key": key})
+        return None if record is None else ScreenedImage.model_validate_json(record)
+
+    def has(self, key: str) -> bool:
+        """True where an image of the worklist has this content."""
+        wanted = results.c.is_newest, results.c.key == key
+        with self._database.reading() as connection:
+            return connection.scalar(select(results.c.id).where(*wanted).limit(1)) is not None
+
+    def newest(self, **wanted: str) -> Iterator[ScreenedImage]:
+        """The newest result of each name in the order of the worklist, read as they are asked for.
+
+        Args:
+            wanted: values of columns, such as ``status="unreadable"``.
+        """
+        statement = _newest.add_columns(*_in_order).filter_by(**wanted).order_by(*_in_order).limit(_ROWS)
+        following = statement
+        while rows := self._rows(following):
+            yield from (ScreenedImage.model_validate_json(row.record) for row in rows)
+            following = statement.where(tuple_(*_in_order) > tuple_(rows[-1].rank, rows[-1].name))
+
+    def records(self) -> Iterator[str]:
+        """All results as text, in the order in which they came."""
+        statement = select(results.c.id, results.c.record).order_by(results.c.id).limit(_ROWS)
+        following = statement
+        while rows := self._rows(following):
+            yield from (row.record for row in rows)
+            following = statement.where(results.c.id > rows[-1].id)
+
+    def tally(self) -> list[tuple[str, str | None, str | None, int]]:
+        """(status, decision, triage, images) of the newest results."""
+        kinds = results.c.status, results.c.decision, results.c.triage
+        statement = select(*kinds, func.count()).where(results.c.is_newest).group_by(*kinds)
+        return [(status, decision, triage, images) for status, decision, triage, images in self._rows(statement)]
+
+    def _rows(self, statement: Any) -> Sequence[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(statement).all()
+
+
+def row_of(image: ScreenedImage, record: str) -> dict[str, Any]:
+    """The newest result of a name as the table has it; the record is the image as text."""
+    return {
+        "name": image.name,
+        "key": image.key,
+        "status": image.status,
+        "decision": image.decision,
+        "triage": image.triage,
+        "probability": image.probability,
+        "rank": UNREAD if image.probability is None else -image.probability,
+        "is_newest": True,
+        "record": record,
+    }
+
+
+def _newest_of(connection: Connection, names: Sequence[str]) -> dict[str, ScreenedImage]:
+    found = {}
+    for begin in range(0, len(names), _ROWS):
+        wanted = results.c.name.in_(names[begin : begin + _ROWS])
+        for record in connection.scalars(_newest.where(wanted)):
+            image = ScreenedImage.model_validate_json(record)
+            found[image.name] = image
+    return found
