@@ -1,4 +1,4 @@
-"""What the exported graph computes: probability and last-layer map of prepared images, without a backward pass."""
+"""The exported graph: probability and last-layer map of prepared images, without a backward pass."""
 
 from __future__ import annotations
 

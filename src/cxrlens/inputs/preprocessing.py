@@ -1,4 +1,4 @@
-"""What is done to a radiograph before a network sees it; travels inside the model file."""
+"""The preprocessing of radiographs for a network; travels inside the model file."""
 
 from __future__ import annotations
 

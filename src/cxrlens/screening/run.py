@@ -43,7 +43,7 @@ _SHARE = 20
 
 @dataclass(frozen=True)
 class ScreeningSettings:
-    """How images are screened.
+    """The settings of a screening.
 
     Attributes:
         model: model file or run folder.
@@ -73,7 +73,7 @@ class ScreeningSettings:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a screening is.
+    """The progress of a screening.
 
     Attributes:
         done: files that were looked at, those of an earlier run among them.
@@ -90,7 +90,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ScreenResult:
-    """What came of a screening.
+    """The result of a screening.
 
     Attributes:
         folder: where its files are.
@@ -350,7 +350,7 @@ def _write_page(screening: Screening, worklist: Worklist) -> None:
 
 
 class _Count:
-    """How many files there are, counted beside the work."""
+    """The number of files, counted beside the work."""
 
     def __init__(self, sources: Sources) -> None:
         self.total: int | None = None

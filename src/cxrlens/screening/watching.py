@@ -55,7 +55,7 @@ class Watch:
         self._given, self._moving, self._is_first, self.failures = given, moving, False, failures
 
     def _is_to_be_taken(self, path: Path, given: dict[str, _State], moving: dict[str, tuple[_State, float]]) -> bool:
-        """Whether a file has come to rest; notes it in one of the two."""
+        """True where a file has come to rest; notes it in one of the two."""
         name, now = str(path), time.monotonic()
         state, age = _state_of(path)
         if self._given.get(name) == state:

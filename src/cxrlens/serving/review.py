@@ -39,7 +39,7 @@ class Review:
         self.store = Store(self.folder)
 
     def remark(self, info: ScreeningInfo | None = None) -> str:
-        """What a reader must know of the folder, "" where there is nothing."""
+        """A remark on the folder that a reader must know, "" where there is none."""
         info = info or self.folder.info()
         name, digest = self._model
         if info.model_sha256 == digest:

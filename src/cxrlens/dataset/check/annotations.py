@@ -40,7 +40,7 @@ REPEATED = new_kind("repeated", Severity.note, "Object annotated twice", "An ima
 
 
 def annotation_findings(seen: Sequence[CheckedImage]) -> Iterator[Finding]:
-    """What is wrong with the shapes of each image; one finding per shape, the worst that holds."""
+    """Faults of the shapes of each image; one finding per shape, the worst that holds."""
     for image in seen:
         shapes = image.item.shapes or ()
         for shape in dict.fromkeys(shapes):

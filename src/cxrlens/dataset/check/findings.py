@@ -1,4 +1,4 @@
-"""What the check of a data set can find: every kind with its rule, and one finding."""
+"""The findings of the check of a data set: every kind with its rule, and one finding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cxrlens.inputs.annotations.shapes import Shape
 
 
 class Severity(StrEnum):
-    """How bad it is: a `problem` spoils training or scores, a `note` is worth a look."""
+    """Severity of a finding: a `problem` spoils training or scores, a `note` is worth a look."""
 
     problem = "problem"
     note = "note"
@@ -73,6 +73,6 @@ def by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]]]:
 
 
 def count(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """How many problems and how many notes."""
+    """The numbers of problems and of notes."""
     found = Counter(finding.severity for finding in findings)
     return {severity: found[severity] for severity in Severity}

@@ -65,7 +65,7 @@ INVERTED = new_kind(
 
 
 def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
-    """What is odd about the pictures as such; a flat or tiny one is not judged further."""
+    """Oddities of the images as such; a flat or tiny one is not judged further."""
     if not checked.images:
         return
     heights, widths = np.array([(image.height, image.width) for image in checked.images], dtype=np.float64).T
@@ -91,7 +91,7 @@ def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
 
 
 def is_flat(checked: CheckedImages) -> Bools:
-    """Which pictures show nothing, bool [n]."""
+    """True for images that show nothing, bool [n]."""
     low, high = (statistic(checked.statistics, f"percentile {percentile}") for percentile in (0.1, 99.9))
     flat: Bools = high - low < _FLAT
     return flat
@@ -109,7 +109,7 @@ def density_contrast(thumbnails: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _outside_quartiles(values: Floats, usable: Bools, factor: float, *, above: bool = True) -> Bools:
-    """Which values lie far outside the quartiles of the usable ones, bool [n]; below alone, or also above."""
+    """True for values far outside the quartiles of the usable ones, bool [n]; below alone, or also above."""
     if not usable.any():
         return np.zeros(len(values), dtype=bool)
     low, high = np.percentile(values[usable], (25, 75))

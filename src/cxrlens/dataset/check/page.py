@@ -1,4 +1,4 @@
-"""What the check of a data set found, as one HTML file that needs no network: tables, and sheets of thumbnails."""
+"""The findings of a data set's check as one HTML file that needs no network: tables, and sheets of thumbnails."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _COLUMNS = ("severity", "kind", "images", "message")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found in a data set.
+    """The result of a data set's check.
 
     Attributes:
         counts: number of images per split and class, ``unlabelled`` among them, and of those that could not be read.
@@ -61,7 +61,7 @@ class CheckResult:
 
     @property
     def images(self) -> int:
-        """How many image files the data set has, readable or not."""
+        """Number of image files in the data set, readable or not."""
         return sum(sum(of_split.values()) for of_split in self.counts.values())
 
     @property

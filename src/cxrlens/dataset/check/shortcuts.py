@@ -48,7 +48,7 @@ WEAK_SHORTCUT = new_kind(
 
 @dataclass(frozen=True)
 class Probe:
-    """What global statistics know of the classes of one split.
+    """Prediction of the classes of one split from global statistics.
 
     Attributes:
         split: its name.

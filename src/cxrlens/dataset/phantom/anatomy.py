@@ -153,7 +153,7 @@ def _lung_depth(rng: np.random.Generator, x: _Map, y: _Map, cage: _Map, patient:
 
 
 def _heart(rng: np.random.Generator, x: _Map, y: _Map, patient: Patient) -> _Map:
-    """How much of the lung's depth the heart and the great vessels take, in [0, 1]."""
+    """The share of the lung's depth that the heart and the great vessels take, in [0, 1]."""
     angle, floor = rng.uniform(0.35, 0.7), patient.domes[1]
     dx, dy = x - 0.26 * patient.heart, y - (floor - 4.0)
     along, across = dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)

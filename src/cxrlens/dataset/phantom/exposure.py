@@ -31,7 +31,7 @@ _GLYPHS: dict[str, tuple[tuple[Point, ...], ...]] = {  # in a box of width 0.6 a
 
 @dataclass(frozen=True)
 class Beam:
-    """What lies between tube and detector besides patient and objects.
+    """The beam between tube and detector, without patient and objects.
 
     ``attenuation`` is float32 [H, W]; ``open`` [H, W] is False in the shadow of the collimator.
     """
@@ -42,7 +42,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class Technique:
-    """How a picture is taken and shown; attenuation is relative to the lungs' median."""
+    """The technique of exposure and display; attenuation is relative to the lungs' median."""
 
     blur: float  # standard deviation in pixels
     grain: float  # standard deviation in pixels over which the noise is blurred

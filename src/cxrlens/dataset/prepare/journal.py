@@ -1,4 +1,4 @@
-"""What has been made of which file: a line for each, so that a run that was stopped goes on."""
+"""The journal of a preparation: a line for each image that is finished, so that a run that was stopped goes on."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _JOURNAL = ".prepared.jsonl"
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose; recorded in ``prepared.json``.
+    """The user's choices; recorded in ``prepared.json``.
 
     Attributes:
         kind: of the source, see `cxrlens.dataset.prepare.sources`; None = by its looks.
@@ -66,7 +66,7 @@ class Options:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """What was made.
+    """The result of a preparation.
 
     Attributes:
         manifest: its file.
@@ -213,7 +213,7 @@ def _rule_text(rule: SplitRule) -> str:
 
 
 def _claim_of(source: Path, kind: Kind, options: Options) -> dict[str, Any]:
-    """What makes two runs the same."""
+    """The choices in which two runs must agree to be the same."""
     chosen = json.loads(json.dumps(plain(asdict(options) | {"kind": kind.id})))
     return {"cxrlens": cxrlens.__version__, "source": str(source), "options": chosen}
 

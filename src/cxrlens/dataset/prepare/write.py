@@ -30,7 +30,7 @@ _OF_THE_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES
 
 @dataclass(frozen=True)
 class Form:
-    """What becomes of the files.
+    """The form in which files are written.
 
     Attributes:
         size: images whose longer side is longer are scaled down to so many pixels; None = none is.
@@ -147,7 +147,7 @@ def _make(record: Record, form: Form, out: Path) -> Made:
 
 
 def is_written(origin: Origin, form: Form) -> bool:
-    """Whether a file gets a copy in the data set."""
+    """True where a file gets a copy in the data set."""
     return form.copy or form.size is not None or isinstance(origin, ZipMember)
 
 
@@ -156,7 +156,7 @@ def _placed(folder: str, name: str, suffix: str) -> str:
 
 
 def _is_deep(pixels: Pixels) -> bool:
-    """Whether pixels hold more than 8 bits can: values beside the 256 levels."""
+    """True where pixels hold more than 8 bits can: values beside the 256 levels."""
     levels = pixels * np.float32(255)
     return bool(np.abs(levels - np.rint(levels)).max() > 1e-3)
 

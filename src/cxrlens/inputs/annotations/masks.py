@@ -34,7 +34,7 @@ class MaskPart:
     top: int
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
-        """Whether each point (x, y) of the image lies in a pixel of the part; x and y broadcast."""
+        """True where a point (x, y) of the image lies in a pixel of the part; x and y broadcast."""
         columns, rows = _pixel(x) - self.left, _pixel(y) - self.top
         height, width = self.pixels.shape
         within = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)

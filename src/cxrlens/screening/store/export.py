@@ -38,10 +38,7 @@ class Export:
         """
         records = self._results.records()
         same, differing, rest = self._compare(records)
-        if differing is None:
-            is_left_over = is_trimmed or b"\n" not in rest
-        else:
-            is_left_over = _line(differing).startswith(rest)
+        is_left_over = is_trimmed or b"\n" not in rest if differing is None else _line(differing).startswith(rest)
         if not is_left_over:
             self._set_aside()
             records, differing, same = self._results.records(), None, 0

@@ -39,7 +39,7 @@ class KeptVerdict(_Kept):
 
 
 class GivenVerdict(_Kept):
-    """What became of a verdict that was given.
+    """The outcome of a verdict that was given.
 
     Attributes:
         replaced: what stood before, "none" where nothing did.

@@ -51,7 +51,7 @@ class _Coco(BaseModel):
 
 
 def applies(source: Path, _tree: Tree) -> bool:
-    """Whether it is a JSON, or a folder with one at its top or in a folder of it."""
+    """True for a JSON, or a folder with one at its top or in a folder of it."""
     return source.suffix.lower() == ".json" if source.is_file() else bool(_files(source))
 
 
