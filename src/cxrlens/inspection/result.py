@@ -21,7 +21,7 @@ TieSeed: TypeAlias = int | tuple[int, ...]
 """Decides between the pixels that share a map's highest value."""
 
 
-class WholeMap(NamedTuple):
+class InputMap(NamedTuple):
     """A map of a network's whole input, padding included: values float32 [H, W] in [0, 1], all zero where flat."""
 
     method: str
@@ -48,7 +48,7 @@ class ImageMap:
     tie_seed: TieSeed = 0
 
     @classmethod
-    def cut(cls, whole: WholeMap, geometry: Geometry, tie_seed: TieSeed = 0) -> ImageMap:
+    def cut(cls, whole: InputMap, geometry: Geometry, tie_seed: TieSeed = 0) -> ImageMap:
         """The part of a map that shows the image, scaled to [0, 1] again by its own range there.
 
         Args:
@@ -98,7 +98,7 @@ class ImageResult:
         card: ModelCard,
         model: ModelIdentity,
         stored: tuple[int, int],
-        maps: Iterable[WholeMap] = (),
+        maps: Iterable[InputMap] = (),
         *,
         tie_seed: TieSeed = 0,
     ) -> ImageResult:

@@ -27,7 +27,7 @@ from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.watching import Watch
-from cxrlens.screening.worklist import Worklist, write_worklist
+from cxrlens.screening.worklist import RankedWorklist, write_worklist
 
 log = logging.getLogger(__name__)
 
@@ -314,7 +314,7 @@ def _follow(
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failures = 0.0, list[str]()
     while not stop.is_set():
-        for _ in screening.run(watch.look(), report):
+        for _ in screening.run(watch.poll(), report):
             if stop.is_set():
                 break
             if screening.appended and time.monotonic() >= next_summary:
@@ -329,7 +329,9 @@ def _follow(
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None) -> Worklist:
+def _write_summary(
+    screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None
+) -> RankedWorklist:
     worklist = write_worklist(screening.store, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:
@@ -338,7 +340,7 @@ def _write_summary(screening: Screening, settings: ScreeningSettings, results: S
     return worklist
 
 
-def _write_page(screening: Screening, worklist: Worklist) -> None:
+def _write_page(screening: Screening, worklist: RankedWorklist) -> None:
     from cxrlens.screening.page import write_worklist_page
 
     images = [

@@ -22,7 +22,7 @@ class Watch:
         interval: seconds.
 
     Attributes:
-        failures: why folders could not be searched in the last look, a sentence each; what was known of their files
+        failures: why folders could not be searched in the last poll, a sentence each; what was known of their files
             stays known.
     """
 
@@ -34,11 +34,11 @@ class Watch:
         self._is_first = True
         self.failures: list[str] = []
 
-    def look(self) -> Iterator[Path]:
+    def poll(self) -> Iterator[Path]:
         """The files to be taken now.
 
-        In the first look, a file whose times of change both lie an interval back stands still; later ones are
-        compared with the look before, since clocks of servers go wrong.
+        In the first poll, a file whose times of change both lie an interval back stands still; later ones are
+        compared with the poll before, since clocks of servers go wrong.
         """
         given, moving = dict[str, _State](), dict[str, tuple[_State, float]]()
         failures: list[str] = []

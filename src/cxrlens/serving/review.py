@@ -70,7 +70,7 @@ class Review:
         )
 
     def give(self, key: str, verdict: Verdict) -> GivenVerdict | None:
-        """Let a verdict on an image stand, see `Verdicts.give`; None where no image has this key."""
+        """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key."""
         return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256)
 
     def verdicts_csv(self) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, new_kind
 from cxrlens.dataset.check.images import CheckedImage
 from cxrlens.inputs.annotations.shapes import Polygon, Shape, format_annotation
 
@@ -52,14 +52,14 @@ def annotation_findings(seen: Sequence[CheckedImage]) -> Iterator[Finding]:
                 yield _finding(REPEATED, image, shape, f"is annotated {shapes.count(shape)} times")
 
 
-def _finding(kind: Kind, image: CheckedImage, shape: Shape, says: str) -> Finding:
+def _finding(kind: FindingKind, image: CheckedImage, shape: Shape, says: str) -> Finding:
     text = format_annotation([shape])
     short = text if len(text) <= 60 else f"{text[:60]}..."
     message = f"{image.name}: the {type(shape).__name__.lower()} '{short}' {says}"
     return Finding(kind, message, (image.name,), (shape,))
 
 
-def _judge(shape: Shape, height: int, width: int) -> tuple[Kind, str] | None:
+def _judge(shape: Shape, height: int, width: int) -> tuple[FindingKind, str] | None:
     """The kind of what is wrong, and how the sentence goes on; None for a shape as it should be."""
     x1, y1, x2, y2 = shape.bounds()
     picture = f"the {width} x {height} picture"

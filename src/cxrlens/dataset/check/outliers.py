@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, new_kind
 from cxrlens.dataset.check.images import THUMBNAIL, CheckedImages
 from cxrlens.dataset.check.statistics import Floats, statistic
 
@@ -76,7 +76,7 @@ def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
     low = (contrast < _LOW_CONTRAST) | _outside_quartiles(contrast, fine, _CONTRAST_FACTOR, above=False)
     others = f"the median is {np.median(area) / 1e6:.2g} megapixels, {np.median(aspect):.2f} times as wide as high"
     sizes = [f"has {image.width} x {image.height} pixels" for image in checked.images]
-    reasons: list[tuple[Kind, Bools, Callable[[int], str]]] = [
+    reasons: list[tuple[FindingKind, Bools, Callable[[int], str]]] = [
         (TOO_SMALL, tiny, lambda i: sizes[i]),
         (FLAT, flat & ~tiny, lambda i: "shows nothing: its values hardly differ"),
         (SIZE, fine & _outside_quartiles(area, fine, _AREA_FACTOR), lambda i: f"{sizes[i]}; {others}"),

@@ -38,7 +38,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Section:
+class FindingSection:
     """All findings of one kind.
 
     Attributes:
@@ -79,7 +79,7 @@ def data_check_page(
     intro: Sequence[str],
     facts: Sequence[tuple[str, str]],
     tables: Sequence[PageTable],
-    sections: Sequence[Section],
+    sections: Sequence[FindingSection],
     footer: Sequence[str],
 ) -> Path:
     """Write the page, whole or not at all; all text is escaped. Returns `output`.

@@ -12,10 +12,10 @@ import cxrlens
 from cxrlens.dataset.check.annotations import annotation_findings
 from cxrlens.dataset.check.contents import Contents, load_contents
 from cxrlens.dataset.check.duplicates import duplicate_findings, find_groups
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, by_kind, count
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, by_kind, count
 from cxrlens.dataset.check.images import UNREADABLE, CheckedImages, read_images
 from cxrlens.dataset.check.outliers import is_flat, outlier_findings
-from cxrlens.dataset.check.page import Card, PageTable, Picture, Section, data_check_page, thumbnail
+from cxrlens.dataset.check.page import Card, FindingSection, PageTable, Picture, data_check_page, thumbnail
 from cxrlens.dataset.check.published import is_object_cxr, published_counts, published_findings
 from cxrlens.dataset.check.shortcuts import Probe, probe_splits, shortcut_findings
 from cxrlens.environment import command_line, timestamp
@@ -251,9 +251,9 @@ class _Thumbnails:
         return Picture(name, path, f"{label}{image.width} x {image.height}")
 
 
-def _section(kind: Kind, findings: list[Finding], draw: _Thumbnails) -> Section:
+def _section(kind: FindingKind, findings: list[Finding], draw: _Thumbnails) -> FindingSection:
     pictured = [finding for finding in findings if finding.images and kind is not UNREADABLE][:_CARDS]
     shown = {id(finding) for finding in pictured}
     more = [finding.message for finding in findings if id(finding) not in shown][:_LINES]
     cards = [draw.card(finding) for finding in pictured]
-    return Section(kind.id, kind.title, kind.severity, kind.rule, len(findings), cards, more)
+    return FindingSection(kind.id, kind.title, kind.severity, kind.rule, len(findings), cards, more)

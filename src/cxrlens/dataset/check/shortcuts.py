@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cxrlens.dataset.check.duplicates import Group
+from cxrlens.dataset.check.duplicates import DuplicateGroup
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
 from cxrlens.dataset.check.images import CheckedImage, CheckedImages
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, Floats
@@ -64,7 +64,7 @@ class Probe:
     strongest: tuple[tuple[str, float], ...]
 
 
-def probe_splits(checked: CheckedImages, groups: Sequence[Group], *, seed: int = 0) -> list[Probe]:
+def probe_splits(checked: CheckedImages, groups: Sequence[DuplicateGroup], *, seed: int = 0) -> list[Probe]:
     """Probe each split that has enough labelled images of both classes.
 
     Args:

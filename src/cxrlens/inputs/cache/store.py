@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Contents:
+class StoreSize:
     """Size of a store: number of arrays and bytes, by group; the number of arrays in use by running processes."""
 
     groups: dict[str, tuple[int, int]]
@@ -150,7 +150,7 @@ class ArrayStore:
                 "make room, name a folder on another disk with `cache_dir`, or train with smaller images"
             )
 
-    def contents(self) -> Contents:
+    def contents(self) -> StoreSize:
         """The size of the store now."""
         groups: dict[str, tuple[int, int]] = {}
         since = self._in_use_since()
@@ -159,9 +159,9 @@ class ArrayStore:
             entries, total = groups.get(path.parts[-3], (0, 0))
             groups[path.parts[-3]] = entries + 1, total + size
             in_use += used >= since
-        return Contents(dict(sorted(groups.items())), in_use)
+        return StoreSize(dict(sorted(groups.items())), in_use)
 
-    def clear(self) -> Contents:
+    def clear(self) -> StoreSize:
         """Remove every array that no running process uses, and what was noted of source files; gives what was there.
 
         Raises:

@@ -78,7 +78,7 @@ class AuditEntry(_Kept):
     model_sha256: str
 
 
-class Verdicts:
+class VerdictTable:
     """The verdicts of a database. Every call is a transaction of its own."""
 
     def __init__(self, database: Database) -> None:
