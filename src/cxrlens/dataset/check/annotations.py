@@ -1,4 +1,4 @@
-"""Annotated objects that cannot be right: outside the picture, without area, tiny, huge, or there twice."""
+"""Annotated objects that cannot be right: outside the image, without area, tiny, huge, or there twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxrlens.dataset.check.images import CheckedImage
 from cxrlens.inputs.annotations.shapes import Polygon, Shape, format_annotation
 
 _TINY = 0.005  # of the longer side: 3 pixels at 600
-_HUGE = 0.25  # of the picture
+_HUGE = 0.25  # of the image
 _MOSTLY = 0.5
 
 OUTSIDE = new_kind(
@@ -67,7 +67,7 @@ def _judge(shape: Shape, height: int, width: int) -> tuple[FindingKind, str] | N
         return DEGENERATE, f"is {x2 - x1:g} x {y2 - y1:g} pixels"
     if isinstance(shape, Polygon) and _area(shape) < 1:
         return DEGENERATE, "has no area"
-    # A picture covers -0.5 to width - 0.5; a box may end on the far edge of the last pixel, as in Object-CXR.
+    # An image covers -0.5 to width - 0.5; a box may end on the far edge of the last pixel, as in Object-CXR.
     inside_x, inside_y = (max(min(b, size) - max(a, 0), 0) for a, b, size in ((x1, x2, width), (y1, y2, height)))
     outside = 1 - inside_x * inside_y / ((x2 - x1) * (y2 - y1))
     if outside >= 1:

@@ -1,8 +1,8 @@
 """The same image more than once: the same file, or one that looks the same; within a split, across, or in two classes.
 
-Chest radiographs look alike, so pictures are compared after local normalisation, which leaves ribs, vessels and
-edges and takes away what all chests share. Candidates are pairs of 32 x 32 pictures that correlate by `CANDIDATE`;
-they count when their 64 x 64 pictures correlate by `SAME`. docs/data-check.md has the measurements behind these.
+Chest radiographs look alike, so images are compared after local normalisation, which leaves ribs, vessels and
+edges and takes away what all chests share. Candidates are pairs of 32 x 32 images that correlate by `CANDIDATE`;
+they count when their 64 x 64 images correlate by `SAME`. docs/data-check.md has the measurements behind these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Links = npt.NDArray[np.void]  # pairs of images that look the same: the fields o
 
 LINK = np.dtype(
     [("first", np.intp), ("second", np.intp), ("similarity", float), ("mirrored", bool), ("inverted", bool)]
-)  # two indices, the absolute correlation, and how the pictures differ
+)  # two indices, the absolute correlation, and how the images differ
 
 CANDIDATE = 0.7
 SAME = 0.75
@@ -111,10 +111,10 @@ def near_links(thumbnails: npt.NDArray[np.uint8]) -> Links:
 
 
 def describe(pictures: npt.NDArray[np.floating]) -> Vectors:
-    """Pictures [n, h, w] in [0, 1] as vectors [n, h * w] whose dot product is the correlation of their structure.
+    """Images [n, h, w] in [0, 1] as vectors [n, h * w] whose dot product is the correlation of their structure.
 
     (x - local mean) / sqrt(local variance + floor), under a Gaussian of 1.5 pixels, then mean 0 and length 1. A flat
-    picture gives zeros.
+    image gives zeros.
     """
     values = np.asarray(pictures, dtype=np.float32)
     over_pixels = (0.0, _SIGMA, _SIGMA)

@@ -1,10 +1,10 @@
-"""Pictures that are unlike the others, or unlike a radiograph: in size, contrast and polarity.
+"""Images that are unlike the others, or unlike a radiograph: in size, contrast and polarity.
 
 Outliers are found with quartiles, so that a data set of two sizes has none: a value counts that lies below the first
 quartile divided by a factor, or above the third multiplied by it.
 
 Polarity: air is dark and dense is bright in a chest radiograph. The mean of the heart, the spine and the part below the
-diaphragm, less the mean of the two lungs, in standard deviations of the picture, changes its sign with the polarity.
+diaphragm, less the mean of the two lungs, in standard deviations of the image, changes its sign with the polarity.
 docs/data-check.md has the measurements behind the threshold.
 """
 
@@ -98,7 +98,7 @@ def is_flat(checked: CheckedImages) -> Bools:
 
 
 def density_contrast(thumbnails: npt.NDArray[np.uint8]) -> Floats:
-    """Mean of the dense parts of a chest less that of its lungs, float64 [n], in standard deviations of the picture.
+    """Mean of the dense parts of a chest less that of its lungs, float64 [n], in standard deviations of the image.
 
     Args:
         thumbnails: uint8 [n, 64, 64].

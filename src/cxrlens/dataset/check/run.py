@@ -29,7 +29,7 @@ from cxrlens.inputs.readers import decode
 from cxrlens.inputs.unreadable import report_unreadable
 
 _COUNTED = (*CLASS_NAMES, "unlabelled", "unreadable")
-_CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without pictures
+_CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without images
 _INTRO = (
     "A problem spoils training or scores; a note is worth a look. Outlines in the pictures are annotated objects; a "
     "grey field around a picture shows how far they reach outside."

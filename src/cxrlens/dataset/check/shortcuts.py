@@ -1,6 +1,6 @@
 """Do global statistics tell the classes apart? Then a network can, without looking at an object.
 
-A logistic regression on standardised statistics of the picture and its file is cross-validated on each split, with
+A logistic regression on standardised statistics of the image and its file is cross-validated on each split, with
 copies of one image in one fold; its AUC and the AUC of each statistic by itself are reported. Objects change such
 statistics a little (metal is bright), so that an AUC somewhat above one half is no fault.
 """
@@ -132,7 +132,7 @@ def strongest(
 
 
 def statistics_table(checked: CheckedImages) -> tuple[list[str], Floats]:
-    """Names and values [n, statistics] of all that is known of the pictures as a whole and of their files."""
+    """Names and values [n, statistics] of all that is known of the images as a whole and of their files."""
     files = {
         "height": [image.height for image in checked.images],
         "width": [image.width for image in checked.images],

@@ -31,7 +31,7 @@ class Patient:
     wall: float  # thickness of the chest wall at the side
     depth: float  # from back to front
     apex: float  # y of the top of the lungs
-    domes: tuple[float, float]  # y of the diaphragm domes, left and right on the picture
+    domes: tuple[float, float]  # y of the diaphragm domes, left and right on the image
     heart: float  # half the width of the heart
     rib_pitch: float
     bone: float  # bone density relative to the usual

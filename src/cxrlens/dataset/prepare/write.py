@@ -101,7 +101,7 @@ def key(record: Record, form: Form) -> str:
 
 
 def geometry_of(made: PreparedImage) -> Geometry:
-    """From the source's picture to the one in the data set."""
+    """From the source's image to the one in the data set."""
     return Geometry.stretch(made.source_height, made.source_width, made.height, made.width)
 
 

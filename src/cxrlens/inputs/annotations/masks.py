@@ -68,7 +68,7 @@ def decode_mask(content: bytes, name: str, *, height: int, width: int) -> BoolMa
         name: of the file, in messages.
 
     Raises:
-        UnreadableImageError: when it is no picture, is damaged, or has another size than the image.
+        UnreadableImageError: when it is no image file, is damaged, or has another size than the image.
     """
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """A COCO JSON of objects, or a folder with one for each split.
 
-COCO counts x and y from the picture's edge, we from the centre of its first pixel: half a pixel less. A box becomes a
+COCO counts x and y from the image's edge, we from the centre of its first pixel: half a pixel less. A box becomes a
 rectangle, each polygon of a segmentation a polygon; what is given as run lengths counts as its box. An image without
 an annotation is normal.
 """
