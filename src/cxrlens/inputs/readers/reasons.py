@@ -11,4 +11,6 @@ def one_line(text: str, longest: int = 200) -> str:
 
 def reason_of(error: BaseException) -> str:
     """What a library says of damage, else the name of its error."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for them"
     return one_line(str(error)).rstrip(".:") or type(error).__name__
