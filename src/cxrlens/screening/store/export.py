@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from cxrlens.screening.store.results import Results
+from cxrlens.screening.store.results import ResultTable
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class Export:
     """The lines of a store's results in a file."""
 
-    def __init__(self, file: Path, results: Results) -> None:
+    def __init__(self, file: Path, results: ResultTable) -> None:
         self.file = file
         self._results = results
         self._size = -1
