@@ -116,11 +116,16 @@ class ArrayStore:
                         there.add(path)
         return there
 
-    def write(self, path: Path, array: npt.NDArray[Any]) -> int:
-        """Store an array; gives the bytes of its file. Of two writers the last wins, and readers see either whole."""
+    def write(self, path: Path, array: npt.NDArray[Any], note: bytes = b"") -> int:
+        """Store an array; gives the bytes of its file. Of two writers the last wins, and readers see either whole.
+
+        Args:
+            note: follows the array in its file, where those who load the array do not look.
+        """
         with replacing(path) as partial:
             with partial.open("wb") as stream:
                 np.save(stream, array, allow_pickle=False)
+                stream.write(note)
             return partial.stat().st_size
 
     def make_room(self, needed: int = 0) -> None:
