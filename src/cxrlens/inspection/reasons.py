@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cxrlens.models.calibration import Triage
 from cxrlens.models.card import ModelCard
 
 
-def reason_of(card: ModelCard, probability: float) -> str:
-    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62"."""
+def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> Triage | None:
+    """The triage of a calibrated model, None by another; an image with remarks never passes unreviewed."""
+    triage = card.triage(probability)
+    return "review" if triage == "pass" and remarks else triage
+
+
+def reason_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> str:
+    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
+
+    Where an image is reviewed for its remarks alone, they are part of it.
+    """
     if card.calibration is None:
         return _compared(probability, card.threshold, "threshold")
     review = card.calibration.review_threshold
     triage = card.triage(probability)
-    if triage == "retake" or review == card.threshold:
+    if triage == "retake":
         return _compared(probability, card.threshold, "retake threshold")
     if triage == "pass":
-        return _compared(probability, review, "review threshold")
+        below = _compared(probability, review, "retake threshold" if review == card.threshold else "review threshold")
+        return f"{below}, but the image has remarks: {' '.join(remarks).rstrip('.')}" if remarks else below
     below = _compared(probability, card.threshold, "retake threshold")
     return f"{below}, but at or above the review threshold {_short(review, probability)}"
 

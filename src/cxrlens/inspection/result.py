@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -13,7 +13,7 @@ from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.reasons import reason_of
+from cxrlens.inspection.reasons import reason_of, triage_of
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import ModelCard
 
@@ -83,6 +83,7 @@ class ImageResult:
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
         explanations: the maps, in the order in which they were asked for; the first one is the result's own.
+        remarks: sentences on what looks wrong in the picture, see `Radiograph.remarks`; none of one in order.
     """
 
     probability: float
@@ -90,6 +91,7 @@ class ImageResult:
     model: ModelIdentity
     geometry: Geometry
     explanations: tuple[ImageMap, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -114,18 +116,21 @@ class ImageResult:
 
     @property
     def triage(self) -> Triage | None:
-        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another."""
-        return self.card.triage(self.probability)
+        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
+
+        An image with remarks is at least to be reviewed: of what is not displayed, a probability says nothing.
+        """
+        return triage_of(self.card, self.probability, self.remarks)
 
     @property
     def reason(self) -> str:
         """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62"."""
-        return reason_of(self.card, self.probability)
+        return reason_of(self.card, self.probability, self.remarks)
 
     @property
     def is_flagged(self) -> bool:
-        """True where a reader should look at the image: it is affected, or to be reviewed."""
-        return self.decision == "affected" or self.triage == "review"
+        """True where a reader should look at the image: it is affected, to be reviewed, or has remarks."""
+        return self.decision == "affected" or self.triage == "review" or bool(self.remarks)
 
     @property
     def height(self) -> int:
@@ -181,6 +186,10 @@ class ImageResult:
         """The same result with these of its maps, or with none."""
         return replace(self, explanations=maps)
 
+    def with_remarks(self, remarks: Sequence[str]) -> ImageResult:
+        """The same result of an image of which this is remarked."""
+        return replace(self, remarks=tuple(remarks))
+
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
         return {
@@ -195,7 +204,15 @@ class ImageResult:
             "flat": bool(self.flat),
             "peak": self.peak,
             "contours": self.contours,
+            "remarks": self.remarks,
         }
+
+
+def with_remarks(results: Iterable[ImageResult], remarks: Sequence[Sequence[str]] | None) -> list[ImageResult]:
+    """The results of images, each with the remarks on its image; as they are where no remarks are given."""
+    if remarks is None:
+        return list(results)
+    return [result.with_remarks(of_image) for result, of_image in zip(results, remarks, strict=True)]
 
 
 Check = ImageResult
