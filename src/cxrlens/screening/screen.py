@@ -117,7 +117,12 @@ class Screening:
         if not looks:
             return []
         grey = np.stack([look.grey for look in looks if look.grey is not None])
-        results = self.inspector.inspect(grey, [(look.height, look.width) for look in looks], maps=self._maps)
+        results = self.inspector.inspect(
+            grey,
+            [(look.height, look.width) for look in looks],
+            maps=self._maps,
+            remarks=[look.remarks for look in looks],
+        )
         self.computed += len(looks)
         return [self._record(look, result) for look, result in zip(looks, results, strict=True)]
 

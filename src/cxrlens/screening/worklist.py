@@ -34,6 +34,7 @@ COLUMNS = (
     "picture",
     "map",
     "key",
+    "remarks",
 )
 
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -42,7 +43,7 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 @dataclass
 class Counts:
-    """Images of a worklist: of each triage (none by a model that is not calibrated), decision and status."""
+    """Images of a worklist: of each triage (none by a model that is not calibrated), decision, status; with remarks."""
 
     images: int = 0
     retake: int = 0
@@ -51,6 +52,7 @@ class Counts:
     affected: int = 0
     normal: int = 0
     unreadable: int = 0
+    remarked: int = 0
 
     def add(self, status: str, decision: str | None, triage: str | None, images: int) -> None:
         """Count so many images of a kind; fewer than none takes them away."""
@@ -82,7 +84,7 @@ class Worklist:
         """The worklist as it is now; a folder that could not be searched has a row until it can be."""
         nameless = results.newest(status="unreadable", key="")
         left_out = frozenset(image.name for image in nameless if _is_searchable(path_of(image.name, root)))
-        counts = Counts()
+        counts = Counts(remarked=results.remarked())
         for kind in results.tally():
             counts.add(*kind)
         counts.add("unreadable", None, None, -len(left_out))
@@ -124,6 +126,7 @@ def row(image: ScreenedImage) -> dict[str, Any]:
         "name": name_cell(image.name),
         "reason": _as_text(image.reason),
         "origin": _as_text(image.origin),
+        "remarks": _as_text(" ".join(image.remarks)),
         "flat": int(image.flat),
         "peak_x": x,
         "peak_y": y,
