@@ -28,6 +28,7 @@ from cxrlens.inputs.finding import require_folder
 from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, attempt, read_each
+from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def prepare(
     ]
     if not made:
         raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
-    remarks = [*found.remarks, *_other_sizes(made)]
+    remarks = [*found.remarks, *_other_sizes(made), *_displayed_oddly(made)]
     for remark in remarks[len(found.remarks) :]:
         log.warning("%s", remark)
     rows = split_rows([_row(record, each, source, out, options) for record, each in made], rule)
@@ -282,6 +283,17 @@ def _other_sizes(made: Sequence[tuple[Record, Made]]) -> list[str]:
     return [
         f"{len(odd)} images have another size than the source says, so that their objects may lie elsewhere, such as "
         f"{odd[0].origin}"
+    ]
+
+
+def _displayed_oddly(made: Sequence[tuple[Record, Made]]) -> list[str]:
+    """A remark where images of the source have remarks."""
+    odd = [remarked(record.origin, each.remarks) for record, each in made if each.remarks]
+    if not odd:
+        return []
+    return [
+        f"{len(odd)} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
+        f"{odd[0]}"
     ]
 
 
