@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from browsing import Opened
 from cxrlens.dataset.check.run import check_data
 from cxrlens.dicom_out import write_dicom
 from cxrlens.explanation import run as explanation
+from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.model_facts import ModelFacts
@@ -39,6 +41,9 @@ from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.settings import ServerSettings
+from cxrlens.testing.run import score_model
+from cxrlens.training.data_module import QualityData
+from cxrlens.training.recipe import resolve_recipe
 from image_files import dicom, dicom_bytes
 
 SHAPE = 96, 80
@@ -257,6 +262,41 @@ def test_a_data_check_lists_them(images: Path, checks: dict[str, ImageResult]) -
         if finding.kind.id == "displayed-oddly"
     }
     assert found == {(name,): f"{name}: {' '.join(checks[name].remarks)}" for name in SAID}
+
+
+def test_scores_and_trainings_say_it(
+    model: QualityModel, images: Path, checks: dict[str, ImageResult], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "dev", "test"):
+        for label, names in {"affected": (TWELVE,), "normal": (CLEAN, WINDOWED)}.items():
+            (data / split / label).mkdir(parents=True)
+            for name in names:
+                shutil.copy(images / name, data / split / label / name)
+    caplog.set_level(logging.WARNING, "cxrlens")
+    score_model(Dataset(data), model, tmp_path)
+    assert any(message.endswith("as their files say: 2") for message in caplog.messages)
+    rows = table(tmp_path / "predictions.csv")
+    for path, row in rows.items():
+        check = checks[Path(path).name]
+        assert (row["triage"], row["decision"], row["remarks"]) == (
+            check.triage,
+            check.decision,
+            " ".join(check.remarks),
+        )
+    caplog.clear()
+    splits = [Dataset(data).split(name) for name in ("train", "dev")]
+    store = ArrayStore(tmp_path / "cache", 10**8)
+    for _ in range(2):  # decoded, and as they were kept
+        loaded = QualityData(*splits, resolve_recipe("paper", {}), Preprocessing(height=32, width=32), store, workers=0)
+        with store.in_use():
+            loaded.prepare_data()
+            loaded.setup()
+        assert {line.partition(": ")[0] for line in loaded.remarked} == {
+            str(data / split / place)
+            for split in ("train", "dev")
+            for place in (f"normal/{WINDOWED}", f"affected/{TWELVE}")
+        }
 
 
 def report_of(source: bytes, record: ImageRecord, model: QualityModel, stem: Path) -> tuple[str, Any]:
