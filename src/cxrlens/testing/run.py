@@ -13,7 +13,7 @@ from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.inspection.reasons import triage_of
+from cxrlens.inspection.result import triage_of
 from cxrlens.report import figures
 from cxrlens.testing.predictions import predict
 
