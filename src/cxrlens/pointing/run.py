@@ -197,7 +197,7 @@ def play_image(
 
     Raises:
         UnreadableImageError: when the image or its mask cannot be read.
-        NothingToDoError: when the annotation marks nothing in the picture.
+        NothingToDoError: when the annotation marks nothing in the image.
     """
     image = item.path
     reader = BatchReader([item], model.preprocessing, keep_pixels=True)
@@ -306,7 +306,7 @@ def _judged(
     root: Path,
     bad_masks: list[str],
 ) -> list[dict[str, Any]]:
-    """Records of all rows and baselines for each image whose annotation lies in the picture.
+    """Records of all rows and baselines for each image whose annotation lies in the image.
 
     Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
     """

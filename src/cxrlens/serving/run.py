@@ -32,7 +32,7 @@ _AT_ONCE = 16  # of which it takes so many before it looks at how many it has; n
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address at which a server listens.
 
     Attributes:
         url: of the page.

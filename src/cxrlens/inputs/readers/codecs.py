@@ -243,7 +243,7 @@ def _check_words(words: bytes) -> None:
 
 @contextlib.contextmanager
 def _heard() -> Iterator[list[bytes]]:
-    """What libraries write on the standard error output in the block; the list holds it afterwards."""
+    """The standard error output of libraries in the block; the list holds it afterwards."""
     words: list[bytes] = []
     with tempfile.TemporaryFile() as kept:
         before = os.dup(2)
@@ -282,7 +282,7 @@ def _decoded_elsewhere(dataset: Dataset, name: str) -> Stored:
 
 
 def _decode_for_parent() -> None:
-    """What the other process does: a data set on stdin, on stdout a sign and the array or the error."""
+    """The main function of the other process: a data set on stdin, on stdout a sign and the array or the error."""
     limit_memory()
     try:
         with without_warnings():

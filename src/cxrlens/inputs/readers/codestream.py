@@ -1,4 +1,4 @@
-"""What compressed pictures say of themselves, and whether all their data are there, without decoding them."""
+"""Headers of compressed images, and checks that all their data are there, without decoding them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DamagedCodestreamError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a compressed picture says of its size.
+    """The size that a compressed image states.
 
     Attributes:
         precision: bits per sample.
@@ -37,7 +37,7 @@ class Header:
 
 
 def header_of(content: bytes) -> Header | None:
-    """What a JPEG, JPEG-LS or JPEG 2000 picture, in boxes (JP2) or without, says of its size; None for anything else.
+    """The size that a JPEG, JPEG-LS or JPEG 2000 image, in boxes (JP2) or without, states; None for anything else.
 
     Raises:
         DamagedCodestreamError: when its header is not whole.

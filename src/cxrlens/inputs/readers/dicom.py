@@ -67,12 +67,12 @@ _LATERAL_CODES = {"399067008", "399173006", "399198007", "R-102CD", "R-10236", "
 
 
 def has_preamble(start: bytes) -> bool:
-    """Whether a file that begins with these `START` bytes bears DICOM's mark."""
+    """True where a file that begins with these `START` bytes bears DICOM's mark."""
     return start[128:132] == b"DICM"
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file that begins with these `START` bytes is DICOM, or may be DICOM without its preamble."""
+    """True where a file that begins with these `START` bytes is DICOM, or may be DICOM without its preamble."""
     return has_preamble(start) or start[:2] in _GROUPS
 
 
@@ -224,7 +224,7 @@ def _check_photometric(dataset: Dataset, name: str) -> None:
 
 
 def _lateral_view(dataset: Dataset) -> str | None:
-    """What the file calls its view, when it is not frontal; a decubitus is frontal, its "lateral" names the patient's
+    """The view that the file names, when it is not frontal; a decubitus is frontal, its "lateral" names the patient's
     position."""
     position = elements.text(dataset, "ViewPosition").upper()
     if position in _NOT_FRONTAL or _is_lateral(position):
@@ -303,7 +303,7 @@ def _has_overlay(dataset: Dataset) -> bool:
 
 
 def _transfer_syntax(dataset: Dataset, name: str) -> UID:
-    """How the pixels are encoded; without a file header, pydicom has found out from the elements themselves."""
+    """The encoding of the pixels; without a file header, pydicom has found out from the elements themselves."""
     meta = getattr(dataset, "file_meta", None)
     if meta is None or not meta.get("TransferSyntaxUID"):
         implicit, little = dataset.original_encoding

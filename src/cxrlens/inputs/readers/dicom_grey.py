@@ -106,7 +106,7 @@ def _by_rows(stored: npt.NDArray[Any], step: Callable[[npt.NDArray[Any]], npt.ND
 
 
 def _padding(stored: npt.NDArray[Any], dataset: Dataset, remarks: list[str]) -> npt.NDArray[np.bool_] | None:
-    """Which pixels only fill the frame; the two ends of their range may be given in either order."""
+    """True for pixels that only fill the frame; the two ends of their range may be given in either order."""
     first, last = (_padding_value(dataset, keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if first is None:
         return None

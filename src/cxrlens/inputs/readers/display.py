@@ -1,4 +1,4 @@
-"""How a displayed radiograph looks; what looks wrong becomes a remark.
+"""Faults of a displayed radiograph, as remarks.
 
 The bounds lie well beyond what 499 radiographs of five sources, composites of them among these, showed: their brightest
 pixels reached 0.56 or more of the full range, at most 48 % of a picture was black and 6 % white, and at most 9 % of the

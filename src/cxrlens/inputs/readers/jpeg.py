@@ -124,7 +124,7 @@ class ScanStream(io.BytesIO):
 
 
 def stream_of(content: bytes) -> io.BytesIO:
-    """What Pillow is to read a JPEG from, after it has been checked as far as that goes without decoding it as it is.
+    """The stream from which Pillow reads a JPEG, checked as far as that goes without decoding it as it is.
 
     A `ScanStream`, which has to be asked afterwards, or for several scans the whole file.
 
