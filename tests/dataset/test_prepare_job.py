@@ -258,6 +258,23 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
 # -- splits -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [None, 50])
+def test_images_that_are_displayed_oddly_are_remarked(tmp_path: Path, size: int | None) -> None:
+    """A copy at another size is made of what was displayed: only its source tells of 12 bits in words of 16."""
+    deep = np.random.default_rng(0).integers(0, 4096, (60, 90)).astype(np.uint16)
+    plain = Image.fromarray((deep >> 4).astype(np.uint8))
+    pictures = {"affected/a.png": encoded(Image.fromarray(deep), "a.png"), "normal/b.png": encoded(plain, "b.png")}
+    write(tmp_path / "in", pictures)
+    for _ in range(2):  # the second run reads nothing anew
+        result = prepare(tmp_path / "in", tmp_path / "out", Options(form=Form(size), dev_share=0, test_share=0))
+        (remark,) = (each for each in result.remarks if "look wrong" in each)
+        assert remark.startswith("1 images look wrong")
+        assert "a.png: " in remark
+        assert "12 bits" in remark
+        assert remark in json.loads((tmp_path / "out" / "prepared.json").read_text("utf-8"))["remarks"]
+    assert result.reused == 2
+
+
 def test_dev_as_test(download: Path, tmp_path: Path) -> None:
     result = prepare(download, tmp_path / "out", Options(dev_as_test=True))
     assert result.counts["test"] == result.counts["dev"] == {"normal": 1, "affected": 1}

@@ -280,7 +280,7 @@ def test_a_model_that_is_not_calibrated_has_two_decisions(browser: Any, tmp_path
     info = INFO.model_copy(update={"review_threshold": None})
     folder = screened_folder(tmp_path, images, info)
     opened = Review(browser, write_worklist_page(folder, images, title="x"))
-    chips = opened.page.locator("#decisions .chip span").all_inner_texts()
+    chips = opened.page.locator("#decisions .chip:not([hidden]) span").all_inner_texts()
     assert chips == ["all", "affected", "normal", "unreadable"]
     opened.page.locator("label.chip.normal").click()
     assert opened.names() == ["b.jpg"]

@@ -29,7 +29,7 @@ from cxrlens.cli import (
 )
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, ArgumentError, CxrlensError
-from cxrlens.process import keep_freed_memory
+from cxrlens.process import ignore_local_figure_settings, isolate_children, keep_freed_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -77,6 +77,8 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Entry point: runs the command and turns a user's mistake into one sentence and an exit code."""
+    isolate_children()
+    ignore_local_figure_settings()
     keep_freed_memory()
     try:
         _run()

@@ -29,6 +29,7 @@ from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import require_file
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
@@ -175,6 +176,7 @@ def play_folder(
             progress(done + len(reader.unreadable), len(items))
     unreadable = [*reader.unreadable, *bad_masks]
     report_unreadable(unreadable, out)
+    report_remarked(reader.remarked)
     if not per_image:
         raise NothingToDoError(
             f"{folder}: none of its {len(items)} annotated images can be scored: "
@@ -213,6 +215,7 @@ def play_image(
     batch = next(iter(reader), None)
     if batch is None:
         raise single_unreadable(reader.unreadable[0])
+    report_remarked(reader.remarked)
     decoded = batch.images[0]
     assert decoded.pixels is not None
     (result,) = _inspected(batch, model, rows, settings)

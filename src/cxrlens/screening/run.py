@@ -103,7 +103,7 @@ class ScreenResult:
 
     Attributes:
         folder: where its files are.
-        counts: of the whole worklist: images, pass, review, retake, affected, normal, unreadable.
+        counts: of the whole worklist: images, pass, review, retake, affected, normal, unreadable, remarked.
         computed: images that the network has seen in this run.
         seconds: that this run took.
     """

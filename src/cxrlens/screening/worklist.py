@@ -34,12 +34,13 @@ COLUMNS = (
     "picture",
     "map",
     "key",
+    "remarks",
 )
 
 
 @dataclass
 class Counts:
-    """Images of a worklist: of each triage (none by a model that is not calibrated), decision and status."""
+    """Images of a worklist: of each triage (none by a model that is not calibrated), decision, status; with remarks."""
 
     images: int = 0
     retake: int = 0
@@ -48,6 +49,7 @@ class Counts:
     affected: int = 0
     normal: int = 0
     unreadable: int = 0
+    remarked: int = 0
 
     def add(self, status: str, decision: str | None, triage: str | None, images: int) -> None:
         """Count so many images of a kind; fewer than none takes them away."""
@@ -79,7 +81,7 @@ class RankedWorklist:
         """The worklist as it is now; a folder that could not be searched has a row until it can be."""
         nameless = results.newest(status="unreadable", key="")
         left_out = frozenset(image.name for image in nameless if _is_searchable(path_of(image.name, root)))
-        counts = Counts()
+        counts = Counts(remarked=results.remarked())
         for kind in results.tally():
             counts.add(*kind)
         counts.add("unreadable", None, None, -len(left_out))
@@ -119,6 +121,7 @@ def row(image: ScreenedImage) -> dict[str, Any]:
     plain = image.model_dump(include=set(COLUMNS) - {"contours"})
     return {
         **plain,
+        "remarks": " ".join(image.remarks),
         "flat": int(image.flat),
         "peak_x": x,
         "peak_y": y,

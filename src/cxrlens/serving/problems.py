@@ -9,6 +9,9 @@ from starlette.responses import JSONResponse
 
 from cxrlens.serving.answers import Problem
 
+RETRY = {"Retry-After": "2"}
+"""The header of an answer to who may come again in a moment."""
+
 _WHY = {
     400: "The request is damaged, or calls the server by a name that it does not have.",
     401: "The token is missing or wrong.",

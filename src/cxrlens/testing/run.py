@@ -13,6 +13,7 @@ from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.result import triage_of
 from cxrlens.report import figures
 from cxrlens.testing.predictions import predict
 
@@ -27,7 +28,7 @@ OUTPUTS = (
 )
 """What `score_model` writes right into its folder."""
 
-_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
+_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "remarks")
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ def score_model(
             "label": CLASS_NAMES[label],
             "probability": probability,
             "decision": model.decision(probability),
-            "triage": model.triage(probability),
+            "triage": triage_of(model.card, probability, remarks),
             "correct": int(CLASS_NAMES[label] == model.decision(probability)),
+            "remarks": " ".join(remarks),
         }
-        for item, label, probability in zip(items, labels, probabilities, strict=True)
+        for item, label, probability, remarks in zip(items, labels, probabilities, found.remarks, strict=True)
     ]
     write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]

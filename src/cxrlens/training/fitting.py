@@ -28,6 +28,7 @@ from cxrlens.files import is_partial, plain, read_yaml, replacing, write_csv, wr
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.registry import build_network, find_architecture
@@ -206,6 +207,7 @@ def train(
         if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
             data.prepare_data()
             data.setup()
+            report_remarked(data.remarked)
         trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
         warnings.filterwarnings("ignore", module="lightning")
         try:

@@ -27,6 +27,7 @@ from cxrlens.files import write_csv
 from cxrlens.inputs.annotations.shapes import Shape
 from cxrlens.inputs.annotations.table import write_annotations
 from cxrlens.outputs import starts_with
+from cxrlens.process import isolated_children
 
 _Content: TypeAlias = tuple[tuple[Shape, ...], tuple[str, ...]]  # outlines and names of objects
 
@@ -235,8 +236,9 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterable[_Content]]]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with isolated_children():
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class PreparedImage:
         source_sha256, source_height, source_width: of the image in the source.
         has_mask: whether a mask marks an object; None without a mask.
         mask_path, mask_sha256: of the mask that was written, else empty.
+        remarks: on the image in the source, see `Radiograph.remarks`.
     """
 
     path: str
@@ -33,6 +34,7 @@ class PreparedImage:
     has_mask: bool | None = None
     mask_path: str = ""
     mask_sha256: str = ""
+    remarks: Sequence[str] = ()
 
     def files(self) -> dict[str, str]:
         """The files that were written, with their hash."""

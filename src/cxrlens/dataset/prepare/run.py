@@ -39,6 +39,7 @@ from cxrlens.inputs.finding import require_folder
 from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, attempt, read_each
+from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.outputs import LOCK, locked, new_private_folder, remove_partials
 
@@ -153,7 +154,7 @@ def prepare(
         ]
         if not made:
             raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
-        remarks = [*found.remarks, *_other_sizes(made)]
+        remarks = [*found.remarks, *_other_sizes(made), *_displayed_oddly(made)]
         for remark in remarks[len(found.remarks) :]:
             log.warning("%s", remark)
         rows = split_rows([_row(record, each, source, out, options) for record, each in made], rule)
@@ -314,6 +315,17 @@ def _other_sizes(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
     return [
         f"{len(odd)} images have another size than the source says, so that their objects may lie elsewhere, such as "
         f"{odd[0].origin}"
+    ]
+
+
+def _displayed_oddly(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
+    """A remark where images of the source have remarks."""
+    odd = [remarked(record.origin, each.remarks) for record, each in made if each.remarks]
+    if not odd:
+        return []
+    return [
+        f"{len(odd)} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
+        f"{odd[0]}"
     ]
 
 

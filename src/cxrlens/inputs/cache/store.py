@@ -127,8 +127,11 @@ class ArrayStore:
                         there.add(path)
         return there
 
-    def write(self, path: Path, array: npt.NDArray[Any]) -> int:
+    def write(self, path: Path, array: npt.NDArray[Any], note: bytes = b"") -> int:
         """Store an array; gives the bytes of its file. Of two writers the last wins, and readers see either whole.
+
+        Args:
+            note: follows the array in its file, where those who load the array do not look.
 
         Raises:
             UsageError: when the folder is not the store's own, or cannot be written to.
@@ -139,6 +142,7 @@ class ArrayStore:
         with replacing(path, private=True) as partial:
             with partial.open("wb") as stream:
                 np.save(stream, array, allow_pickle=False)
+                stream.write(note)
             return partial.stat().st_size
 
     def make_room(self, needed: int = 0) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.database import Database, StoreError
-from cxrlens.screening.store.schema import UNREAD, results
+from cxrlens.screening.store.schema import UNREAD, is_remarked, results
 
 _ROWS = 500
 """Rows of a query: a reader never holds the store for long, nor many results in memory."""
@@ -100,6 +100,11 @@ class ResultTable:
         kinds = results.c.status, results.c.decision, results.c.triage
         statement = select(*kinds, func.count()).where(results.c.is_newest).group_by(*kinds)
         return [(status, decision, triage, images) for status, decision, triage, images in self._rows(statement)]
+
+    def remarked(self) -> int:
+        """How many of the newest results have remarks."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.count()).where(results.c.is_newest, is_remarked)) or 0
 
     def _rows(self, statement: Any) -> Sequence[Any]:
         with self._database.reading() as connection:

@@ -12,10 +12,10 @@ from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.database import Database
 from cxrlens.screening.store.results import image_of
-from cxrlens.screening.store.schema import results, verdicts
+from cxrlens.screening.store.schema import is_remarked, results, verdicts
 from cxrlens.screening.store.verdicts import Verdict
 
-Show: TypeAlias = Literal["all", "open", "decided", "affected", "unreadable"]
+Show: TypeAlias = Literal["all", "open", "decided", "affected", "remarked", "unreadable"]
 
 _is_read = results.c.status == "ok"
 _is_decided = results.c.key.in_(select(verdicts.c.key))
@@ -24,6 +24,7 @@ _SHOWN: dict[Show, ColumnElement[bool]] = {
     "open": _is_read & ~_is_decided,
     "decided": _is_decided,
     "affected": results.c.decision == CLASS_NAMES[AFFECTED],
+    "remarked": is_remarked,
     "unreadable": ~_is_read,
 }
 

@@ -195,7 +195,7 @@ class Review {
   }
 
   #makeFilters() {
-    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "unreadable"];
+    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "remarked", "unreadable"];
     this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "unreadable"]);
     this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state])]);
     this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
@@ -224,7 +224,8 @@ class Review {
       }
     }
     for (const radio of document.querySelectorAll('#decisions input')) {
-      radio.parentElement.hidden = !this.always.has(radio.value) && !this.list.entries.some(({ state }) => state === radio.value);
+      const occurs = ({ state, image }) => state === radio.value || (radio.value === "remarked" && isRemarked(image));
+      radio.parentElement.hidden = !this.always.has(radio.value) && !this.list.entries.some(occurs);
     }
   }
 
