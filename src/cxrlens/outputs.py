@@ -221,8 +221,8 @@ def remove_own(folder: Path, own: Mapping[str, Callable[[Path], bool] | None], *
                 f"{file}: was not written by cxrlens, and its folder would be replaced; move it away, or give another "
                 "name"
             )
-    for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix() in last):
-        file.unlink(missing_ok=True)
+    for file in sorted(files, key=lambda file: (file.relative_to(folder).as_posix() in last, not file.is_symlink())):
+        file.unlink(missing_ok=True)  # links before what they point to
     for inside in reversed(folders):
         with suppress(OSError):  # another process has written into it since
             inside.rmdir()

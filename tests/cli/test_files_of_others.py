@@ -278,7 +278,7 @@ def test_a_killed_training_leaves_no_half_model_and_can_be_started_anew(
     command = ("train", phantoms, *TINY, *CPU, "--runs", tmp_path, "--name", "run", "--force")
 
     def check() -> None:
-        for path in (tmp_path / "run").glob("*.safetensors"):
+        for path in (tmp_path / "run").glob("[!.]*.safetensors"):
             load_model(path)
         for path in (tmp_path / "run" / "checkpoints").glob("[!.]*.ckpt"):
             torch.load(path, weights_only=True)
