@@ -54,6 +54,10 @@ _COLUMNS = (
 )
 
 
+OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", "unreadable.txt")
+"""What `explain_images` writes right into its folder."""
+
+
 @dataclass(frozen=True)
 class ExplanationSettings:
     """The settings of an explanation.
@@ -151,7 +155,7 @@ def explain_images(
             raise single_unreadable(reader.unreadable[0])
         report_unreadable(reader.unreadable, out)
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
-    write_csv(out / "explanations.csv", _COLUMNS, written)
+    write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
     report_unreadable(reader.unreadable, out)
     report_remarked(reader.remarked)
     if dicom:

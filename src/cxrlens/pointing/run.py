@@ -81,6 +81,15 @@ _ROW_COLUMNS = (
 )
 
 
+OUTPUTS = ("pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg", "unreadable.txt")
+"""What `play_folder` writes right into its folder."""
+
+
+def outputs_of(source: Path) -> tuple[str, ...]:
+    """What is written right into the folder of a game: on a folder, or on one image, which gives its overlay."""
+    return OUTPUTS if source.is_dir() else (f"{short_name(source.name)}.png",)
+
+
 @dataclass(frozen=True)
 class PointingSettings:
     """All that a score depends on beside model and images.
@@ -175,7 +184,7 @@ def play_folder(
         )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
-    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
+    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image, paths=("image",))
     shown = [row for row in table if not math.isnan(row["accuracy"])]
     names = [row_title(Row(row["method"], row["layers"])) for row in shown]
     figure = score_bar_figure(

@@ -134,7 +134,7 @@ class Screening:
         if result.map:
             files["map"] = (self.folder.map_file(image.key), map_png(result.map.values, compress_level=1))
         for file, content in files.values():
-            with replacing(file) as partial:
+            with replacing(file, private=True) as partial:
                 partial.write_bytes(content)
         return ScreenedImage(
             name=image.task.name,
