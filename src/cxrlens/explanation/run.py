@@ -21,6 +21,7 @@ from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader, DecodedImage
 from cxrlens.inputs.names import text_of
 from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
@@ -49,7 +50,12 @@ _COLUMNS = (
     "flat",
     "map",
     "overlay",
+    "remarks",
 )
+
+
+OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", "unreadable.txt")
+"""What `explain_images` writes right into its folder."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def explain_images(
             tie_seeds=[(settings.seed, image.index) for image in batch.images],
         )
         for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
-            explained = _Explained(item, item.name_in(root), decoded, result)
+            explained = _Explained(item, item.name_in(root), decoded, result.with_remarks(decoded.remarks))
             written += _write(explained, out, settings)
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
@@ -149,8 +155,9 @@ def explain_images(
             raise single_unreadable(reader.unreadable[0])
         report_unreadable(reader.unreadable, out)
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
-    write_csv(out / "explanations.csv", _COLUMNS, written)
+    write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
     report_unreadable(reader.unreadable, out)
+    report_remarked(reader.remarked)
     if dicom:
         dicom.report()
     return ExplainResult(written, reader.unreadable, out)
@@ -216,6 +223,7 @@ def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[
                 "flat": int(map_.flat),
                 "map": file.relative_to(out).as_posix(),
                 "overlay": f"overlays/{place.as_posix()}.png",
+                "remarks": " ".join(result.remarks),
             }
         )
     save_figure(_overlay(image), out / "overlays" / place)

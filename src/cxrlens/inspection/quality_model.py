@@ -143,7 +143,8 @@ class QualityModel:
         ids = [methods] if isinstance(methods, str) else methods
         rows = [make_row(id_, layers) for id_ in ids]
         grey = torch.from_numpy(self.preprocessing.resized(radiograph.pixels, stored))[None]
-        return next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
+        result = next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
+        return result.with_remarks(radiograph.remarks)
 
     def inspect(
         self,
@@ -178,7 +179,10 @@ class QualityModel:
         return self.card.decision(probability)
 
     def triage(self, probability: float) -> Triage | None:
-        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one.
+
+        Of an image, `ImageResult.triage` holds, as its remarks count too.
+        """
         return self.card.triage(probability)
 
     def _input(self, grey: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def routes(state: ServerState) -> APIRouter:
                 state.metrics.refused.labels(str(status)).inc()
                 raise HTTPException(status, image.reason)
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
-            result = await asyncio.wrap_future(answer)
+            result = (await asyncio.wrap_future(answer)).with_remarks(image.remarks)
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
         except (BusyError, MemoryError):  # the server's own memory; a decoder's is told by what it answers
             raise _busy() from None

@@ -41,6 +41,7 @@ class DecodedUpload:
         height: of the stored image as seen upright; likewise ``width``.
         origin: the kind of file, see `Radiograph.origin`.
         preview: grey JPEG.
+        remarks: see `Radiograph.remarks`.
     """
 
     grey: GreyBatch
@@ -48,6 +49,7 @@ class DecodedUpload:
     width: int
     origin: str
     preview: bytes
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Decode:
         shown = image.pixels
         if max(shown.shape) < min(PREVIEW_SIDE, max(height, width)):  # was reduced below the preview
             shown = decode(content, name, at_least=(PREVIEW_SIDE, PREVIEW_SIDE)).pixels
-        return DecodedUpload(grey, image.height, image.width, image.origin, preview(shown))
+        return DecodedUpload(grey, image.height, image.width, image.origin, preview(shown), image.remarks)
 
 
 @dataclass(frozen=True, eq=False)

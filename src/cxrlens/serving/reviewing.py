@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from cxrlens.screening.store.review import Show
-from cxrlens.screening.store.verdicts import GivenVerdict
+from cxrlens.screening.store.verdicts import GivenVerdict, StaleVerdictError
 from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review
@@ -66,15 +66,20 @@ def routes(state: ServerState) -> APIRouter:
         """The verdicts that stand."""
         return Verdicts(verdicts=tuple(review().store.verdicts.standing()))
 
-    @router.post("/api/verdicts", responses=described(400, 403, 404, 408, 413, 422, 503))
+    @router.post("/api/verdicts", responses=described(400, 403, 404, 408, 409, 413, 422, 503))
     @state.writing
     def give(new: NewVerdict) -> GivenVerdict:
         """Give a verdict on an image, or withdraw it ("none"); the answer says what it replaced.
 
+        With ``seen``, a verdict that another reader has given in the meantime is not replaced: status 409 names it.
+
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
         request may be repeated when its answer was lost.
         """
-        given = review().give(new.key, new.verdict)
+        try:
+            given = review().give(new.key, new.verdict, new.seen)
+        except StaleVerdictError as error:
+            raise HTTPException(409, str(error)) from error
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
