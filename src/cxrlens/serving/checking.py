@@ -64,7 +64,7 @@ def routes(state: ServerState) -> APIRouter:
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             result = (await asyncio.wrap_future(answer)).with_remarks(image.remarks)
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
-        except BusyError:
+        except (BusyError, MemoryError):  # the server's own memory; a decoder's is told by what it answers
             raise _busy() from None
         except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
             raise HTTPException(422, str(error)) from error
