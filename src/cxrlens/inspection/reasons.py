@@ -6,7 +6,12 @@ from cxrlens.models.card import ModelCard
 
 
 def reason_of(card: ModelCard, probability: float) -> str:
-    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62"."""
+    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
+
+    Raises:
+        NotAssessedError: when the probability is no number in [0, 1].
+    """
+    card.decision(probability)
     if card.calibration is None:
         return _compared(probability, card.threshold, "threshold")
     review = card.calibration.review_threshold

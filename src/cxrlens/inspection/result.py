@@ -15,7 +15,7 @@ from cxrlens.inputs.readers import Pixels
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.reasons import reason_of
 from cxrlens.models.calibration import Triage
-from cxrlens.models.card import ModelCard
+from cxrlens.models.card import NOT_ASSESSED, ModelCard
 
 TieSeed: TypeAlias = int | tuple[int, ...]
 """Decides between the pixels that share a map's highest value."""
@@ -78,7 +78,7 @@ class ImageResult:
     """The result of one radiograph by a model.
 
     Attributes:
-        probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
+        probability: of *affected*, in [0, 1]; NaN where the model gives none, see `QualityModel.probability_of`.
         card: of the model; its thresholds make decision and triage.
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
@@ -108,8 +108,17 @@ class ImageResult:
         return cls(probability, card, model, geometry.without_padding(), explanations)
 
     @property
+    def not_assessed(self) -> str:
+        """Why the image has no decision, as a sentence: the model gives no number for it; "" where it has one."""
+        return "" if 0 <= self.probability <= 1 else NOT_ASSESSED
+
+    @property
     def decision(self) -> str:
-        """ "affected" from the card's threshold on, else "normal"."""
+        """ "affected" from the card's threshold on, else "normal".
+
+        Raises:
+            NotAssessedError: when the model gives no number for the image; likewise `triage` and `reason`.
+        """
         return self.card.decision(self.probability)
 
     @property
@@ -124,8 +133,8 @@ class ImageResult:
 
     @property
     def is_flagged(self) -> bool:
-        """True where a reader should look at the image: it is affected, or to be reviewed."""
-        return self.decision == "affected" or self.triage == "review"
+        """True where a reader should look at the image: it is affected, to be reviewed, or not assessed."""
+        return bool(self.not_assessed) or self.decision == "affected" or self.triage == "review"
 
     @property
     def height(self) -> int:

@@ -122,7 +122,9 @@ class Screening:
         return [self._record(look, result) for look, result in zip(looks, results, strict=True)]
 
     def _record(self, look: ReadImage, result: ImageResult) -> ScreenedImage:
-        """The record of an image, its picture and map being written."""
+        """The record of an image, its picture and map being written; one that is not assessed has neither."""
+        if result.not_assessed:
+            return ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=result.not_assessed)
         files = {"picture": (self.folder.picture_file(look.key), look.preview)}
         if result.map:
             files["map"] = (self.folder.map_file(look.key), map_png(result.map.values, compress_level=1))

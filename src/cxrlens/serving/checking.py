@@ -66,6 +66,9 @@ def routes(state: ServerState) -> APIRouter:
                 raise HTTPException(status, image.reason)
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             result = await asyncio.wrap_future(answer)
+            if result.not_assessed:
+                state.metrics.refused.labels("422").inc()
+                raise HTTPException(422, result.not_assessed)
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
         except BusyError:
             raise _busy() from None
