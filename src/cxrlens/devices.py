@@ -43,6 +43,6 @@ def device_names(name: str, count: int) -> list[str]:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; without that, bfloat16 autocast is many times slower."""
+    """True where the CPU multiplies bfloat16 in hardware; without that, bfloat16 autocast is many times slower."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine and command."""
+"""The origin of a result: versions, machine and command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe_environment(*, device: str, seed: int) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """What the running command was called with."""
+    """The command line of the running process."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 

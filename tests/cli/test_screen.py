@@ -470,7 +470,7 @@ def test_a_file_that_ends_its_process(folder: Path, model: Path, tmp_path: Path,
     real = screening.Reading.__call__
 
     def killing(self: Any, task: Any) -> Any:
-        if task.path == bad:
+        if task.origin.path == bad:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, task)
 

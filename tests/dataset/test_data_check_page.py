@@ -15,9 +15,9 @@ from browsing import Opened, Page
 from cxrlens.dataset.check.page import (
     PICTURE_SIDE,
     Card,
+    FindingSection,
     PageTable,
     Picture,
-    Section,
     data_check_page,
     thumbnail,
 )
@@ -41,8 +41,10 @@ def write_page(folder: Path) -> Path:
         facts=[(EVIL, "3")],
         tables=[PageTable("Images", ["split", "normal"], [["dev", "10"], ["train", "9"]], EVIL)],
         sections=[
-            Section("leak", "Leak <i>", "problem", EVIL, 30, [pair, Card(EVIL, [Picture(EVIL, None)])], [LONG] * 3),
-            Section("row", "Row", "note", "A rule.", 2, more=[EVIL, "second"]),
+            FindingSection(
+                "leak", "Leak <i>", "problem", EVIL, 30, [pair, Card(EVIL, [Picture(EVIL, None)])], [LONG] * 3
+            ),
+            FindingSection("row", "Row", "note", "A rule.", 2, more=[EVIL, "second"]),
         ],
         footer=[EVIL],
     )

@@ -11,7 +11,7 @@ from small_sources import files, write, zipped
 
 from cxrlens.dataset.prepare.record import Record, distinct
 from cxrlens.dataset.prepare.tree import Tree
-from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake
+from cxrlens.dataset.prepare.write import Form, ImagePreparer, ImageToPrepare, PreparedOutcome
 from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.inputs import origin as origins
 from cxrlens.inputs.origin import FileOrigin, ZipMember, list_members
@@ -183,8 +183,8 @@ def test_dicom_files_without_an_ending_are_images(tmp_path: Path) -> None:
         assert set(Tree(tmp_path / name).files) == {f"train/{each}" for each in plain}
     records = distinct(Record(name, each) for name, each in Tree(tmp_path / "b").files.items())
     assert [record.name for record in records] == ["train/1.2.840.17", "train/1.2.840.18", "train/IM0001"]
-    outcomes = [attempt(Making(Form(5), tmp_path / "out"), ToMake(record)) for record in records]
-    assert [isinstance(each, Outcome) and each.made.path for each in outcomes] == [
+    outcomes = [attempt(ImagePreparer(Form(5), tmp_path / "out"), ImageToPrepare(record)) for record in records]
+    assert [isinstance(each, PreparedOutcome) and each.image.path for each in outcomes] == [
         *("images/train/1.2.840.17.png", "images/train/1.2.840.18.png", "images/train/IM0001.png")
     ]
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 from cxrlens.dataset.prepare import write as write_module
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.dataset.prepare.run import Options, prepare
-from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake, geometry_of
+from cxrlens.dataset.prepare.write import Form, ImagePreparer, ImageToPrepare, PreparedOutcome, geometry_of
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.ground_truth import object_mask as mask_of
 from cxrlens.inputs.annotations.masks import read_mask
@@ -440,12 +440,12 @@ def test_no_manifest_speaks_of_files_that_are_being_replaced(tmp_path: Path, mon
     prepare(source, out, Options(form=Form(SIZE)))
     write(source, {"train/normal/n0.png": encoded(picture(99), "x.png")})
 
-    def stopped(self: object, task: ToMake) -> Outcome:
+    def stopped(self: object, task: ImageToPrepare) -> PreparedOutcome:
         assert not (out / MANIFEST).exists()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Making, "__call__", stopped)
+        patch.setattr(ImagePreparer, "__call__", stopped)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, out, Options(form=Form(SIZE)))
     assert prepare(source, out, Options(form=Form(SIZE))).made == 1
@@ -555,11 +555,11 @@ def test_a_16_bit_picture_of_256_levels_is_not_deep(tmp_path: Path) -> None:
     shallow = (np.asarray(picture(1)).astype(np.uint16)) * 257
     path = write(tmp_path, {"a.png": encoded(Image.fromarray(shallow), "a.png")}) / "a.png"
     record = Record("a.png", FileOrigin(path))
-    outcome = attempt(Making(Form(SIZE), tmp_path / "out"), ToMake(record))
-    assert isinstance(outcome, Outcome)
-    assert outcome.made.path == "images/a.jpg"
-    assert geometry_of(outcome.made).scaled_width / geometry_of(outcome.made).width == 0.5
-    with Image.open(io.BytesIO((tmp_path / "out" / outcome.made.path).read_bytes())) as image:
+    outcome = attempt(ImagePreparer(Form(SIZE), tmp_path / "out"), ImageToPrepare(record))
+    assert isinstance(outcome, PreparedOutcome)
+    assert outcome.image.path == "images/a.jpg"
+    assert geometry_of(outcome.image).scaled_width / geometry_of(outcome.image).width == 0.5
+    with Image.open(io.BytesIO((tmp_path / "out" / outcome.image.path).read_bytes())) as image:
         assert image.size == (50, 20)
 
 
@@ -567,9 +567,9 @@ def test_a_row_whose_place_is_taken_by_a_folder_is_named(tmp_path: Path) -> None
     path = write(tmp_path, files("a.png")) / "a.png"
     (tmp_path / "out" / "images" / "a.png").mkdir(parents=True)
     record = Record("a.png", FileOrigin(path))
-    tasks = [ToMake(record), ToMake(replace(record, name="b.png"))]
-    making = Making(Form(copy=True), tmp_path / "out")
+    tasks = [ImageToPrepare(record), ImageToPrepare(replace(record, name="b.png"))]
+    making = ImagePreparer(Form(copy=True), tmp_path / "out")
     refused, made = (attempt(making, task) for task in tasks)
     assert isinstance(refused, Unreadable)
     assert refused.reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
-    assert isinstance(made, Outcome)
+    assert isinstance(made, PreparedOutcome)

@@ -10,7 +10,7 @@ from exported_models import SIZE, Exported, pictures, write_model
 from cxrlens.export.graph import ExportedGraph
 from cxrlens.export.onnx import METHOD_IDS
 from cxrlens.inspection.onnx_inspector import OnnxInspector
-from cxrlens.inspection.result import ImageMap, WholeMap
+from cxrlens.inspection.result import ImageMap, InputMap
 from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.saliency.explain import Row
@@ -114,7 +114,7 @@ def test_maps_are_cut_and_scaled_as_tensors_are(exported: Exported, shape: tuple
     if constant:
         geometry.cut(map_)[:] = np.float32(0.3)
     expected, flat = cut_to_image(torch.from_numpy(map_)[None], torch.tensor([False]), geometry)
-    found = ImageMap.cut(WholeMap("grad_cam", "last", map_, False), geometry)
+    found = ImageMap.cut(InputMap("grad_cam", "last", map_, False), geometry)
     assert found.values.dtype == np.float32
     np.testing.assert_array_equal(found.values, expected[0])
     assert found.flat == bool(flat[0]) == (constant and geometry.is_padded)

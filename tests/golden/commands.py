@@ -596,7 +596,7 @@ def server(golden: Golden) -> None:
         answer("check-without", "POST", "/api/check")
         answer("nothing", "GET", "/nothing")
         metrics = answer("metrics", "GET", "/metrics")
-        names = [re.sub(r" [-+.\de]+$", "", line) for line in metrics.text.splitlines()]
+        names = sorted(re.sub(r" [-+.\de]+$", "", line) for line in metrics.text.splitlines())
         golden.write("serve-metrics", [("answer", "\n".join(names))])
 
 

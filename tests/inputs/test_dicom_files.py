@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread, examples
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.pixels.processing import apply_modality_lut, apply_windowing, convert_color_space
@@ -47,8 +47,8 @@ from pydicom.uid import (
 )
 
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.readers import codecs, dicom_grey, image_size, read
 from cxrlens.inputs.readers import dicom as dicom_reader
-from cxrlens.inputs.readers import dicom_grey, image_size, read
 from image_files import dicom, dicom_bytes, encoded, levels
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -338,7 +338,7 @@ def view_code(value: str, meaning: str) -> Sequence:
         ({"WindowCenter": 5, "WindowWidth": -1, "VOILUTFunction": "SIGMOID"}, "the width -1"),
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "window function 'CUBIC' is unknown"),
         ({"VOILUTSequence": sequence(item(LUTDescriptor=[9, 0, 8]))}, "lookup table of the file is empty"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "cannot be decoded"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "its red palette is missing"),
     ],
 )
 def test_what_is_no_single_frontal_picture_is_refused_with_the_reason(
@@ -383,8 +383,16 @@ def test_a_small_file_that_unfolds_to_a_huge_one(monkeypatch: pytest.MonkeyPatch
     close(dcmread(io.BytesIO(content)), read(content).pixels)
     np.testing.assert_allclose(read(content).pixels, whole / 4095, atol=1e-6)
     monkeypatch.setattr(dicom_reader, "MAX_INFLATED", 100_000)
+    length = int.from_bytes(content[140:144], "little")
+    for said in (length, 0, 7, 2**30):  # of the file meta group, which pydicom does not rely upon
+        whole_file = content[:140] + said.to_bytes(4, "little") + content[144:]
+        for file in (whole_file, whole_file[132:]):
+            with pytest.raises(UnreadableImageError, match="unfolds to more than"):
+                read(file)
+    monkeypatch.setattr(dicom_reader, "MAX_INFLATED", 2 * whole.nbytes)  # less than a MiB, and less than all of them
+    large = dicom_bytes(dicom(np.zeros((1800, 1200), np.uint16)), DeflatedExplicitVRLittleEndian)
     with pytest.raises(UnreadableImageError, match="unfolds to more than"):
-        read(content)
+        read(large)
 
 
 # -- encodings --------------------------------------------------------------------------------------------------------
@@ -572,8 +580,117 @@ def test_syntaxes_that_nothing_decodes() -> None:
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         with pytest.raises(UnreadableImageError, match="which cannot be read; export it uncompressed"):
             read(dataset)
-    with pytest.raises(UnreadableImageError, match="pip install pylibjpeg pylibjpeg-libjpeg"):
-        read(shipped("JPGExtended.dcm"))
+
+
+def deep_jpeg(means: npt.NDArray[np.int64]) -> bytes:
+    """A JPEG of 12 bits (SOF1) whose blocks of 8 x 8 pixels have one value each, so that it is exact.
+
+    The mean of a block is its only coefficient: quantised by 8 it is that value less 2048 (T.81, A.3.3).
+    """
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+
+    height, width = (8 * side for side in means.shape)
+    codes, last = "", 0
+    for value in (means - 2048).ravel().tolist():
+        step, last = value - last, value
+        size = abs(step).bit_length()
+        bits = step if step >= 0 else step + 2**size - 1
+        codes += f"{size:05b}" + (f"{bits:0{size}b}" if size else "") + "0"  # and no further coefficients
+    codes += "1" * (-len(codes) % 8)
+    packed = int(codes, 2).to_bytes(len(codes) // 8, "big").replace(b"\xff", b"\xff\x00")
+    frame = bytes([12]) + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x01\x01\x11\x00"
+    means_of_5_bits = bytes([0, *(16 if length == 5 else 0 for length in range(1, 17)), *range(16)])
+    end_of_block_alone = bytes([0x10, 1, *[0] * 15, 0])
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xDB, bytes([0] + [8] * 64)),
+            segment(0xC1, frame),
+            segment(0xC4, means_of_5_bits),
+            segment(0xC4, end_of_block_alone),
+            segment(0xDA, b"\x01\x01\x00\x00\x3f\x00"),
+            packed,
+            b"\xff\xd9",
+        ]
+    )
+
+
+def test_jpeg_of_12_bits() -> None:
+    pytest.importorskip("gdcm")
+    means = levels((9, 7)).astype(np.int64)
+    dataset = dicom(np.zeros((72, 56), np.uint16), WindowCenter=2048, WindowWidth=4096)
+    dataset.PixelData = encapsulate([deep_jpeg(means)])
+    expected = np.repeat(np.repeat(means, 8, axis=0), 8, axis=1) / 4095
+    np.testing.assert_allclose(read(dicom_bytes(dataset, JPEGExtended12Bit)).pixels, expected, rtol=0, atol=1e-6)
+    assert read(shipped("JPGExtended.dcm")).pixels.any()
+
+
+def test_what_a_compressed_picture_says_of_itself_counts_before_it_is_decoded() -> None:
+    """A few hundred bytes that would take gigabytes: as a codestream, in boxes, as JPEG-LS."""
+    siz = b"".join([b"\xff\x4f\xff\x51\x00\x29\x00\x00", *(side.to_bytes(4, "big") for side in
+                    (60_000, 60_000, 0, 0, 60_000, 60_000, 0, 0)), b"\x00\x01\x0f\x01\x01"])  # fmt: skip
+    box = (len(siz) + 8).to_bytes(4, "big") + b"jp2c" + siz
+    boxes = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + b"\x00\x00\x00\x14ftypjp2 \x00\x00\x00\x00jp2 " + box
+    jpeg_ls = b"\xff\xd8\xff\xf7\x00\x0b\x10\xea\x60\xea\x60\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00"
+    for stream, syntax in ((siz, JPEG2000Lossless), (boxes, JPEG2000), (jpeg_ls + bytes(6000), JPEGLSLossless)):
+        dataset = dicom(np.zeros((8, 8), np.uint16), bits=16)
+        dataset.PixelData = encapsulate([stream])
+        with pytest.raises(
+            UnreadableImageError, match="the compressed picture is 60000 x 60000 pixels, the file says 8"
+        ):
+            read(dicom_bytes(dataset, syntax))
+
+
+@pytest.mark.parametrize("damage", ["half and an end", "zeros", "half written"])
+@pytest.mark.parametrize("kind", ["JPEG", "colour JPEG", "JPEG 2000", "JPEG-LS", "lossless JPEG"])
+@pytest.mark.parametrize("this_process", [False, True])
+def test_compressed_pixels_of_which_a_part_is_missing(
+    damage: str, kind: str, this_process: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind in ("JPEG-LS", "lossless JPEG"):
+        pytest.importorskip("gdcm")
+    monkeypatch.setattr(codecs, "_this_process_may_end", this_process)
+    if kind == "JPEG 2000":
+        if not get_encoder(JPEG2000Lossless).is_available:
+            pytest.skip("no encoder is installed")
+        dataset = dicom(levels((200, 160)))
+        dataset.compress(JPEG2000Lossless)
+        stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    elif kind in ("JPEG", "colour JPEG"):
+        noise = np.random.default_rng(0).integers(0, 256, (200, 160) if kind == "JPEG" else (200, 160, 3), np.uint8)
+        dataset = dicom(noise, bits=8, photometric="MONOCHROME2" if kind == "JPEG" else "YBR_FULL_422")
+        stream = encoded(Image.fromarray(noise), "JPEG", quality=95)
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    else:
+        name = {"JPEG-LS": "MR_small_jpeg_ls_lossless.dcm", "lossless JPEG": "SC_rgb_jpeg_gdcm.dcm"}[kind]
+        dataset = dcmread(io.BytesIO(shipped(name)))
+        stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([stream])
+    assert read(dataset).pixels.any()
+    size = len(stream)
+    dataset.PixelData = encapsulate([{
+        "half and an end": stream[: size // 2] + b"\xff\xd9",
+        "zeros": stream[: size * 4 // 10] + bytes(size * 3 // 10) + stream[size * 7 // 10 :],
+        "half written": stream[: size // 2] + bytes(size - size // 2),
+    }[damage]])  # fmt: skip
+    with pytest.raises(UnreadableImageError, match=r"damaged|cannot be decoded"):
+        read(dataset)
+
+
+def test_no_file_of_the_working_folder_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the process that decodes for this one, also where this one has the folder on its path."""
+    pytest.importorskip("gdcm")
+    for name in ("pickle", "selectors", "numpy", "pydicom", "gdcm", "cxrlens", "sitecustomize", "struct", "zipfile"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})")
+    (tmp_path / "matplotlibrc").write_text("backend: nonsense\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for path in ("", str(tmp_path)):
+        monkeypatch.setattr(sys, "path", [path, *sys.path])
+    assert read(shipped("SC_rgb_jpeg_gdcm.dcm")).pixels.any()
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_codec_that_ends_its_process_on_damage_does_not_end_this_one() -> None:

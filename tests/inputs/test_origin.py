@@ -18,7 +18,7 @@ from cxrlens.dataset.check.contents import Contents
 from cxrlens.dataset.check.images import read_images as read_for_check
 from cxrlens.dataset.check.outliers import outlier_findings
 from cxrlens.dataset.prepare.record import Record
-from cxrlens.dataset.prepare.write import Form, Making, Outcome, ToMake
+from cxrlens.dataset.prepare.write import Form, ImagePreparer, ImageToPrepare, PreparedOutcome
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.annotations.ground_truth import object_masks
 from cxrlens.inputs.annotations.shapes import Rectangle
@@ -138,9 +138,9 @@ def test_it_is_checked(workers: int) -> None:
 
 
 def test_it_is_prepared_and_annotated(tmp_path: Path) -> None:
-    outcome = attempt(Making(Form(size=30), tmp_path), ToMake(Record("a.png", ORIGINS[0])))
-    assert isinstance(outcome, Outcome)
-    assert (outcome.made.source_height, outcome.made.width) == (60, 30)
+    outcome = attempt(ImagePreparer(Form(size=30), tmp_path), ImageToPrepare(Record("a.png", ORIGINS[0])))
+    assert isinstance(outcome, PreparedOutcome)
+    assert (outcome.image.source_height, outcome.image.width) == (60, 30)
     assert sum(mask.any() for mask in object_masks(ITEMS, PREPROCESSING)) == 2
 
 

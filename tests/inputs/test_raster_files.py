@@ -70,7 +70,7 @@ def test_16_bit_tiff_equals_the_8_bit_one(compression: str) -> None:
     assert deep.bit_depth == 16
 
 
-@given(st.integers(0, 65535), st.integers(0, 65535))
+@given(st.integers(0, 65535), st.integers(4096, 65535))
 @settings(max_examples=30, deadline=None)
 def test_a_16_bit_png_equals_the_8_bit_one_up_to_quantisation(low: int, high: int) -> None:
     deep = np.linspace(low, high, 77).reshape(7, 11).astype(np.uint16)
@@ -258,3 +258,80 @@ def test_no_warning_is_heard_and_the_filters_are_put_back() -> None:
             thread.join()
         assert heard == []
         assert list(warnings.filters) == before
+
+
+# -- damaged JPEGs ----------------------------------------------------------------------------------------------------
+
+BLURRED = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)).resize((320, 240))
+BLACK_BELOW = Image.fromarray(np.pad(np.asarray(BLURRED), ((0, 200), (30, 60))))  # as behind a collimator
+KINDS: dict[str, dict[str, object]] = {
+    "sequential": {},
+    "optimised": {"optimize": True},
+    "progressive": {"progressive": True},
+    "restarts by row": {"restart_marker_rows": 1},
+    "restarts by block": {"restart_marker_blocks": 5},
+    "progressive with restarts": {"progressive": True, "restart_marker_rows": 2},
+    "coarse": {"quality": 5},
+}
+PICTURES = {
+    "grey": BLURRED,
+    "black below": BLACK_BELOW,
+    "black": Image.new("L", (700, 500)),
+    "colours": Image.merge("RGB", [BLURRED, BLURRED.transpose(Image.Transpose.ROTATE_180), BLURRED]),
+    "CMYK": BLURRED.convert("RGB").convert("CMYK"),
+    "tiny": BLURRED.crop((0, 0, 9, 5)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("picture", PICTURES)
+def test_sound_jpegs_of_every_kind_are_read(picture: str, kind: str) -> None:
+    """Also with bytes behind their end, and when they are decoded at a smaller size."""
+    content = encoded(PICTURES[picture], "JPEG", **KINDS[kind])
+    with Image.open(io.BytesIO(content)) as opened:
+        expected = np.asarray(opened.convert("L") if opened.mode == "RGB" else opened)
+    for behind in (b"", bytes(100), b"\xff\xd9 and more", content):
+        whole = read(content + behind)
+        if opened.mode == "L":
+            np.testing.assert_array_equal(whole.pixels, expected.astype(np.float32) / np.float32(255))
+        assert read(content + behind, at_least=(20, 20)).width == whole.width
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("picture", ["grey", "colours", "black below"])
+@pytest.mark.parametrize("damage", ["half and an end", "zeros", "half written", "half written with an end"])
+def test_jpegs_of_which_a_part_is_missing_are_refused(picture: str, kind: str, damage: str) -> None:
+    content = encoded(PICTURES[picture], "JPEG", **KINDS[kind])
+    begin, size = content.index(b"\xff\xda"), len(content)
+    first, last = begin + (size - begin) * 3 // 10, begin + (size - begin) * 6 // 10
+    broken = {
+        "half and an end": content[: size // 2] + b"\xff\xd9",
+        "zeros": content[:first] + bytes(last - first) + content[last:],
+        "half written": content[: size // 2] + bytes(size - size // 2),
+        "half written with an end": content[: size // 2] + bytes(size - size // 2 - 2) + b"\xff\xd9",
+    }[damage]
+    for at_least in (None, (20, 20)):
+        with pytest.raises(UnreadableImageError, match=r"damaged|truncated"):
+            read(broken, at_least=at_least)
+
+
+# -- what is displayed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("top", "bits"), [(255, 8), (256, 12), (4095, 12), (4096, 16), (65535, 16)])
+def test_values_of_fewer_bits_in_words_of_16(kind: str, top: int, bits: int) -> None:
+    deep = np.rint(RAMP / 255 * top).astype(np.uint16)
+    image = read(encoded(Image.fromarray(deep), kind))
+    np.testing.assert_allclose(image.pixels, deep / (2**bits - 1), rtol=0, atol=1e-6)
+    assert image.bit_depth == bits
+    taken = f"It is said to have 16 bits, and its values reach {top}; the range of {bits} bits was taken."
+    assert (taken in image.remarks) == (bits < 16)
+    assert any("nearly black" in remark for remark in image.remarks) == (top in (256, 4096))
+
+
+def test_a_sound_picture_has_no_remarks() -> None:
+    for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP"):
+        assert read(encoded(BLURRED, kind)).remarks == ()
+    flat = read(encoded(Image.new("L", (30, 20), 51), "PNG")).remarks
+    assert flat == ("All its pixels have the same value, 20 % of the full range: nothing is to be seen.",)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,3 +114,16 @@ def test_damage_that_ends_a_codec_s_process(name: str) -> None:
         except UnreadableImageError:
             reasons += 1
     assert reasons
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the bound is kept on Linux")
+def test_the_memory_of_a_reading_process_is_bounded() -> None:
+    script = (
+        "from cxrlens.inputs.readers.memory import limit_memory\nimport numpy as np\n"
+        "assert limit_memory(300 << 20)\nnp.ones(100 << 20, np.uint8)\n"
+        "try: np.ones(400 << 20, np.uint8)\nexcept MemoryError: print('bounded')\n"
+        "assert limit_memory(900 << 20)\n"  # a lower bound stays
+        "try: np.ones(400 << 20, np.uint8)\nexcept MemoryError: print('still')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["bounded", "still"]

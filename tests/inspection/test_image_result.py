@@ -11,7 +11,7 @@ import cxrlens
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.model_facts import ModelFacts, ModelIdentity
 from cxrlens.inspection.record import ImageRecord
-from cxrlens.inspection.result import ImageMap, ImageResult, WholeMap
+from cxrlens.inspection.result import ImageMap, ImageResult, InputMap
 from cxrlens.models.card import ModelCard
 
 STORED = (60, 120)  # of the input's 40 x 40 it takes rows 10 to 29: a pixel of the map is 3 x 3 stored ones
@@ -21,7 +21,7 @@ CARD = ModelCard(
 MODEL = ModelIdentity("model.safetensors")
 
 
-def whole(method: str = "grad_cam", *, flat: bool = False) -> WholeMap:
+def whole(method: str = "grad_cam", *, flat: bool = False) -> InputMap:
     """A map whose padding is highest, with an object far from the diagonal in the image."""
     values = np.ones((40, 40), np.float32)
     image = values[10:30]
@@ -29,10 +29,10 @@ def whole(method: str = "grad_cam", *, flat: bool = False) -> WholeMap:
     if not flat:
         image[4:7, 30:36] = 0.6
         image[5, 33] = 0.7
-    return WholeMap(method, "last", values, False)
+    return InputMap(method, "last", values, False)
 
 
-def result(*maps: WholeMap, probability: float = 0.75) -> ImageResult:
+def result(*maps: InputMap, probability: float = 0.75) -> ImageResult:
     return ImageResult.of(probability, CARD, MODEL, STORED, maps)
 
 
@@ -83,7 +83,7 @@ def test_a_flat_map_has_no_peak_and_no_contours() -> None:
 def test_a_tie_falls_by_its_seed() -> None:
     values = np.zeros((40, 40), np.float32)
     values[12:20, 5:30] = 1
-    tied = WholeMap("m", "last", values, False)
+    tied = InputMap("m", "last", values, False)
     geometry = CARD.preprocessing.geometry(*STORED)
     peaks = {ImageMap.cut(tied, geometry, seed).peak for seed in (0, (0, 1), (0, 2), (3, 7))}
     assert len(peaks) > 1

@@ -87,7 +87,7 @@ def test_a_file_is_taken_once_it_stands_still(tmp_path: Path, monkeypatch: pytes
 
     def look(after: float) -> list[str]:
         clock.now += after
-        return [path.name for path in watch.look()]
+        return [path.name for path in watch.poll()]
 
     (tmp_path / "a.jpg").write_bytes(b"1")
     assert look(0) == []
@@ -117,7 +117,7 @@ def test_a_folder_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.M
 
     def look() -> list[str]:
         clock.now += 5
-        return [path.relative_to(tmp_path).as_posix() for path in watch.look()]
+        return [path.relative_to(tmp_path).as_posix() for path in watch.poll()]
 
     assert look() == []
     assert look() == ["share/a.jpg", "other/a.jpg"]
@@ -140,7 +140,7 @@ def test_a_file_whose_rights_change_is_given_again(tmp_path: Path, monkeypatch: 
     taken = []
     for turn in range(6):
         clock.now += 5
-        taken += [(turn, path.name) for path in watch.look()]
+        taken += [(turn, path.name) for path in watch.poll()]
         if turn == 2:
             time.sleep(0.05)
             (tmp_path / "a.jpg").chmod(0o600)
@@ -157,9 +157,9 @@ def test_old_files_are_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Clock(monkeypatch, ahead=60.0)
     (tmp_path / "a.jpg").touch()
     watch = Watch(take_sources([str(tmp_path)]), 5)
-    assert [path.name for path in watch.look()] == ["a.jpg"]
+    assert [path.name for path in watch.poll()] == ["a.jpg"]
     (tmp_path / "b.jpg").touch()
-    assert list(watch.look()) == []
+    assert list(watch.poll()) == []
 
 
 def test_a_file_that_was_not_reached_is_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_file_that_was_not_reached_is_given_again(tmp_path: Path, monkeypatch:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
     watch = Watch(take_sources([str(tmp_path)]), 5)
-    look = watch.look()
+    look = watch.poll()
     next(look)
     look.close()  # type: ignore[attr-defined]
-    assert [path.name for path in watch.look()] == ["a.jpg", "b.jpg"]
+    assert [path.name for path in watch.poll()] == ["a.jpg", "b.jpg"]

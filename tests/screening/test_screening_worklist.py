@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cxrlens.files import to_csv
-from cxrlens.inspection.reasons import reason_of
+from cxrlens.inspection.result import reason_of
 from cxrlens.models.card import ModelCard
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage

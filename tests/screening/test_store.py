@@ -25,7 +25,7 @@ from cxrlens.screening.store import sqlite
 from cxrlens.screening.store.database import StoreError
 from cxrlens.screening.store.review import worklist_part
 from cxrlens.screening.store.store import Store
-from cxrlens.screening.worklist import Worklist
+from cxrlens.screening.worklist import RankedWorklist
 
 A, B = "a" * 64, "b" * 64
 
@@ -367,7 +367,7 @@ def test_counts_are_of_the_newest(tmp_path: Path) -> None:
     store.add([image("a.jpg"), image("b.jpg")])
     store.add([ScreenedImage(name="a.jpg", key=A, probability=0.1, decision="normal", triage="pass")])
     store.add([ScreenedImage(name="b.jpg", status="unreadable")])
-    counts = Worklist.of(store.results, tmp_path).counts.as_dict()
+    counts = RankedWorklist.of(store.results, tmp_path).counts.as_dict()
     assert {name: count for name, count in counts.items() if count} == {
         "images": 2, "pass": 1, "normal": 1, "unreadable": 1
     }  # fmt: skip

@@ -14,13 +14,14 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving_files import running
+from serving_files import add_results, running
 
 from browsing import Opened
 from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
 
@@ -74,8 +75,8 @@ def reviewed(tmp_path: Path) -> Path:
             picture=f"pictures/{key}.jpg",
             map=f"maps/{key}.png",
         )
-        folder.append([result])
-    folder.append([ScreenedImage(name="broken.dcm", status="unreadable", reason="it is cut short")])
+        add_results(folder, result)
+    add_results(folder, ScreenedImage(name="broken.dcm", status="unreadable", reason="it is cut short"))
     return folder.path
 
 
@@ -274,8 +275,8 @@ def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -
 def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: Path) -> None:
     page.drop("new.jpg", jpeg(9))
     folder = ScreenedFolder(reviewed)
-    second = folder.results()[NAMES[1]]
-    folder.append([second.model_copy(update={"name": "later.jpg", "key": "c" * 64, "picture": "", "map": ""})])
+    second = next(image for image in Store(folder).results.newest() if image.name == NAMES[1])
+    add_results(folder, second.model_copy(update={"name": "later.jpg", "key": "c" * 64, "picture": "", "map": ""}))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     given = {"key": second.key, "verdict": "accept"}
     assert httpx.post(f"{page.address}/api/verdicts", json=given, headers=headers).status_code == 200

@@ -90,7 +90,7 @@ def operating_point_figure(
         truth: [n], whether an image is affected.
         log_odds: [n], calibrated and finite; the axis is linear in them and labelled by probabilities.
         curves: up to three names and the shares [n] that a threshold at each image's log-odds, in rising order, gives.
-        review: log-odds of the thresholds, review <= retake; infinite ones lie outside the picture.
+        review: log-odds of the thresholds, review <= retake; infinite ones lie outside the image.
         retake: likewise.
     """
     figure = new_figure(7.4, 6.0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SHOWN = 5  # findings of a kind
 
 
-class FailOn(StrEnum):
+class FailOnSeverity(StrEnum):
     problem = "problem"
     note = "note"
 
@@ -30,7 +30,8 @@ def command(
         Path | None, typer.Option("--out", "-o", help="Folder for data-check.html (thumbnails) and findings.csv.")
     ] = None,
     fail_on: Annotated[
-        FailOn | None, typer.Option("--fail-on", help="Exit code 10 when there is a problem, or a note or problem.")
+        FailOnSeverity | None,
+        typer.Option("--fail-on", help="Exit code 10 when there is a problem, or a note or problem."),
     ] = None,
     seed: Seed = 0,
     force: Force = False,
@@ -57,7 +58,7 @@ def command(
     else:
         _show(result, out)
     if fail_on is not None and (
-        result.severities[Severity.problem] or (fail_on is FailOn.note and result.severities[Severity.note])
+        result.severities[Severity.problem] or (fail_on is FailOnSeverity.note and result.severities[Severity.note])
     ):
         raise typer.Exit(EXIT_GATE)
     finish(result.unreadable)

@@ -31,7 +31,7 @@ class MapsChoice(StrEnum):
     none = "none"
 
 
-class FailOn(StrEnum):
+class FailOnResult(StrEnum):
     retake = "retake"
     affected = "affected"
 
@@ -65,7 +65,9 @@ def command(
     interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks, and for which a new file has to stand still.")
     ] = 5.0,
-    fail_on: Annotated[FailOn | None, typer.Option(help="Exit code 10 when the worklist holds such an image.")] = None,
+    fail_on: Annotated[
+        FailOnResult | None, typer.Option(help="Exit code 10 when the worklist holds such an image.")
+    ] = None,
     keep_tags: Annotated[
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
     ] = False,
@@ -110,7 +112,7 @@ def command(
             settings,
             force=force,
             dicom=dicom,
-            needs_triage=fail_on is FailOn.retake,
+            needs_triage=fail_on is FailOnResult.retake,
             watch=interval if watch else None,
             stop=stop,
             progress=progress,

@@ -1,4 +1,4 @@
-"""What a training run shows while it runs: a progress bar on a terminal, and a line an epoch."""
+"""The display of a training run: a progress bar on a terminal, and a line an epoch."""
 
 from __future__ import annotations
 

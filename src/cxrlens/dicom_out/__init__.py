@@ -48,7 +48,7 @@ def require_highdicom() -> None:
 
 
 def paths_of(stem: Path) -> tuple[Path, Path]:
-    """Where the report and the capture of a stem lie."""
+    """Paths of the report and the capture of a stem."""
     return stem.with_name(f"{stem.name}.sr.dcm"), stem.with_name(f"{stem.name}.sc.dcm")
 
 

@@ -1,4 +1,4 @@
-"""Which software made a result, and when."""
+"""The software that made a result, and the time."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DicomOutcome:
     """The outcome of an image that was read: results, or it is no DICOM file, or the reason why it can have none."""
 
     is_other: bool = False
@@ -80,13 +80,13 @@ class DicomResults:
             for reason in [*self.refused.values()][:_SHOWN]:
                 log.warning("  %s", reason)
 
-    def note(self, image: ImageRecord, outcome: Outcome | Unreadable) -> None:
+    def note(self, image: ImageRecord, outcome: DicomOutcome | Unreadable) -> None:
         """Count what came of an image."""
         if outcome.reason:
             self.refused[image.name, image.key] = outcome.reason
             if isinstance(outcome, Unreadable) and outcome.cause is not Cause.LOST:  # it lies in the file's place
                 self.passing.add((image.name, image.key))
-        elif isinstance(outcome, Outcome) and outcome.is_other:
+        elif isinstance(outcome, DicomOutcome) and outcome.is_other:
             self.others.add(image.name)
         else:
             self.written += 1
@@ -94,7 +94,7 @@ class DicomResults:
 
 def write_outcome(
     source: Path, image: ImageRecord, model: ModelFacts, stem: Path, map_: Pixels | None, picture: Pixels | None
-) -> Outcome:
+) -> DicomOutcome:
     """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same.
 
     Raises:
@@ -102,11 +102,11 @@ def write_outcome(
     """
     content = FileOrigin(source).read()
     if not is_dicom(content[:START]):
-        return Outcome(is_other=True)
+        return DicomOutcome(is_other=True)
     try:
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")
         write_dicom(content, image, model, stem, map_=map_, picture=picture)
     except NotReferableError as error:
-        return Outcome(reason=str(error))
-    return Outcome()
+        return DicomOutcome(reason=str(error))
+    return DicomOutcome()

@@ -25,10 +25,10 @@ from pydicom.uid import (
 )
 
 from cxrlens.errors import UsageError
-from cxrlens.inputs.readers import read_content
+from cxrlens.inputs.readers import elements, read_content
 from cxrlens.inputs.readers.dicom import START, is_dicom
 from cxrlens.inputs.readers.quiet import without_warnings
-from cxrlens.inputs.readers.reasons import one_line
+from cxrlens.inputs.readers.reasons import one_line, reason_of
 
 IDENTITY: Final = (
     # Patient
@@ -119,18 +119,16 @@ class Source:
             setattr(bare, keyword, None)
         for keyword in (*_UIDS, "Rows", "Columns"):
             setattr(bare, keyword, self.header[keyword].value)
-        modality = self.header.get("Modality")
-        bare.Modality = modality if modality and isinstance(modality, str) else "OT"
+        bare.Modality = elements.text(self.header, "Modality") or "OT"
         return bare
 
     def pair(self, keyword: str) -> tuple[float, float] | None:
         """The two numbers of an element, both positive; None where it is not there or holds anything else."""
-        values = self.header.get(keyword)
-        try:
-            first, second = map(float, values)
-        except (TypeError, ValueError):
+        values = elements.numbers(self.header, keyword)
+        if len(values) != 2 or any(value is None or not 0 < value < float("inf") for value in values):
             return None
-        return (first, second) if first > 0 and second > 0 else None
+        first, second = values
+        return (first, second) if first and second else None
 
 
 def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Source:
@@ -151,12 +149,19 @@ def open_source(source: Path | bytes | Dataset, name: str | None = None) -> Sour
             raise NotReferableError(
                 f"{name}: is no DICOM file, so there is no patient or study that a DICOM result could belong to"
             )
-        with without_warnings():
-            found = dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
+        found = _parsed(content, name)
     header = found[: Tag(_PIXELS)]
     _check(header, name)
-    syntax = getattr(found, "file_meta", Dataset()).get("TransferSyntaxUID")
+    syntax = elements.text(getattr(found, "file_meta", Dataset()), "TransferSyntaxUID")
     return Source(name, header, UID(syntax) if syntax else None)
+
+
+def _parsed(content: bytes, name: str) -> Dataset:
+    try:
+        with without_warnings():
+            return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
+    except Exception as error:  # pydicom names no set of errors
+        raise NotReferableError(f"{name}: its DICOM header is damaged ({reason_of(error)})") from error
 
 
 def carry_identity(result: Dataset, source: Source) -> None:
@@ -174,8 +179,7 @@ def carry_identity(result: Dataset, source: Source) -> None:
 
 def _check(header: Dataset, name: str) -> None:
     for keyword in _UIDS:
-        with without_warnings():
-            value = str(header.get(keyword) or "").strip()
+        value = elements.text(header, keyword)
         if not value:
             raise NotReferableError(
                 f"{name}: the element {keyword} is missing, so that a DICOM result cannot refer to the image; "
@@ -192,5 +196,5 @@ def _check(header: Dataset, name: str) -> None:
             f"'{one_line(UID(header.SOPClassUID).name)}'"
         )
     for keyword in ("Rows", "Columns"):
-        if not header.get(keyword):
+        if not elements.text(header, keyword):
             raise NotReferableError(f"{name}: the element {keyword} is missing, so that places in it mean nothing")

@@ -33,7 +33,7 @@ def centre_map(height: int, width: int) -> FloatMap:
 def mean_annotation_map(masks: Iterable[BoolMask]) -> FloatMap | None:
     """The share of images whose annotation covers a pixel, [H, W] in [0, 1]; None without any mask.
 
-    It is blurred a little, so that the arg-max does not hang on one picture's edge.
+    It is blurred a little, so that the arg-max does not hang on one image's edge.
     """
     total: npt.NDArray[np.float64] | None = None
     count = 0
@@ -53,7 +53,7 @@ def fitted(map_: FloatMap, height: int, width: int) -> FloatMap:
 
 
 def brightest_map(image: FloatMap) -> FloatMap:
-    """The blurred picture [H, W] itself as a map (sigma 1 % of the longer side)."""
+    """The blurred image [H, W] itself as a map (sigma 1 % of the longer side)."""
     return gaussian_filter(image, _SMOOTHING * max(image.shape))
 
 

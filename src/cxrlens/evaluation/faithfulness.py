@@ -1,6 +1,6 @@
 """Faithfulness of a map to the score it explains: insertion, deletion, average drop and increase.
 
-Pixels are taken away by putting those of a blurred picture in their place, which keeps the picture's grey and adds no
+Pixels are taken away by putting those of a blurred image in their place, which keeps the image's grey and adds no
 edges. ``score`` gives the probability of the explained class of images [B, C, H, W] as float [B]; it must treat the
 images of a batch independently.
 """
@@ -27,7 +27,7 @@ class FaithfulnessScores:
     """Scores per image, each float32 [N].
 
     Attributes:
-        insertion: area under the probability while the map's highest pixels are put into the blurred picture first;
+        insertion: area under the probability while the map's highest pixels are put into the blurred image first;
             high is good (Petsiuk et al., BMVC 2018).
         deletion: area under the probability while they are blurred first; low is good.
         drop: share of the probability lost when only what the map shows is kept, 0 where it rises; low is good

@@ -75,7 +75,7 @@ class Perturbation:
         """Maps [N, H, W] of changed images, brought back to the original pixels (bilinear).
 
         Returns:
-            The maps, 0 where the original pixel had left the picture, and bool [H, W]: the pixels that had not.
+            The maps, 0 where the original pixel had left the image, and bool [H, W]: the pixels that had not.
         """
         height, width = maps.shape[1:]
         if self.motion is None:
@@ -175,7 +175,7 @@ def _shift(height: int, width: int) -> Matrix:
 
 
 def _rotation(height: int, width: int) -> Matrix:
-    """About the middle of the picture."""
+    """About the middle of the image."""
     x, y = (width - 1) / 2, (height - 1) / 2
     cos, sin = math.cos(math.radians(ROTATION)), math.sin(math.radians(ROTATION))
     return np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1]])

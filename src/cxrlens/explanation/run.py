@@ -107,7 +107,7 @@ def explain_images(
 ) -> ExplainResult:
     """Explain one image, or every image of a folder or of one split of a data set.
 
-    Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the picture at the
+    Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the image at the
     network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the exported graph computes: probability and last-layer map of prepared images, without a backward pass."""
+"""The exported graph: probability and last-layer map of prepared images, without a backward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.saliency.capture import Captured
 from cxrlens.saliency.fusion import scale, upsample
 from cxrlens.saliency.hooks import forward_hooks
-from cxrlens.saliency.methods import Method
+from cxrlens.saliency.methods import SaliencyMethod
 from cxrlens.saliency.target import as_logits, as_rows
 
 
@@ -29,7 +29,9 @@ class ExportedGraph(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, network: nn.Module, card: ModelCard, method: Method, layer: str, linear: nn.Linear) -> None:
+    def __init__(
+        self, network: nn.Module, card: ModelCard, method: SaliencyMethod, layer: str, linear: nn.Linear
+    ) -> None:
         super().__init__()
         self.network = network
         self._card = card

@@ -37,7 +37,7 @@ def decode_images(
     origins: Sequence[Origin], preprocessing: Preprocessing, *, workers: int = 0, keep_pixels: bool = False
 ) -> Iterator[DecodedImage | Unreadable]:
     """All images in order, read by so many processes; 0 reads in this one."""
-    decoding = _Decoding(preprocessing, keep_pixels)
+    decoding = _ImageDecoder(preprocessing, keep_pixels)
     for index, (_, arrays) in enumerate(read_each(decoding, origins, workers=workers)):
         if isinstance(arrays, Unreadable):
             yield arrays
@@ -48,7 +48,7 @@ def decode_images(
 
 
 @dataclass(frozen=True)
-class _Decoding:
+class _ImageDecoder:
     """Reads and resizes an image to arrays; tensors would share memory with a process that may have died."""
 
     preprocessing: Preprocessing

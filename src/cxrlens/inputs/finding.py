@@ -92,7 +92,7 @@ def _has_image_name(path: Path) -> bool:
 
 
 def is_unnamed(path: PurePath) -> bool:
-    """Whether it may be a DICOM file as archives name them: without an ending, or by a UID, whose last number looks
+    """True where it may be a DICOM file as archives name them: without an ending, or by a UID, whose last number looks
     like one."""
     ending = path.suffix[1:]
     return (not ending or ending.isdigit()) and not _is_directory_of_dicom(path)

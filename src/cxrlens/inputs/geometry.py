@@ -1,4 +1,4 @@
-"""How an image was resized: one record that carries coordinates, shapes and masks forward and maps back.
+"""Geometry of a resized image: one record that carries coordinates, shapes and masks forward and maps back.
 
 Coordinates are pixel indices, the centre of the top-left pixel is (0, 0); x to the right, y down. An image
 therefore covers x from -0.5 to width - 0.5, and a resize takes x to (x + 0.5) * scale - 0.5, which is the
@@ -87,7 +87,7 @@ class Geometry:
 
     @property
     def is_padded(self) -> bool:
-        """Whether some of the output is not image."""
+        """True where some of the output is not image."""
         return (self.scaled_height, self.scaled_width) != (self.out_height, self.out_width)
 
     def without_padding(self) -> Geometry:

@@ -1,4 +1,4 @@
-"""Where an image comes from: a file, a member of a zip archive that is read in place, or bytes at hand."""
+"""The origin of an image: a file, a member of a zip archive that is read in place, or bytes at hand."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class State(NamedTuple):
 
 
 class Origin(Protocol):
-    """Where an image comes from. Whatever reads images takes any object with these members.
+    """The origin of an image. Whatever reads images takes any object with these members.
 
     Its ``str`` names it in messages. It is picklable, and hashable.
     """
 
     @property
     def place(self) -> PurePath:
-        """Where it is, as an absolute path is, also where there is no such file."""
+        """Its place as an absolute path, also where there is no such file."""
         ...
 
     def below(self, root: Path) -> str:

@@ -1,4 +1,4 @@
-"""What is done to a radiograph before a network sees it; travels inside the model file."""
+"""The preprocessing of radiographs for a network; travels inside the model file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Preprocessing(BaseModel):
         """(rows, columns) that `read` must keep of an image for `resized`: twice the input, so that the resize, not
         the JPEG decoder, does most of the averaging.
 
-        Everything that shows images to a network reads them so; hence all see one picture. Against a full decode it
+        Everything that shows images to a network reads them so; hence all see one image. Against a full decode it
         differed by 0.0018 of the full range or less in the mean, and by up to 0.14 at a sharp letter (115 radiographs
         of 768 px at 48 to 190 px). Inputs larger than a quarter of the stored size see no difference at all.
         """

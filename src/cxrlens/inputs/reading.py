@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class Cause(Enum):
-    """Why an image cannot be read."""
+    """The cause for which an image cannot be read."""
 
     DAMAGED = "damaged, or no radiograph"
     UNKNOWN_FORMAT = "no image format that is known"
@@ -41,7 +41,7 @@ class Unreadable:
 
 
 def attempt(read: Callable[[Source], Result], source: Source) -> Result | Unreadable:
-    """What reading a source gives, or why it cannot be read; ``str(source)`` names it."""
+    """The image of a source, or the cause for which it cannot be read; ``str(source)`` names it."""
     try:
         return read(source)
     except OversizedImageError as error:
@@ -55,7 +55,7 @@ def attempt(read: Callable[[Source], Result], source: Source) -> Result | Unread
 
 
 def lost(source: object, reason: str) -> Unreadable:
-    """What stands for a source whose reading was broken off."""
+    """The stand-in for a source whose reading was broken off."""
     return Unreadable(f"{source}: {reason}", Cause.LOST)
 
 

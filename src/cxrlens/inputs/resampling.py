@@ -1,4 +1,4 @@
-"""The one way in which pictures and maps change their size."""
+"""The one way in which images and maps change their size."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def resample(values: npt.NDArray[np.floating[Any]], height: int, width: int) -> 
     double precision; torch's ``interpolate(antialias=True)``, which is the same in single precision, was measured to
     differ from it by 4e-5 of the range or less.
     """
-    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    return np.array(picture.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)

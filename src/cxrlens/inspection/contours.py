@@ -1,4 +1,4 @@
-"""Outlines of what a map marks, as polygons that can be drawn over the stored picture."""
+"""Outlines of what a map marks, as polygons that can be drawn over the stored image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST = 50
 def half_maximum_contours(map_: Pixels, geometry: Geometry) -> tuple[Polygon, ...]:
     """Closed polygons around what exceeds half the maximum of a map [h, w]; a hole in it is a polygon too.
 
-    They do not cross themselves, their last point is the first, and they stay within the picture. The largest come
+    They do not cross themselves, their last point is the first, and they stay within the image. The largest come
     first, and at most `MOST` are given. A map without a positive value has none.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrlens.inspection.inspector import GreyBatch, MapChoice
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.result import ImageResult, WholeMap
+from cxrlens.inspection.result import ImageResult, InputMap
 from cxrlens.models.card import ModelCard
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 
@@ -47,7 +47,7 @@ class OnnxInspector:
         for index, probability in enumerate(probabilities.tolist()):
             whole = []
             if found.maps is not None and found.flat is not None:
-                whole = [WholeMap(self.method, self.layers, found.maps[index], bool(found.flat[index]))]
+                whole = [InputMap(self.method, self.layers, found.maps[index], bool(found.flat[index]))]
             result = ImageResult.of(probability, self.card, self.identity, stored[index], whole)
             results.append(result if maps == "all" or result.is_flagged else result.with_maps())
         return results

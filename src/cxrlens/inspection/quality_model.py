@@ -17,7 +17,7 @@ from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, from_array, read
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.result import ImageResult, TieSeed, WholeMap
+from cxrlens.inspection.result import ImageResult, InputMap, TieSeed
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
@@ -188,7 +188,7 @@ class QualityModel:
         logits = explained.logits if explained else self.logits(grey)
         seeds = [0] * len(stored) if tie_seeds is None else tie_seeds
         for index, probability in enumerate(self.probability_of(logits).tolist()):
-            whole = whole_maps(explained, index) if explained else []
+            whole = input_maps(explained, index) if explained else []
             yield ImageResult.of(probability, self.card, self.identity, stored[index], whole, tie_seed=seeds[index])
 
     def decision(self, probability: float) -> str:
@@ -224,10 +224,10 @@ def affected_log_odds(logits: Tensor) -> Tensor:
     return affected - normal
 
 
-def whole_maps(explained: RowMaps, index: int) -> list[WholeMap]:
+def input_maps(explained: RowMaps, index: int) -> list[InputMap]:
     """The maps of one image of a batch."""
     return [
-        WholeMap(row.method, row.layers, maps[index].cpu().numpy(), bool(explained.flat[row][index]))
+        InputMap(row.method, row.layers, maps[index].cpu().numpy(), bool(explained.flat[row][index]))
         for row, maps in explained.maps.items()
     ]
 

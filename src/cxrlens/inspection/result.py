@@ -13,7 +13,6 @@ from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.reasons import reason_of
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import NOT_ASSESSED, ModelCard
 
@@ -21,7 +20,7 @@ TieSeed: TypeAlias = int | tuple[int, ...]
 """Decides between the pixels that share a map's highest value."""
 
 
-class WholeMap(NamedTuple):
+class InputMap(NamedTuple):
     """A map of a network's whole input, padding included: values float32 [H, W] in [0, 1], all zero where flat."""
 
     method: str
@@ -48,7 +47,7 @@ class ImageMap:
     tie_seed: TieSeed = 0
 
     @classmethod
-    def cut(cls, whole: WholeMap, geometry: Geometry, tie_seed: TieSeed = 0) -> ImageMap:
+    def cut(cls, whole: InputMap, geometry: Geometry, tie_seed: TieSeed = 0) -> ImageMap:
         """The part of a map that shows the image, scaled to [0, 1] again by its own range there.
 
         Args:
@@ -98,7 +97,7 @@ class ImageResult:
         card: ModelCard,
         model: ModelIdentity,
         stored: tuple[int, int],
-        maps: Iterable[WholeMap] = (),
+        maps: Iterable[InputMap] = (),
         *,
         tie_seed: TieSeed = 0,
     ) -> ImageResult:
@@ -209,3 +208,42 @@ class ImageResult:
 
 Check = ImageResult
 """The name under which `QualityModel.check` has always given its result."""
+
+
+def reason_of(card: ModelCard, probability: float) -> str:
+    """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
+
+    Raises:
+        NotAssessedError: when the probability is no number in [0, 1].
+    """
+    card.decision(probability)
+    if card.calibration is None:
+        return _compared(probability, card.threshold, "threshold")
+    review = card.calibration.review_threshold
+    triage = card.triage(probability)
+    if triage == "retake" or review == card.threshold:
+        return _compared(probability, card.threshold, "retake threshold")
+    if triage == "pass":
+        return _compared(probability, review, "review threshold")
+    below = _compared(probability, card.threshold, "retake threshold")
+    return f"{below}, but at or above the review threshold {_short(review, probability)}"
+
+
+def _compared(probability: float, threshold: float, name: str) -> str:
+    where = "at or above" if probability >= threshold else "below"
+    return f"probability {_short(probability, threshold)} is {where} the {name} {_short(threshold, probability)}"
+
+
+def _short(value: float, other: float) -> str:
+    """Three decimals, or as many as it takes to tell it from the other value, and from 0 and 1 where it is neither."""
+    taken = {_rounded(bound, 3) for bound in (0.0, 1.0) if bound != value}
+    for decimals in range(3, 17):
+        text = _rounded(value, decimals)
+        if text not in taken and (text != _rounded(other, decimals) or value == other):
+            return text
+    return repr(value)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".")

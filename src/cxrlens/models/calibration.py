@@ -14,11 +14,11 @@ Values = TypeVar("Values", bound=Any)
 TRIAGE: tuple[Triage, Triage, Triage] = ("pass", "review", "retake")
 
 
-class _Part(BaseModel):
+class _FrozenPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Estimate(_Part):
+class Estimate(_FrozenPart):
     """A score and the ends of its 95 % interval; None where undefined."""
 
     value: float | None
@@ -26,7 +26,7 @@ class Estimate(_Part):
     high: float | None
 
 
-class CalibrationData(_Part):
+class CalibrationData(_FrozenPart):
     """The images that a model was calibrated on: the folder's name, the split, readable images and affected ones."""
 
     name: str
@@ -35,7 +35,7 @@ class CalibrationData(_Part):
     affected: int
 
 
-class Agreement(_Part):
+class Agreement(_FrozenPart):
     """Agreement of probabilities with labels, see `cxrlens.calibration.probabilities.CalibrationScores`."""
 
     nll: float
@@ -44,7 +44,7 @@ class Agreement(_Part):
     mean_probability: float
 
 
-class Calibration(_Part):
+class Calibration(_FrozenPart):
     """From a network's log-odds to the probability at a site; docs/calibration.md defines every number.
 
     Attributes:

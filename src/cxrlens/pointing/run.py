@@ -197,7 +197,7 @@ def play_image(
 
     Raises:
         UnreadableImageError: when the image or its mask cannot be read.
-        NothingToDoError: when the annotation marks nothing in the picture.
+        NothingToDoError: when the annotation marks nothing in the image.
     """
     image = item.path
     reader = BatchReader([item], model.preprocessing, keep_pixels=True)
@@ -308,7 +308,7 @@ def _judged(
     root: Path,
     left_out: list[str],
 ) -> list[dict[str, Any]]:
-    """Records of all rows and baselines for each image whose annotation lies in the picture.
+    """Records of all rows and baselines for each image whose annotation lies in the image.
 
     Images whose mask cannot be read, or for which the model gives no number, are left out, and the reasons are added
     to ``left_out``.

@@ -82,7 +82,7 @@ def shorten(text: str, limit: int) -> str:
 def save_figure(figure: Figure, path: Path, *, formats: Sequence[str] = ("png",), dpi: float = 150) -> tuple[Path, ...]:
     """Write the figure as ``path.png`` and so on, whole or not at all; `path` has no suffix.
 
-    The same figure gives the same bytes each time. JPEG (jpg) is for pictures, at a quality of 80. Returns the
+    The same figure gives the same bytes each time. JPEG (jpg) is for images, at a quality of 80. Returns the
     written paths in the order of `formats`.
 
     Raises:

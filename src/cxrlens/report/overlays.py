@@ -1,7 +1,7 @@
 """Radiographs with annotated shapes, and saliency maps drawn over them: one image, or a sheet of many.
 
-Positions are pixels of the full picture, the centre of its top-left pixel at (0, 0), whatever the size at
-which picture and map are shown.
+Positions are pixels of the full image, the centre of its top-left pixel at (0, 0), whatever the size at
+which image and map are shown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cxrlens.inputs.annotations.masks import AnnotatedObject, MaskPart
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle, Shape
 from cxrlens.report.figures import GREEN, GREY, RED, bottom_legend, new_figure, shorten, text_style
 
-Extent: TypeAlias = tuple[float, float, float, float]  # left, right, bottom, top edge in picture pixels
+Extent: TypeAlias = tuple[float, float, float, float]  # left, right, bottom, top edge in image pixels
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _MAX_COLUMNS: Final = 5
@@ -40,7 +40,7 @@ _PEAK_STYLE: Final[dict[str, Any]] = {
     "markersize": 11,
     "markeredgewidth": 1.4,
     "color": "white",
-    "clip_on": False,  # whole and above the frame also at the picture's edge
+    "clip_on": False,  # whole and above the frame also at the image's edge
     "zorder": 3,
     "path_effects": [Stroke(linewidth=3.2, foreground="black"), Normal()],
 }
@@ -91,11 +91,11 @@ def overlay_figure(
         panels: the maps, each of any size.
         shapes: in pixels of `image`.
         title: usually the file's name; shown as it is.
-        extent: the part of the picture that the maps cover, as its (left, right, bottom, top) edges in pixels
-            of `image`; the whole picture is (-0.5, W - 0.5, H - 0.5, -0.5), which is the default.
+        extent: the part of the image that the maps cover, as its (left, right, bottom, top) edges in pixels
+            of `image`; the whole image is (-0.5, W - 0.5, H - 0.5, -0.5), which is the default.
 
     Raises:
-        ArgumentError: when the picture or a map is not two-dimensional.
+        ArgumentError: when the image or a map is not two-dimensional.
     """
     view = _View(image, shapes, extent, size=1000)
     count = 1 + len(panels)
@@ -145,12 +145,12 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Figure:
 
 
 class _View:
-    """One picture as it is drawn in each of its panels: reduced to at most `size` pixels a side."""
+    """One image as it is drawn in each of its panels: reduced to at most `size` pixels a side."""
 
     def __init__(
         self, image: FloatArray, shapes: Sequence[AnnotatedObject], extent: Extent | None, *, size: int
     ) -> None:
-        self.picture = _reduced(image, size)
+        self.image = _reduced(image, size)
         self.size = size
         self.shapes = shapes
         height, width = image.shape
@@ -159,8 +159,8 @@ class _View:
         self.aspect = height / width
 
     def draw_radiograph(self, axes: Axes) -> None:
-        """The picture in grey and the outlines of its shapes."""
-        axes.imshow(self.picture, cmap="gray", vmin=0, vmax=1, extent=self.frame)
+        """The image in grey and the outlines of its shapes."""
+        axes.imshow(self.image, cmap="gray", vmin=0, vmax=1, extent=self.frame)
         for shape in self.shapes:
             if isinstance(shape, MaskPart):
                 _draw_rim(axes, shape)
@@ -170,7 +170,7 @@ class _View:
         axes.spines[:].set_visible(False)
 
     def draw_map(self, axes: Axes, panel: MapPanel) -> None:
-        """The picture with the map over the part it covers, its peak, note and frame."""
+        """The image with the map over the part it covers, its peak, note and frame."""
         self.draw_radiograph(axes)
         axes.imshow(
             _reduced(panel.map, self.size),
@@ -206,8 +206,8 @@ def _reduced(values: FloatArray, size: int) -> FloatArray:
     if scale >= 1:
         return values
     target = max(round(width * scale), 1), max(round(height * scale), 1)
-    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    return np.asarray(picture.resize(target, Image.Resampling.BOX))
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(image.resize(target, Image.Resampling.BOX))
 
 
 def _outline(shape: Shape) -> patches.Patch:

@@ -17,7 +17,7 @@ from cxrlens.saliency.gaussian import check_sigma
 from cxrlens.saliency.gaussian import smooth as smoothed
 from cxrlens.saliency.guided import GuidedRule
 from cxrlens.saliency.memory import halving
-from cxrlens.saliency.methods import Method, find_method
+from cxrlens.saliency.methods import SaliencyMethod, find_method
 from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import Target, target_classes, target_scores
 
@@ -231,7 +231,7 @@ def _modules(network: nn.Module, name: str) -> list[str]:
 class _Request:
     """A method at module names; none where it reads no layer."""
 
-    method: Method
+    method: SaliencyMethod
     layers: tuple[str, ...]
 
     @property

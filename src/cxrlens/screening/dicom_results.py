@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.dicom_out import paths_of
-from cxrlens.dicom_out.results import DicomResults, Outcome, write_outcome
+from cxrlens.dicom_out.results import DicomOutcome, DicomResults, write_outcome
 from cxrlens.inputs.names import path_of
 from cxrlens.inputs.reading import read_each
 from cxrlens.inspection.map_png import read_map_png
@@ -73,6 +73,6 @@ class _Writing:
     model: ModelFacts
     folder: Path
 
-    def __call__(self, task: _Task) -> Outcome:
+    def __call__(self, task: _Task) -> DicomOutcome:
         map_ = read_map_png(task.map_file) if task.map_file else None
         return write_outcome(task.source, task.image, self.model, self.folder / task.image.key, map_, None)

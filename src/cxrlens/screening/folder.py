@@ -14,7 +14,7 @@ from cxrlens.inspection.model_facts import ModelFacts
 
 
 class ScreeningInfo(BaseModel):
-    """How a folder was screened; ``screening.json``.
+    """The settings with which a folder was screened; ``screening.json``.
 
     Attributes:
         format: 1 of a folder without a store, of an earlier version, which refuses those of format 2.
@@ -75,11 +75,11 @@ class ScreenedFolder:
         self.report_file = path / "report.html"
 
     def picture_file(self, key: str) -> Path:
-        """Where the preview of an image of this content is: grey JPEG, at most 1024 px."""
+        """Path of the preview of an image of this content: grey JPEG, at most 1024 px."""
         return self.path / "pictures" / f"{key}.jpg"
 
     def map_file(self, key: str) -> Path:
-        """Where the map of an image of this content is: 8-bit grey PNG of the picture at the network's scale."""
+        """Path of the map of an image of this content: 8-bit grey PNG of the image at the network's scale."""
         return self.path / "maps" / f"{key}.png"
 
     def write_info(self, info: ScreeningInfo) -> None:
@@ -87,7 +87,7 @@ class ScreenedFolder:
         write_json(self.info_file, info.model_dump())
 
     def info(self) -> ScreeningInfo:
-        """How the folder was screened.
+        """The settings with which the folder was screened.
 
         Raises:
             UsageError: when it is no screened folder, or one of another version.

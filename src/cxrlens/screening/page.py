@@ -56,7 +56,7 @@ def _heading(info: ScreeningInfo, images: int, shown: int, with_picture: int) ->
 
 
 def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: frozenset[str]) -> dict[str, Any]:
-    """What the page's script reads: how the folder was screened, and a record an image.
+    """The data for the page's script: how the folder was screened, and a record an image.
 
     Args:
         shown: keys of the images whose radiograph is embedded; the others need no contours.

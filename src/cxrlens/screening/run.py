@@ -27,7 +27,7 @@ from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.watching import Watch
-from cxrlens.screening.worklist import Worklist, write_worklist
+from cxrlens.screening.worklist import RankedWorklist, write_worklist
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _SHARE = 20
 
 @dataclass(frozen=True)
 class ScreeningSettings:
-    """How images are screened.
+    """The settings of a screening.
 
     Attributes:
         model: model file or run folder.
@@ -73,7 +73,7 @@ class ScreeningSettings:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a screening is.
+    """The progress of a screening.
 
     Attributes:
         done: files that were looked at, those of an earlier run among them.
@@ -90,7 +90,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ScreenResult:
-    """What came of a screening.
+    """The result of a screening.
 
     Attributes:
         folder: where its files are.
@@ -314,7 +314,7 @@ def _follow(
     """Screen what comes until told to stop, and write the worklist every now and then."""
     next_summary, failures = 0.0, list[str]()
     while not stop.is_set():
-        for _ in screening.run(watch.look(), report):
+        for _ in screening.run(watch.poll(), report):
             if stop.is_set():
                 break
             if screening.appended and time.monotonic() >= next_summary:
@@ -329,7 +329,9 @@ def _follow(
         stop.wait(watch.interval)
 
 
-def _write_summary(screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None) -> Worklist:
+def _write_summary(
+    screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None
+) -> RankedWorklist:
     worklist = write_worklist(screening.store, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:
@@ -338,7 +340,7 @@ def _write_summary(screening: Screening, settings: ScreeningSettings, results: S
     return worklist
 
 
-def _write_page(screening: Screening, worklist: Worklist) -> None:
+def _write_page(screening: Screening, worklist: RankedWorklist) -> None:
     from cxrlens.screening.page import write_worklist_page
 
     images = [
@@ -350,7 +352,7 @@ def _write_page(screening: Screening, worklist: Worklist) -> None:
 
 
 class _Count:
-    """How many files there are, counted beside the work."""
+    """The number of files, counted beside the work."""
 
     def __init__(self, sources: Sources) -> None:
         self.total: int | None = None

@@ -60,7 +60,7 @@ class Screening:
         self._workers = workers
         self._reading = Reading(inspector.card.preprocessing, keep_tags)
         self._unseen: dict[str, ReadImage] = {}  # by content
-        self._twins: list[tuple[str, str]] = []  # names and contents of which one is unseen
+        self._duplicates: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
 
     def run(self, files: Iterable[Path], done: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -71,8 +71,8 @@ class Screening:
         Args:
             done: called after each file.
         """
-        for look in read_images(self._reading, self._tasks(files), workers=self._workers):
-            self._take(look)
+        for image in read_images(self._reading, self._tasks(files), workers=self._workers):
+            self._take(image)
             if len(self._unseen) == self._batch_size:
                 self._write(list(self._unseen.values()))
                 self._unseen.clear()
@@ -89,53 +89,55 @@ class Screening:
             name = name_of(path, self.root)
             yield ImageToRead(FileOrigin(path), name, self.store.results.known_key(name))
 
-    def _take(self, look: ReadImage) -> None:
-        is_gone = not look.key and not look.task.origin.exists()
-        if look.is_known or (look.task.key and is_gone):  # a file that has gone keeps its row
+    def _take(self, image: ReadImage) -> None:
+        is_gone = not image.key and not image.task.origin.exists()
+        if image.is_known or (image.task.key and is_gone):  # a file that has gone keeps its row
             return
-        if look.grey is None:
-            self._rows.append(ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=look.reason))
-        elif look.key in self._unseen:
-            self._twins.append((look.task.name, look.key))
-        elif known := self.store.results.of_content(look.key):
-            self._rows.append(_renamed(known, look.task.name))
+        if image.grey is None:
+            self._rows.append(
+                ScreenedImage(name=image.task.name, key=image.key, status="unreadable", reason=image.reason)
+            )
+        elif image.key in self._unseen:
+            self._duplicates.append((image.task.name, image.key))
+        elif known := self.store.results.of_content(image.key):
+            self._rows.append(_renamed(known, image.task.name))
         else:
-            self._unseen[look.key] = look
+            self._unseen[image.key] = image
 
-    def _write(self, looks: list[ReadImage]) -> None:
+    def _write(self, images: list[ReadImage]) -> None:
         """Inspect what waits for the network, and append all results."""
-        inspected = {image.key: image for image in self._inspected(looks)}
-        twins = [(name, key) for name, key in self._twins if key in inspected]
-        rows = [*self._rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in twins)]
+        inspected = {image.key: image for image in self._inspected(images)}
+        duplicates = [(name, key) for name, key in self._duplicates if key in inspected]
+        rows = [*self._rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in duplicates)]
         if rows:
             self.store.add(rows)
             self.appended = True
         self._rows.clear()
-        self._twins = [twin for twin in self._twins if twin not in twins]
+        self._duplicates = [duplicate for duplicate in self._duplicates if duplicate not in duplicates]
 
-    def _inspected(self, looks: list[ReadImage]) -> list[ScreenedImage]:
-        if not looks:
+    def _inspected(self, images: list[ReadImage]) -> list[ScreenedImage]:
+        if not images:
             return []
-        grey = np.stack([look.grey for look in looks if look.grey is not None])
-        results = self.inspector.inspect(grey, [(look.height, look.width) for look in looks], maps=self._maps)
-        self.computed += len(looks)
-        return [self._record(look, result) for look, result in zip(looks, results, strict=True)]
+        grey = np.stack([image.grey for image in images if image.grey is not None])
+        results = self.inspector.inspect(grey, [(image.height, image.width) for image in images], maps=self._maps)
+        self.computed += len(images)
+        return [self._record(image, result) for image, result in zip(images, results, strict=True)]
 
-    def _record(self, look: ReadImage, result: ImageResult) -> ScreenedImage:
+    def _record(self, image: ReadImage, result: ImageResult) -> ScreenedImage:
         """The record of an image, its picture and map being written; one that is not assessed has neither."""
         if result.not_assessed:
-            return ScreenedImage(name=look.task.name, key=look.key, status="unreadable", reason=result.not_assessed)
-        files = {"picture": (self.folder.picture_file(look.key), look.preview)}
+            return ScreenedImage(name=image.task.name, key=image.key, status="unreadable", reason=result.not_assessed)
+        files = {"picture": (self.folder.picture_file(image.key), image.preview)}
         if result.map:
-            files["map"] = (self.folder.map_file(look.key), map_png(result.map.values, compress_level=1))
+            files["map"] = (self.folder.map_file(image.key), map_png(result.map.values, compress_level=1))
         for file, content in files.values():
             with replacing(file) as partial:
                 partial.write_bytes(content)
         return ScreenedImage(
-            name=look.task.name,
-            key=look.key,
-            origin=look.origin,
-            tags=look.tags,
+            name=image.task.name,
+            key=image.key,
+            origin=image.origin,
+            tags=image.tags,
             **{name: file.relative_to(self.folder.path).as_posix() for name, (file, _) in files.items()},
             **result.fields(),
         )

@@ -20,7 +20,7 @@ OUTPUT_MARK = "screening.json"
 
 @dataclass(frozen=True)
 class Sources:
-    """What a user named.
+    """The files and folders that a user named.
 
     Attributes:
         root: the one folder, or the working directory for a list of files; names are relative to it.

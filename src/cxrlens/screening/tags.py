@@ -1,4 +1,4 @@
-"""What a DICOM file says of the patient and the study: read only where a user asks for it."""
+"""Patient and study tags of a DICOM file: read only where a user asks for it."""
 
 from __future__ import annotations
 

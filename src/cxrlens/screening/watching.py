@@ -22,7 +22,7 @@ class Watch:
         interval: seconds.
 
     Attributes:
-        failures: why folders could not be searched in the last look, a sentence each; what was known of their files
+        failures: why folders could not be searched in the last poll, a sentence each; what was known of their files
             stays known.
     """
 
@@ -34,11 +34,11 @@ class Watch:
         self._is_first = True
         self.failures: list[str] = []
 
-    def look(self) -> Iterator[Path]:
+    def poll(self) -> Iterator[Path]:
         """The files to be taken now.
 
-        In the first look, a file whose times of change both lie an interval back stands still; later ones are
-        compared with the look before, since clocks of servers go wrong.
+        In the first poll, a file whose times of change both lie an interval back stands still; later ones are
+        compared with the poll before, since clocks of servers go wrong.
         """
         given, moving = dict[str, _State](), dict[str, tuple[_State, float]]()
         failures: list[str] = []
@@ -55,7 +55,7 @@ class Watch:
         self._given, self._moving, self._is_first, self.failures = given, moving, False, failures
 
     def _is_to_be_taken(self, path: Path, given: dict[str, _State], moving: dict[str, tuple[_State, float]]) -> bool:
-        """Whether a file has come to rest; notes it in one of the two."""
+        """True where a file has come to rest; notes it in one of the two."""
         name, now = str(path), time.monotonic()
         state, age = _state_of(path)
         if self._given.get(name) == state:

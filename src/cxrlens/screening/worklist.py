@@ -11,7 +11,7 @@ from typing import Any
 from cxrlens.files import replacing, write_csv
 from cxrlens.inputs.names import path_of, text_of
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.screening.store.results import Results
+from cxrlens.screening.store.results import ResultTable
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.tags import KEPT_TAGS
 
@@ -66,19 +66,19 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Worklist:
+class RankedWorklist:
     """The newest result of each name, in the order of the worklist, and how many there are.
 
     Attributes:
         left_out: names of folders that could not be searched, and can be now.
     """
 
-    results: Results
+    results: ResultTable
     counts: Counts
     left_out: frozenset[str]
 
     @classmethod
-    def of(cls, results: Results, root: Path) -> Worklist:
+    def of(cls, results: ResultTable, root: Path) -> RankedWorklist:
         """The worklist as it is now; a folder that could not be searched has a row until it can be."""
         nameless = results.newest(status="unreadable", key="")
         left_out = frozenset(image.name for image in nameless if _is_searchable(path_of(image.name, root)))
@@ -94,10 +94,10 @@ class Worklist:
         return (image for image in found if image.name not in self.left_out)
 
 
-def write_worklist(store: Store, root: Path, *, keep_tags: bool) -> Worklist:
+def write_worklist(store: Store, root: Path, *, keep_tags: bool) -> RankedWorklist:
     """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole."""
     folder = store.folder
-    worklist = Worklist.of(store.results, root)
+    worklist = RankedWorklist.of(store.results, root)
     columns = (*COLUMNS, *KEPT_TAGS) if keep_tags else COLUMNS
     write_csv(folder.worklist_file, columns, (row(image) for image in worklist.images()))
     listed = folder.path / "unreadable.txt"

@@ -9,8 +9,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 import cxrlens
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.saliency.explain import LAYER_CHOICES
-from cxrlens.saliency.methods import METHODS
-from cxrlens.saliency.methods import Method as RegisteredMethod
+from cxrlens.saliency.methods import METHODS, SaliencyMethod
 from cxrlens.serving.answers import Health, Method, Methods, Model
 from cxrlens.serving.state import ServerState
 
@@ -83,6 +82,6 @@ def routes(state: ServerState) -> APIRouter:
     return router
 
 
-def is_offered(method: RegisteredMethod, state: ServerState) -> bool:
+def is_offered(method: SaliencyMethod, state: ServerState) -> bool:
     """True of a method whose maps the server makes; one that asks the network many times holds up everybody else."""
     return method.reads != "network" or state.settings.slow_methods

@@ -33,6 +33,6 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def sentence_of(errors: Sequence[Any]) -> str:
-    """What pydantic found wrong, as one sentence, without the values that were sent."""
+    """The faults that pydantic found, as one sentence, without the values that were sent."""
     parts = [f"{'.'.join(str(part) for part in error['loc'][1:]) or 'the body'}: {error['msg']}" for error in errors]
     return "; ".join(parts)

@@ -39,7 +39,7 @@ class Review:
         self.store = Store(self.folder)
 
     def remark(self, info: ScreeningInfo | None = None) -> str:
-        """What a reader must know of the folder, "" where there is nothing."""
+        """A remark on the folder that a reader must know, "" where there is none."""
         info = info or self.folder.info()
         name, digest = self._model
         if info.model_sha256 == digest:
@@ -70,7 +70,7 @@ class Review:
         )
 
     def give(self, key: str, verdict: Verdict) -> GivenVerdict | None:
-        """Let a verdict on an image stand, see `Verdicts.give`; None where no image has this key."""
+        """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key."""
         return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256)
 
     def verdicts_csv(self) -> bytes:

@@ -24,7 +24,7 @@ _GRACE = 10  # seconds that requests may take to end with the server
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address at which a server listens.
 
     Attributes:
         url: of the page.

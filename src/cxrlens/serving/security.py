@@ -1,4 +1,4 @@
-"""Who may ask: the names that a local server answers to, the token of any other one, and what browsers are told."""
+"""Authentication and host checks: names of a local server, the token of any other one, headers for browsers."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Guard:
         )
 
     def _is_called(self, host: str) -> bool:
-        """Whether the Host header names this server; one that others reach asks for a token instead."""
+        """True where the Host header names this server; one that others reach asks for a token instead."""
         if not is_loopback(self.settings.host):
             return True
         name = _PORT.sub("", host).lower()
@@ -131,7 +131,7 @@ class Guard:
 
 
 def _is_own_page(headers: Headers, host: str) -> bool:
-    """Whether a request comes from no page, or from one of this server's own."""
+    """True where a request comes from no page, or from one of this server's own."""
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return False
     origin = headers.get("origin")

@@ -1,4 +1,4 @@
-"""How a server is set up."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ServerSettings:
 
     @property
     def is_local(self) -> bool:
-        """Whether none but this machine can reach the server, and none is said to be before it."""
+        """True where none but this machine can reach the server, and none is said to be before it."""
         return is_loopback(self.host) and not self.hosts
 
     def with_token(self, token: str | None) -> ServerSettings:
@@ -51,7 +51,7 @@ class ServerSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name means this machine alone."""
+    """True where an address or name means this machine alone."""
     if host.lower() == "localhost":
         return True
     try:

@@ -11,7 +11,7 @@ from cxrlens.evaluation.pointing_game import distance_to_objects
 from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_mask
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader
-from cxrlens.inspection.quality_model import affected_probability, whole_maps
+from cxrlens.inspection.quality_model import affected_probability, input_maps
 from cxrlens.inspection.result import ImageResult
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import row_title
@@ -73,7 +73,7 @@ def _overlays(
             model.card,
             model.identity,
             (image.height, image.width),
-            whole_maps(maps, 0),
+            input_maps(maps, 0),
             tie_seed=results.plan.seed,
         )
         distances = distance_to_objects(object_mask(item, image.height, image.width, subject.preprocessing))

@@ -1,4 +1,4 @@
-"""What a finished study says of one model: its cascading randomisation check."""
+"""The result of a finished study for one model: its cascading randomisation check."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def heat_map_figure(
     axes = figure.add_subplot()
     axes.set_facecolor(PALE)
     low, high = value_range
-    picture = axes.imshow(np.ma.masked_invalid(values), cmap=BLUES, vmin=low, vmax=high)
+    drawn = axes.imshow(np.ma.masked_invalid(values), cmap=BLUES, vmin=low, vmax=high)
     for row, column in np.ndindex(*values.shape):
         value = values[row, column]
         text = f"{value:.{digits}f}" if math.isfinite(value) else "–"
@@ -345,7 +345,7 @@ def heat_map_figure(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.suptitle(shorten(title, 30 + 5 * len(columns)), **text_style(12))
-    bar = figure.colorbar(picture, ax=axes, shrink=0.7, pad=0.02)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.7, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9, length=0)
     bar.set_label(value_name, **text_style(9))

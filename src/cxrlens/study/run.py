@@ -157,7 +157,7 @@ def _train_split(data: Dataset) -> Any:
 
 
 def _unreadable(results: Results, workers: int) -> list[str]:
-    """Why images have no records; they are read once more, as the records do not say."""
+    """The reasons for which images have no records; they are read once more, as the records do not say."""
     items = results.data.items(results.plan)
     read = set(results.all_indices)
     origins = [item.origin for index, item in enumerate(items) if index not in read]

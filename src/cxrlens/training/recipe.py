@@ -18,7 +18,7 @@ from cxrlens.inputs.preprocessing import Preprocessing, Resize
 class Augmentation(BaseModel):
     """Random changes of a training image, as torchvision's v2 transforms take them.
 
-    Colour jitter of a grey picture comes down to brightness and contrast: saturation and hue of the published
+    Colour jitter of a grey image comes down to brightness and contrast: saturation and hue of the published
     recipe leave grey as it is, so they have no place here.
     """
 

@@ -1,4 +1,4 @@
-"""Annotated objects that cannot be right: outside the picture, without area, tiny, huge, or there twice."""
+"""Annotated objects that cannot be right: outside the image, without area, tiny, huge, or there twice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, new_kind
 from cxrlens.dataset.check.images import CheckedImage
 from cxrlens.inputs.annotations.shapes import Polygon, Shape, format_annotation
 
 _TINY = 0.005  # of the longer side: 3 pixels at 600
-_HUGE = 0.25  # of the picture
+_HUGE = 0.25  # of the image
 _MOSTLY = 0.5
 
 OUTSIDE = new_kind(
@@ -40,7 +40,7 @@ REPEATED = new_kind("repeated", Severity.note, "Object annotated twice", "An ima
 
 
 def annotation_findings(seen: Sequence[CheckedImage]) -> Iterator[Finding]:
-    """What is wrong with the shapes of each image; one finding per shape, the worst that holds."""
+    """Faults of the shapes of each image; one finding per shape, the worst that holds."""
     for image in seen:
         shapes = image.item.shapes or ()
         for shape in dict.fromkeys(shapes):
@@ -52,14 +52,14 @@ def annotation_findings(seen: Sequence[CheckedImage]) -> Iterator[Finding]:
                 yield _finding(REPEATED, image, shape, f"is annotated {shapes.count(shape)} times")
 
 
-def _finding(kind: Kind, image: CheckedImage, shape: Shape, says: str) -> Finding:
+def _finding(kind: FindingKind, image: CheckedImage, shape: Shape, says: str) -> Finding:
     text = format_annotation([shape])
     short = text if len(text) <= 60 else f"{text[:60]}..."
     message = f"{image.name}: the {type(shape).__name__.lower()} '{short}' {says}"
     return Finding(kind, message, (image.name,), (shape,))
 
 
-def _judge(shape: Shape, height: int, width: int) -> tuple[Kind, str] | None:
+def _judge(shape: Shape, height: int, width: int) -> tuple[FindingKind, str] | None:
     """The kind of what is wrong, and how the sentence goes on; None for a shape as it should be."""
     x1, y1, x2, y2 = shape.bounds()
     picture = f"the {width} x {height} picture"
@@ -67,7 +67,7 @@ def _judge(shape: Shape, height: int, width: int) -> tuple[Kind, str] | None:
         return DEGENERATE, f"is {x2 - x1:g} x {y2 - y1:g} pixels"
     if isinstance(shape, Polygon) and _area(shape) < 1:
         return DEGENERATE, "has no area"
-    # A picture covers -0.5 to width - 0.5; a box may end on the far edge of the last pixel, as in Object-CXR.
+    # An image covers -0.5 to width - 0.5; a box may end on the far edge of the last pixel, as in Object-CXR.
     inside_x, inside_y = (max(min(b, size) - max(a, 0), 0) for a, b, size in ((x1, x2, width), (y1, y2, height)))
     outside = 1 - inside_x * inside_y / ((x2 - x1) * (y2 - y1))
     if outside >= 1:

@@ -1,8 +1,8 @@
 """The same image more than once: the same file, or one that looks the same; within a split, across, or in two classes.
 
-Chest radiographs look alike, so pictures are compared after local normalisation, which leaves ribs, vessels and
-edges and takes away what all chests share. Candidates are pairs of 32 x 32 pictures that correlate by `CANDIDATE`;
-they count when their 64 x 64 pictures correlate by `SAME`. docs/data-check.md has the measurements behind these.
+Chest radiographs look alike, so images are compared after local normalisation, which leaves ribs, vessels and
+edges and takes away what all chests share. Candidates are pairs of 32 x 32 images that correlate by `CANDIDATE`;
+they count when their 64 x 64 images correlate by `SAME`. docs/data-check.md has the measurements behind these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Links = npt.NDArray[np.void]  # pairs of images that look the same: the fields o
 
 LINK = np.dtype(
     [("first", np.intp), ("second", np.intp), ("similarity", float), ("mirrored", bool), ("inverted", bool)]
-)  # two indices, the absolute correlation, and how the pictures differ
+)  # two indices, the absolute correlation, and how the images differ
 
 CANDIDATE = 0.7
 SAME = 0.75
@@ -52,7 +52,7 @@ DUPLICATES = new_kind(
 
 
 @dataclass(frozen=True)
-class Group:
+class DuplicateGroup:
     """Images that are the same, directly or by way of each other: sorted indices, and the weakest link's correlation.
 
     A similarity of None means that all files are identical.
@@ -64,7 +64,7 @@ class Group:
     inverted: bool = False
 
 
-def find_groups(checked: CheckedImages, usable: npt.NDArray[np.bool_]) -> list[Group]:
+def find_groups(checked: CheckedImages, usable: npt.NDArray[np.bool_]) -> list[DuplicateGroup]:
     """The groups of equal images; only usable [n] ones are compared by their looks, all by their files."""
     if not checked.images:
         return []
@@ -79,10 +79,10 @@ def find_groups(checked: CheckedImages, usable: npt.NDArray[np.bool_]) -> list[G
         members = tuple(np.flatnonzero(group_of[file_of] == number).tolist())
         own = links[group_of[ends[0]] == number]
         if len(own) == 0:
-            groups.append(Group(members, None))
+            groups.append(DuplicateGroup(members, None))
         else:
             differs = bool(own["mirrored"].any()), bool(own["inverted"].any())
-            groups.append(Group(members, float(own["similarity"].min()), *differs))
+            groups.append(DuplicateGroup(members, float(own["similarity"].min()), *differs))
     return sorted(groups, key=lambda group: group.members)
 
 
@@ -111,10 +111,10 @@ def near_links(thumbnails: npt.NDArray[np.uint8]) -> Links:
 
 
 def describe(pictures: npt.NDArray[np.floating]) -> Vectors:
-    """Pictures [n, h, w] in [0, 1] as vectors [n, h * w] whose dot product is the correlation of their structure.
+    """Images [n, h, w] in [0, 1] as vectors [n, h * w] whose dot product is the correlation of their structure.
 
     (x - local mean) / sqrt(local variance + floor), under a Gaussian of 1.5 pixels, then mean 0 and length 1. A flat
-    picture gives zeros.
+    image gives zeros.
     """
     values = np.asarray(pictures, dtype=np.float32)
     over_pixels = (0.0, _SIGMA, _SIGMA)
@@ -126,7 +126,7 @@ def describe(pictures: npt.NDArray[np.floating]) -> Vectors:
     return vectors
 
 
-def duplicate_findings(seen: Sequence[CheckedImage], groups: Sequence[Group]) -> Iterator[Finding]:
+def duplicate_findings(seen: Sequence[CheckedImage], groups: Sequence[DuplicateGroup]) -> Iterator[Finding]:
     """A finding per group and reason: it crosses splits, it crosses classes; or, with neither, that it is there."""
     for group in groups:
         images = [seen[index] for index in group.members]
@@ -177,7 +177,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) <= 5 else some(names)
 
 
-def _sameness(group: Group) -> str:
+def _sameness(group: DuplicateGroup) -> str:
     if group.similarity is None:
         return "are the same file"
     how = [word for word, holds in (("mirrored", group.mirrored), ("inverted", group.inverted)) if holds]

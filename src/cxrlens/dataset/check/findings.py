@@ -1,4 +1,4 @@
-"""What the check of a data set can find: every kind with its rule, and one finding."""
+"""The findings of the check of a data set: every kind with its rule, and one finding."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cxrlens.inputs.annotations.shapes import Shape
 
 
 class Severity(StrEnum):
-    """How bad it is: a `problem` spoils training or scores, a `note` is worth a look."""
+    """Severity of a finding: a `problem` spoils training or scores, a `note` is worth a look."""
 
     problem = "problem"
     note = "note"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """One kind of finding: `rule` says when it is reported, thresholds included."""
 
     id: str
@@ -28,14 +28,14 @@ class Kind:
     rule: str
 
 
-KINDS: Final[dict[str, Kind]] = {}
+KINDS: Final[dict[str, FindingKind]] = {}
 
 
-def new_kind(id: str, severity: Severity, title: str, rule: str) -> Kind:
+def new_kind(id: str, severity: Severity, title: str, rule: str) -> FindingKind:
     """Make a kind and enter it into `KINDS`, which is the source of the page, the documentation and the tests."""
     if id in KINDS:
         raise ValueError(f"two kinds of finding are called {id!r}")
-    KINDS[id] = Kind(id, severity, title, rule)
+    KINDS[id] = FindingKind(id, severity, title, rule)
     return KINDS[id]
 
 
@@ -51,7 +51,7 @@ class Finding:
         values: the numbers behind it.
     """
 
-    kind: Kind
+    kind: FindingKind
     message: str
     images: tuple[str, ...] = ()
     shapes: tuple[Shape, ...] = ()
@@ -62,7 +62,7 @@ class Finding:
         return self.kind.severity
 
 
-def by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]]]:
+def by_kind(findings: Iterable[Finding]) -> list[tuple[FindingKind, list[Finding]]]:
     """The findings of each kind that occurs: problems first, then in the order of the registry."""
     order = list(KINDS)
     groups: dict[str, list[Finding]] = {}
@@ -73,6 +73,6 @@ def by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]]]:
 
 
 def count(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """How many problems and how many notes."""
+    """The numbers of problems and of notes."""
     found = Counter(finding.severity for finding in findings)
     return {severity: found[severity] for severity in Severity}

@@ -92,7 +92,7 @@ def read_images(
 
 @dataclass(frozen=True)
 class _Summary:
-    """What is kept of an image."""
+    """Summary of an image that is kept in place of its pixels."""
 
     height: int
     width: int

@@ -1,10 +1,10 @@
-"""Pictures that are unlike the others, or unlike a radiograph: in size, contrast and polarity.
+"""Images that are unlike the others, or unlike a radiograph: in size, contrast and polarity.
 
 Outliers are found with quartiles, so that a data set of two sizes has none: a value counts that lies below the first
 quartile divided by a factor, or above the third multiplied by it.
 
 Polarity: air is dark and dense is bright in a chest radiograph. The mean of the heart, the spine and the part below the
-diaphragm, less the mean of the two lungs, in standard deviations of the picture, changes its sign with the polarity.
+diaphragm, less the mean of the two lungs, in standard deviations of the image, changes its sign with the polarity.
 docs/data-check.md has the measurements behind the threshold.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, new_kind
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, new_kind
 from cxrlens.dataset.check.images import THUMBNAIL, CheckedImages
 from cxrlens.dataset.check.statistics import Floats, statistic
 
@@ -65,7 +65,7 @@ INVERTED = new_kind(
 
 
 def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
-    """What is odd about the pictures as such; a flat or tiny one is not judged further."""
+    """Oddities of the images as such; a flat or tiny one is not judged further."""
     if not checked.images:
         return
     heights, widths = np.array([(image.height, image.width) for image in checked.images], dtype=np.float64).T
@@ -76,7 +76,7 @@ def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
     low = (contrast < _LOW_CONTRAST) | _outside_quartiles(contrast, fine, _CONTRAST_FACTOR, above=False)
     others = f"the median is {np.median(area) / 1e6:.2g} megapixels, {np.median(aspect):.2f} times as wide as high"
     sizes = [f"has {image.width} x {image.height} pixels" for image in checked.images]
-    reasons: list[tuple[Kind, Bools, Callable[[int], str]]] = [
+    reasons: list[tuple[FindingKind, Bools, Callable[[int], str]]] = [
         (TOO_SMALL, tiny, lambda i: sizes[i]),
         (FLAT, flat & ~tiny, lambda i: "shows nothing: its values hardly differ"),
         (SIZE, fine & _outside_quartiles(area, fine, _AREA_FACTOR), lambda i: f"{sizes[i]}; {others}"),
@@ -91,14 +91,14 @@ def outlier_findings(checked: CheckedImages) -> Iterator[Finding]:
 
 
 def is_flat(checked: CheckedImages) -> Bools:
-    """Which pictures show nothing, bool [n]."""
+    """True for images that show nothing, bool [n]."""
     low, high = (statistic(checked.statistics, f"percentile {percentile}") for percentile in (0.1, 99.9))
     flat: Bools = high - low < _FLAT
     return flat
 
 
 def density_contrast(thumbnails: npt.NDArray[np.uint8]) -> Floats:
-    """Mean of the dense parts of a chest less that of its lungs, float64 [n], in standard deviations of the picture.
+    """Mean of the dense parts of a chest less that of its lungs, float64 [n], in standard deviations of the image.
 
     Args:
         thumbnails: uint8 [n, 64, 64].
@@ -109,7 +109,7 @@ def density_contrast(thumbnails: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _outside_quartiles(values: Floats, usable: Bools, factor: float, *, above: bool = True) -> Bools:
-    """Which values lie far outside the quartiles of the usable ones, bool [n]; below alone, or also above."""
+    """True for values far outside the quartiles of the usable ones, bool [n]; below alone, or also above."""
     if not usable.any():
         return np.zeros(len(values), dtype=bool)
     low, high = np.percentile(values[usable], (25, 75))

@@ -1,4 +1,4 @@
-"""What the check of a data set found, as one HTML file that needs no network: tables, and sheets of thumbnails."""
+"""The findings of a data set's check as one HTML file that needs no network: tables, and sheets of thumbnails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cxrlens.report.html import render_page
 
 PICTURE_SIDE: Final = 288
 _SHAPE_COLOR: Final = (0, 229, 255)
-_AROUND: Final = (70, 78, 88)  # outside the picture
+_AROUND: Final = (70, 78, 88)  # outside the image
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One finding with its pictures side by side; `hidden` is how many of its images are not shown."""
+    """One finding with its images side by side; `hidden` is how many of its images are not shown."""
 
     message: str
     pictures: Sequence[Picture]
@@ -38,7 +38,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Section:
+class FindingSection:
     """All findings of one kind.
 
     Attributes:
@@ -79,13 +79,13 @@ def data_check_page(
     intro: Sequence[str],
     facts: Sequence[tuple[str, str]],
     tables: Sequence[PageTable],
-    sections: Sequence[Section],
+    sections: Sequence[FindingSection],
     footer: Sequence[str],
 ) -> Path:
     """Write the page, whole or not at all; all text is escaped. Returns `output`.
 
     Raises:
-        ValueError: when a picture is no PNG, SVG or JPEG file.
+        ValueError: when an image is no PNG, SVG or JPEG file.
     """
     return render_page(
         "data_check.html.jinja",
@@ -101,9 +101,9 @@ def data_check_page(
 
 
 def thumbnail(pixels: npt.NDArray[np.float32], shapes: Sequence[Shape] = (), side: int = PICTURE_SIDE) -> Image.Image:
-    """A small RGB picture of a radiograph [h, w] in [0, 1], with the outlines of shapes in its pixels.
+    """A small RGB image of a radiograph [h, w] in [0, 1], with the outlines of shapes in its pixels.
 
-    Where a shape lies outside, the canvas grows to show it, by at most the picture's own size on each side.
+    Where a shape lies outside, the canvas grows to show it, by at most the image's own size on each side.
     """
     height, width = pixels.shape
     bounds = np.array([shape.bounds() for shape in shapes] or [(0, 0, width, height)])

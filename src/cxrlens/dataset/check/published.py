@@ -48,7 +48,7 @@ def published_counts(split: str) -> dict[str, int]:
 
 
 def is_object_cxr(splits: Sequence[Split]) -> bool:
-    """Whether nine tenths of each split's images bear the ids that Object-CXR has in that split."""
+    """True where nine tenths of each split's images bear the ids that Object-CXR has in that split."""
     filled = [split for split in splits if split.items]
     return bool(filled) and all(
         split.name in PUBLISHED_IDS
@@ -58,7 +58,7 @@ def is_object_cxr(splits: Sequence[Split]) -> bool:
 
 
 def published_findings(contents: Contents) -> Iterator[Finding]:
-    """How data that look like Object-CXR differ from what was published; nothing for other data."""
+    """Differences of data that look like Object-CXR from what was published; none for other data."""
     if not is_object_cxr(contents.own):
         return
     for split in contents.own:

@@ -12,10 +12,10 @@ import cxrlens
 from cxrlens.dataset.check.annotations import annotation_findings
 from cxrlens.dataset.check.contents import Contents, load_contents
 from cxrlens.dataset.check.duplicates import duplicate_findings, find_groups
-from cxrlens.dataset.check.findings import Finding, Kind, Severity, by_kind, count
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, by_kind, count
 from cxrlens.dataset.check.images import UNREADABLE, CheckedImages, read_images
 from cxrlens.dataset.check.outliers import is_flat, outlier_findings
-from cxrlens.dataset.check.page import Card, PageTable, Picture, Section, data_check_page, thumbnail
+from cxrlens.dataset.check.page import Card, FindingSection, PageTable, Picture, data_check_page, thumbnail
 from cxrlens.dataset.check.published import is_object_cxr, published_counts, published_findings
 from cxrlens.dataset.check.shortcuts import Probe, probe_splits, shortcut_findings
 from cxrlens.environment import command_line, timestamp
@@ -29,7 +29,7 @@ from cxrlens.inputs.readers import decode
 from cxrlens.inputs.unreadable import report_unreadable
 
 _COUNTED = (*CLASS_NAMES, "unlabelled", "unreadable")
-_CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without pictures
+_CARDS, _PICTURES, _LINES = 16, 4, 1000  # of a kind, of a card, and of a kind without images
 _INTRO = (
     "A problem spoils training or scores; a note is worth a look. Outlines in the pictures are annotated objects; a "
     "grey field around a picture shows how far they reach outside."
@@ -43,7 +43,7 @@ _COLUMNS = ("severity", "kind", "images", "message")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found in a data set.
+    """The result of a data set's check.
 
     Attributes:
         counts: number of images per split and class, ``unlabelled`` among them, and of those that could not be read.
@@ -61,7 +61,7 @@ class CheckResult:
 
     @property
     def images(self) -> int:
-        """How many image files the data set has, readable or not."""
+        """Number of image files in the data set, readable or not."""
         return sum(sum(of_split.values()) for of_split in self.counts.values())
 
     @property
@@ -251,9 +251,9 @@ class _Thumbnails:
         return Picture(name, path, f"{label}{image.width} x {image.height}")
 
 
-def _section(kind: Kind, findings: list[Finding], draw: _Thumbnails) -> Section:
+def _section(kind: FindingKind, findings: list[Finding], draw: _Thumbnails) -> FindingSection:
     pictured = [finding for finding in findings if finding.images and kind is not UNREADABLE][:_CARDS]
     shown = {id(finding) for finding in pictured}
     more = [finding.message for finding in findings if id(finding) not in shown][:_LINES]
     cards = [draw.card(finding) for finding in pictured]
-    return Section(kind.id, kind.title, kind.severity, kind.rule, len(findings), cards, more)
+    return FindingSection(kind.id, kind.title, kind.severity, kind.rule, len(findings), cards, more)

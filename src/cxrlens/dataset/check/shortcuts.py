@@ -1,6 +1,6 @@
 """Do global statistics tell the classes apart? Then a network can, without looking at an object.
 
-A logistic regression on standardised statistics of the picture and its file is cross-validated on each split, with
+A logistic regression on standardised statistics of the image and its file is cross-validated on each split, with
 copies of one image in one fold; its AUC and the AUC of each statistic by itself are reported. Objects change such
 statistics a little (metal is bright), so that an AUC somewhat above one half is no fault.
 """
@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cxrlens.dataset.check.duplicates import Group
+from cxrlens.dataset.check.duplicates import DuplicateGroup
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
 from cxrlens.dataset.check.images import CheckedImage, CheckedImages
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, Floats
@@ -48,7 +48,7 @@ WEAK_SHORTCUT = new_kind(
 
 @dataclass(frozen=True)
 class Probe:
-    """What global statistics know of the classes of one split.
+    """Prediction of the classes of one split from global statistics.
 
     Attributes:
         split: its name.
@@ -64,7 +64,7 @@ class Probe:
     strongest: tuple[tuple[str, float], ...]
 
 
-def probe_splits(checked: CheckedImages, groups: Sequence[Group], *, seed: int = 0) -> list[Probe]:
+def probe_splits(checked: CheckedImages, groups: Sequence[DuplicateGroup], *, seed: int = 0) -> list[Probe]:
     """Probe each split that has enough labelled images of both classes.
 
     Args:
@@ -132,7 +132,7 @@ def strongest(
 
 
 def statistics_table(checked: CheckedImages) -> tuple[list[str], Floats]:
-    """Names and values [n, statistics] of all that is known of the pictures as a whole and of their files."""
+    """Names and values [n, statistics] of all that is known of the images as a whole and of their files."""
     files = {
         "height": [image.height for image in checked.images],
         "width": [image.width for image in checked.images],

@@ -1,4 +1,4 @@
-"""Statistics of a whole picture that say nothing about where something is in it."""
+"""Statistics of a whole image that say nothing about where something is in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GLOBAL_STATISTICS: Final = (
 
 
 def global_statistics(pixels: Pixels) -> Floats:
-    """The values of `GLOBAL_STATISTICS` of a picture [h, w] in [0, 1], float64.
+    """The values of `GLOBAL_STATISTICS` of an image [h, w] in [0, 1], float64.
 
     Mean, percentiles, entropy (bits) and shares come from the histogram of 256 levels, minimum and maximum from the
     pixels. The border is a frame of 2 % of the shorter side. Edges are the median absolute difference of neighbours,
@@ -71,7 +71,7 @@ def _border(pixels: Pixels) -> Pixels:
 
 
 def _texture(pixels: Pixels) -> tuple[float, float]:
-    """Edges and noise; zeros where the picture is too small to tell."""
+    """Edges and noise; zeros where the image is too small to tell."""
     top, left = (max(0, (size - _CENTRE) // 2) for size in pixels.shape)
     part = pixels[top : top + _CENTRE, left : left + _CENTRE]
     if min(part.shape) < 3:

@@ -31,7 +31,7 @@ class Patient:
     wall: float  # thickness of the chest wall at the side
     depth: float  # from back to front
     apex: float  # y of the top of the lungs
-    domes: tuple[float, float]  # y of the diaphragm domes, left and right on the picture
+    domes: tuple[float, float]  # y of the diaphragm domes, left and right on the image
     heart: float  # half the width of the heart
     rib_pitch: float
     bone: float  # bone density relative to the usual
@@ -153,7 +153,7 @@ def _lung_depth(rng: np.random.Generator, x: _Map, y: _Map, cage: _Map, patient:
 
 
 def _heart(rng: np.random.Generator, x: _Map, y: _Map, patient: Patient) -> _Map:
-    """How much of the lung's depth the heart and the great vessels take, in [0, 1]."""
+    """The share of the lung's depth that the heart and the great vessels take, in [0, 1]."""
     angle, floor = rng.uniform(0.35, 0.7), patient.domes[1]
     dx, dy = x - 0.26 * patient.heart, y - (floor - 4.0)
     along, across = dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)

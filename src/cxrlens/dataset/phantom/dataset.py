@@ -117,11 +117,11 @@ def write_phantom_dataset(
 
     Args:
         out: a folder that does not exist yet, or an empty one.
-        train, dev: how many pictures; even and at least 2.
+        train, dev: how many images; even and at least 2.
         size: longer side in pixels, at least 64.
         seed: 0 or more.
-        workers: processes that compute pictures.
-        progress: called with (pictures done, pictures in all) after each picture.
+        workers: processes that compute images.
+        progress: called with (images done, images in all) after each image.
 
     Raises:
         UsageError: when ``out`` is in use or a number is out of range.
@@ -138,7 +138,7 @@ def write_phantom_dataset(
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         contents = []
-        for content in mapped(_write_picture, paths, items):
+        for content in mapped(_write_image, paths, items):
             contents.append(content)
             if progress is not None:
                 progress(len(contents), len(items))
@@ -185,7 +185,7 @@ def _plan(split: str, count: int, *, first: int, seed: int, size: int) -> Iterat
         yield _Item(f"{first + index:05d}.jpg", split, bool(place < count // 2), (seed, stream, index), size)
 
 
-def _write_picture(path: Path, item: _Item) -> _Content:
+def _write_image(path: Path, item: _Item) -> _Content:
     phantom = _phantom(item.entropy, affected=item.affected, size=item.size)
     Image.fromarray(phantom.image).save(path, quality=_JPEG_QUALITY)
     return phantom.shapes, phantom.objects

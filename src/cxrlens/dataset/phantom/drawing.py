@@ -20,15 +20,15 @@ _FINE = 4  # drawn at this many times the resolution, then averaged
 
 @dataclass(frozen=True)
 class View:
-    """Where the patient lies in a picture of height x width pixels.
+    """The patient's position in an image of height x width pixels.
 
-    Patient coordinates are cm: x to the right of the picture, y down, origin in the middle of the chest.
+    Patient coordinates are cm: x to the right of the image, y down, origin in the middle of the chest.
     """
 
     height: int
     width: int
     scale: float  # pixels per cm
-    angle: float  # radians, clockwise on the picture
+    angle: float  # radians, clockwise on the image
     origin: Point  # (x, y) in pixels
 
     def patient_grid(self) -> tuple[FloatImage, FloatImage]:

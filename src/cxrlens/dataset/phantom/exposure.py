@@ -1,6 +1,6 @@
-"""From attenuation to picture: beam geometry, blur, scatter, quantum noise, display.
+"""From attenuation to image: beam geometry, blur, scatter, quantum noise, display.
 
-Everything that acts on the whole picture is drawn at random or set by the anatomy alone; foreign objects
+Everything that acts on the whole image is drawn at random or set by the anatomy alone; foreign objects
 change only the pixels that they shadow.
 """
 
@@ -31,7 +31,7 @@ _GLYPHS: dict[str, tuple[tuple[Point, ...], ...]] = {  # in a box of width 0.6 a
 
 @dataclass(frozen=True)
 class Beam:
-    """What lies between tube and detector besides patient and objects.
+    """The beam between tube and detector, without patient and objects.
 
     ``attenuation`` is float32 [H, W]; ``open`` [H, W] is False in the shadow of the collimator.
     """
@@ -42,7 +42,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class Technique:
-    """How a picture is taken and shown; attenuation is relative to the lungs' median."""
+    """The technique of exposure and display; attenuation is relative to the lungs' median."""
 
     blur: float  # standard deviation in pixels
     grain: float  # standard deviation in pixels over which the noise is blurred
@@ -51,14 +51,14 @@ class Technique:
     black: float  # attenuation shown as 0
     window: float  # range of attenuation between black and white
     gamma: float
-    enhancement: float  # how much of the fine detail is added to the picture once more
+    enhancement: float  # how much of the fine detail is added to the image once more
 
 
 def random_beam(rng: np.random.Generator, view: View, lungs: BoolMask) -> Beam:
     """Collimator edges, uneven illumination, and often a lead marker beside the ``lungs`` [H, W].
 
-    The collimator's edges are sharp and of any contrast: they add so much edge to some pictures that the edges of
-    foreign objects do not show in statistics of the whole picture.
+    The collimator's edges are sharp and of any contrast: they add so much edge to some images that the edges of
+    foreign objects do not show in statistics of the whole image.
     """
     column = np.arange(view.width, dtype=np.float32)[None, :]
     row = np.arange(view.height, dtype=np.float32)[:, None]
@@ -104,7 +104,7 @@ def _marker(rng: np.random.Generator, view: View, lungs: BoolMask) -> FloatImage
 
 
 def random_technique(rng: np.random.Generator, view: View) -> Technique:
-    """Sharpness, dose, scatter and display, all independent of what is on the picture."""
+    """Sharpness, dose, scatter and display, all independent of what is on the image."""
     return Technique(
         blur=max(view.height, view.width) / 256 * rng.uniform(0.3, 0.8),
         grain=rng.uniform(0.0, 0.8),
@@ -125,7 +125,7 @@ def expose(
     reference: float,
     technique: Technique,
 ) -> npt.NDArray[np.uint8]:
-    """Take the picture: I = exp(-attenuation), blurred, with scatter and quantum noise, shown as -log I.
+    """Take the image: I = exp(-attenuation), blurred, with scatter and quantum noise, shown as -log I.
 
     Args:
         patient: attenuation of patient and beam, float32 [H, W].
@@ -144,12 +144,12 @@ def expose(
     depth = -np.log(np.maximum(light, 0.01))
     depth += technique.enhancement * (depth - gaussian_filter(depth, 2.0, truncate=2))
     shown = np.clip((depth - technique.black) / technique.window, 0, 1) ** technique.gamma
-    picture: npt.NDArray[np.uint8] = np.rint(255 * shown).astype(np.uint8)
-    return picture
+    image: npt.NDArray[np.uint8] = np.rint(255 * shown).astype(np.uint8)
+    return image
 
 
 def _veil(light: FloatImage) -> FloatImage:
-    """Light scattered over some centimetres: the picture's own light, very blurred."""
+    """Light scattered over some centimetres: the image's own light, very blurred."""
     height, width = light.shape
     coarse = light[::8, ::8]
     blurred = gaussian_filter(np.minimum(coarse, 2.0), max(height, width) / 8 / 12)

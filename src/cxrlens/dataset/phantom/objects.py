@@ -22,7 +22,7 @@ from cxrlens.inputs.annotations.shapes import (
     rasterize,
 )
 
-_TRIES = 300  # places looked at for each picture before fewer objects are accepted
+_TRIES = 300  # places looked at for each image before fewer objects are accepted
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Placed:
-    """The objects of a picture: attenuation float32 [H, W] that they add, one outline and one name each."""
+    """The objects of an image: attenuation float32 [H, W] that they add, one outline and one name each."""
 
     attenuation: FloatImage
     shapes: tuple[Shape, ...]

@@ -1,4 +1,4 @@
-"""Which of a source's class names means affected and which normal."""
+"""The class names of a source that mean affected and normal."""
 
 from __future__ import annotations
 

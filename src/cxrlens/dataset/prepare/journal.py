@@ -1,4 +1,4 @@
-"""What has been made of which file: a line for each, so that a run that was stopped goes on."""
+"""The journal of a preparation: a line for each image that is finished, so that a run that was stopped goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxrlens.files import write_text
 
 
 @dataclass(frozen=True)
-class Made:
+class PreparedImage:
     """One image as it lies in the data set.
 
     Attributes:
@@ -45,21 +45,21 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._made: dict[str, Made] = {}
+        self._made: dict[str, PreparedImage] = {}
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                self._made[entry["key"]] = Made(**entry["made"])
+                self._made[entry["key"]] = PreparedImage(**entry["made"])
             except (ValueError, TypeError, KeyError):
                 continue  # the line at which a run was killed
         if text and not text.endswith("\n"):
             self.keep(self._made)
 
-    def find(self, key: str) -> Made | None:
+    def find(self, key: str) -> PreparedImage | None:
         return self._made.get(key)
 
-    def add(self, key: str, made: Made) -> None:
+    def add(self, key: str, made: PreparedImage) -> None:
         """Append a line; it is in the system's hands when this returns."""
         self._made[key] = made
         with self._path.open("a", encoding="utf-8") as stream:
@@ -75,5 +75,5 @@ class Journal:
         write_text(self._path, "".join(_line(key, made) for key, made in self._made.items()))
 
 
-def _line(key: str, made: Made) -> str:
+def _line(key: str, made: PreparedImage) -> str:
     return json.dumps({"key": key, "made": asdict(made)}) + "\n"

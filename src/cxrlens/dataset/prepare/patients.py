@@ -1,4 +1,4 @@
-"""Which images are of one patient."""
+"""Grouping of images by patient."""
 
 from __future__ import annotations
 

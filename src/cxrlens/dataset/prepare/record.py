@@ -1,4 +1,4 @@
-"""What every kind of source gives: its images, each with what is known of it."""
+"""The records of a source: its images, each with what is known of it."""
 
 from __future__ import annotations
 

@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import cxrlens
-from cxrlens.dataset.prepare.journal import Journal, Made
+from cxrlens.dataset.prepare.journal import Journal, PreparedImage
 from cxrlens.dataset.prepare.patients import with_patients
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, distinct
-from cxrlens.dataset.prepare.sources import KINDS, Kind, detect_kind
+from cxrlens.dataset.prepare.sources import KINDS, SourceKind, detect_kind
 from cxrlens.dataset.prepare.split import How, SplitRule, choose_rule, split_rows
 from cxrlens.dataset.prepare.tree import Tree
-from cxrlens.dataset.prepare.write import IMAGES, MASKS, Form, Making, Outcome, ToMake, geometry_of, is_written, key
+from cxrlens.dataset.prepare.write import (
+    IMAGES,
+    MASKS,
+    Form,
+    ImagePreparer,
+    ImageToPrepare,
+    PreparedOutcome,
+    geometry_of,
+    is_written,
+    key,
+)
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_json
 from cxrlens.inputs.annotations.shapes import Shape, map_points
@@ -38,7 +48,7 @@ _JOURNAL = ".prepared.jsonl"
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose; recorded in ``prepared.json``.
+    """The user's choices; recorded in ``prepared.json``.
 
     Attributes:
         kind: of the source, see `cxrlens.dataset.prepare.sources`; None = by its looks.
@@ -66,7 +76,7 @@ class Options:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """What was made.
+    """The result of a preparation.
 
     Attributes:
         manifest: its file.
@@ -134,9 +144,9 @@ def prepare(
     unreadable = [*found.refused, *(outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable))]
     report_unreadable(unreadable, out)
     made = [
-        (record, outcome.made)
+        (record, outcome.image)
         for record, outcome in zip(records, outcomes, strict=True)
-        if isinstance(outcome, Outcome)
+        if isinstance(outcome, PreparedOutcome)
     ]
     if not made:
         raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
@@ -153,12 +163,12 @@ def prepare(
         {**claim, "split_rule": asdict(rule), "counts": counts, "unreadable": len(unreadable), "remarks": remarks},
     )
     write_manifest(out / MANIFEST, rows)
-    _tidy(out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, Outcome)})
-    reused = sum(isinstance(outcome, Outcome) and outcome.reused for outcome in outcomes)
+    _tidy(out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, PreparedOutcome)})
+    reused = sum(isinstance(outcome, PreparedOutcome) and outcome.reused for outcome in outcomes)
     return PrepareResult(out / MANIFEST, kind.id, counts, rule, len(made) - reused, reused, remarks, unreadable)
 
 
-def _scan(source: Path, out: Path, options: Options) -> tuple[Kind, Found]:
+def _scan(source: Path, out: Path, options: Options) -> tuple[SourceKind, Found]:
     if not source.exists():
         raise UsageError(f"{source}: no such file or folder; check the path")
     if options.images is not None and source.is_dir():
@@ -212,8 +222,8 @@ def _rule_text(rule: SplitRule) -> str:
     return f"{' and '.join(drawn) or 'all train'}, drawn {'by patient' if rule.how == 'patient' else 'at random'}"
 
 
-def _claim_of(source: Path, kind: Kind, options: Options) -> dict[str, Any]:
-    """What makes two runs the same."""
+def _claim_of(source: Path, kind: SourceKind, options: Options) -> dict[str, Any]:
+    """The choices in which two runs must agree to be the same."""
     chosen = json.loads(json.dumps(plain(asdict(options) | {"kind": kind.id})))
     return {"cxrlens": cxrlens.__version__, "source": str(source), "options": chosen}
 
@@ -250,7 +260,7 @@ def _make_all(
     form: Form,
     workers: int,
     progress: Callable[[int, int], None] | None,
-) -> list[Outcome | Unreadable]:
+) -> list[PreparedOutcome | Unreadable]:
     earlier = [journal.find(each) for each in keys]
     if form.size is None:
         copied = [record.origin for record, made in zip(records, earlier, strict=True) if made is None]
@@ -263,18 +273,18 @@ def _make_all(
             )
     if None in earlier:  # files may be replaced that the manifest of an earlier run speaks of
         (out / MANIFEST).unlink(missing_ok=True)
-    outcomes: list[Outcome | Unreadable] = []
-    tasks = map(ToMake, records, earlier)
-    for name, (_, outcome) in zip(keys, read_each(Making(form, out), tasks, workers=workers), strict=True):
-        if isinstance(outcome, Outcome) and not outcome.reused:
-            journal.add(name, outcome.made)
+    outcomes: list[PreparedOutcome | Unreadable] = []
+    tasks = map(ImageToPrepare, records, earlier)
+    for name, (_, outcome) in zip(keys, read_each(ImagePreparer(form, out), tasks, workers=workers), strict=True):
+        if isinstance(outcome, PreparedOutcome) and not outcome.reused:
+            journal.add(name, outcome.image)
         outcomes.append(outcome)
         if progress:
             progress(len(outcomes), len(records))
     return outcomes
 
 
-def _other_sizes(made: Sequence[tuple[Record, Made]]) -> list[str]:
+def _other_sizes(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
     """A remark where images have another size than their source says."""
     odd = [record for record, each in made if record.stated not in (None, (each.source_height, each.source_width))]
     if not odd:
@@ -285,7 +295,7 @@ def _other_sizes(made: Sequence[tuple[Record, Made]]) -> list[str]:
     ]
 
 
-def _row(record: Record, made: Made, source: Path, out: Path, options: Options) -> ManifestRow:
+def _row(record: Record, made: PreparedImage, source: Path, out: Path, options: Options) -> ManifestRow:
     label = record.label
     if label is None:
         label = AFFECTED if made.has_mask or record.shapes else NORMAL
@@ -314,7 +324,7 @@ def _reference(origin: Origin, out: Path, *, relative: bool) -> str:
     return Path(os.path.relpath(origin.path, out) if relative else origin.path).as_posix()
 
 
-def _moved(shape: Shape, made: Made) -> Shape:
+def _moved(shape: Shape, made: PreparedImage) -> Shape:
     """In pixels of the image in the data set, to a thousandth."""
     geometry = geometry_of(made)
     if (made.height, made.width) == (made.source_height, made.source_width):

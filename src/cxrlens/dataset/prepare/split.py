@@ -1,4 +1,4 @@
-"""Which image belongs to which split."""
+"""Assignment of images to splits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_FOLDS = 100
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How images are split.
+    """The rule by which images are split.
 
     Attributes:
         how: "given": as the source says, splits that it lacks are drawn from its train; "random": each image by

@@ -60,7 +60,7 @@ class Tree:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What else was odd; nothing before the folder was searched."""
+        """Other oddities of the folder; none before the folder was searched."""
         return tuple(self._remarks)
 
     def in_folder(self, folder: str) -> list[str]:
@@ -73,7 +73,7 @@ class Tree:
 
 
 def shared_parts(paths: Collection[Sequence[str]]) -> int:
-    """How many of their first parts all paths share."""
+    """Number of first parts that all paths share."""
     return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
 
 

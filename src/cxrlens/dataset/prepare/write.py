@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from cxrlens.dataset.prepare.journal import Made
+from cxrlens.dataset.prepare.journal import PreparedImage
 from cxrlens.dataset.prepare.record import Record, ending_of, without_ending
 from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.files import replacing
@@ -30,7 +30,7 @@ _OF_THE_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES
 
 @dataclass(frozen=True)
 class Form:
-    """What becomes of the files.
+    """The form in which files are written.
 
     Attributes:
         size: images whose longer side is longer are scaled down to so many pixels; None = none is.
@@ -42,26 +42,26 @@ class Form:
 
 
 @dataclass(frozen=True)
-class ToMake:
+class ImageToPrepare:
     """A record, and what an earlier run made of it."""
 
     record: Record
-    earlier: Made | None = None
+    earlier: PreparedImage | None = None
 
     def __str__(self) -> str:
         return str(self.record.origin)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PreparedOutcome:
     """An image of the data set, and whether an earlier run had made it."""
 
-    made: Made
+    image: PreparedImage
     reused: bool = False
 
 
 @dataclass(frozen=True)
-class Making:
+class ImagePreparer:
     """Makes the files of records with distinct names; picklable.
 
     Attributes:
@@ -72,7 +72,7 @@ class Making:
     form: Form
     out: Path
 
-    def __call__(self, task: ToMake) -> Outcome:
+    def __call__(self, task: ImageToPrepare) -> PreparedOutcome:
         """The image's files, made or found.
 
         Raises:
@@ -81,9 +81,9 @@ class Making:
         """
         earlier = task.earlier
         if earlier is not None and all(_sha256_of(self.out / path) == sha for path, sha in earlier.files().items()):
-            return Outcome(earlier, reused=True)
+            return PreparedOutcome(earlier, reused=True)
         try:
-            return Outcome(_make(task.record, self.form, self.out))
+            return PreparedOutcome(_make(task.record, self.form, self.out))
         except OSError as error:
             reason = f"{self.out / IMAGES / task.record.name}: {error.strerror or error}"
             if error.errno in _OF_THE_PLACE:
@@ -100,12 +100,12 @@ def key(record: Record, form: Form) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
 
 
-def geometry_of(made: Made) -> Geometry:
-    """From the source's picture to the one in the data set."""
+def geometry_of(made: PreparedImage) -> Geometry:
+    """From the source's image to the one in the data set."""
     return Geometry.stretch(made.source_height, made.source_width, made.height, made.width)
 
 
-def _make(record: Record, form: Form, out: Path) -> Made:
+def _make(record: Record, form: Form, out: Path) -> PreparedImage:
     content = record.origin.read()
     pixels = decode(content, str(record.origin)).pixels
     height, width = pixels.shape
@@ -132,7 +132,7 @@ def _make(record: Record, form: Form, out: Path) -> Made:
         if target:
             with replacing(out / target) as partial:
                 partial.write_bytes(data)
-    return Made(
+    return PreparedImage(
         path=path,
         sha256=_sha256(written),
         height=geometry.out_height,
@@ -147,7 +147,7 @@ def _make(record: Record, form: Form, out: Path) -> Made:
 
 
 def is_written(origin: Origin, form: Form) -> bool:
-    """Whether a file gets a copy in the data set."""
+    """True where a file gets a copy in the data set."""
     return form.copy or form.size is not None or isinstance(origin, ZipMember)
 
 
@@ -156,7 +156,7 @@ def _placed(folder: str, name: str, suffix: str) -> str:
 
 
 def _is_deep(pixels: Pixels) -> bool:
-    """Whether pixels hold more than 8 bits can: values beside the 256 levels."""
+    """True where pixels hold more than 8 bits can: values beside the 256 levels."""
     levels = pixels * np.float32(255)
     return bool(np.abs(levels - np.rint(levels)).max() > 1e-3)
 

@@ -1,4 +1,4 @@
-"""The annotated objects of an image: as a mask of the picture at the network's scale, and one by one."""
+"""The annotated objects of an image: as a mask of the image at the network's scale, and one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def object_mask(item: Item, height: int, width: int, preprocessing: Preprocessing) -> BoolMask:
     """The union of an item's objects; ``height`` x ``width`` is the stored image.
 
-    The mask covers the picture as the network sees it, without padding: `Geometry.without_padding`.
+    The mask covers the image as the network sees it, without padding: `Geometry.without_padding`.
 
     Raises:
         UnreadableImageError: when the item has a mask that cannot be read or has another size.

@@ -34,7 +34,7 @@ class MaskPart:
     top: int
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
-        """Whether each point (x, y) of the image lies in a pixel of the part; x and y broadcast."""
+        """True where a point (x, y) of the image lies in a pixel of the part; x and y broadcast."""
         columns, rows = _pixel(x) - self.left, _pixel(y) - self.top
         height, width = self.pixels.shape
         within = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
@@ -68,7 +68,7 @@ def decode_mask(content: bytes, name: str, *, height: int, width: int) -> BoolMa
         name: of the file, in messages.
 
     Raises:
-        UnreadableImageError: when it is no picture, is damaged, or has another size than the image.
+        UnreadableImageError: when it is no image file, is damaged, or has another size than the image.
     """
     try:
         with warnings.catch_warnings():

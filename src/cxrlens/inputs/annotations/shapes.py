@@ -52,7 +52,7 @@ class Rectangle(_Box):
         return (self.x1, self.y1), (self.x2, self.y1), (self.x2, self.y2), (self.x1, self.y2)
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
-        """Whether each point (x, y) lies inside or on the edge; x and y broadcast."""
+        """True where a point (x, y) lies inside or on the edge; x and y broadcast."""
         inside: BoolMask = (
             (x >= self.x1 - _EDGE) & (x <= self.x2 + _EDGE) & (y >= self.y1 - _EDGE) & (y <= self.y2 + _EDGE)
         )
@@ -73,7 +73,7 @@ class Ellipse(_Box):
         return tuple(zip(x.tolist(), y.tolist(), strict=True))
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
-        """Whether each point (x, y) lies inside or on the edge; x and y broadcast."""
+        """True where a point (x, y) lies inside or on the edge; x and y broadcast."""
         radius_x, radius_y = (self.x2 - self.x1) / 2, (self.y2 - self.y1) / 2
         if radius_x < _EDGE or radius_y < _EDGE:  # flattened to a line
             return Rectangle(*self.bounds()).contains(x, y)
@@ -103,7 +103,7 @@ class Polygon:
         return tuple(value for point in self.points for value in point)
 
     def contains(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> BoolMask:
-        """Whether each point (x, y) lies inside or on the edge; x and y broadcast."""
+        """True where a point (x, y) lies inside or on the edge; x and y broadcast."""
         x, y = np.broadcast_arrays(x, y)
         inside = np.zeros(x.shape, dtype=bool)
         on_edge = np.zeros(x.shape, dtype=bool)

@@ -94,7 +94,7 @@ def cache_images(
     unreadable: dict[int, str] = {}
     store.make_room(len(waiting) * min(sizes))
     since, each = 0, min(sizes)
-    results = read_each(_Decoding(store, preprocessing), [origins[place] for place in waiting], workers=workers)
+    results = read_each(_StoreDecoder(store, preprocessing), [origins[place] for place in waiting], workers=workers)
     try:
         for done, (place, (origin, image)) in enumerate(zip(waiting, results, strict=True), 1):
             if isinstance(image, Unreadable):
@@ -123,7 +123,7 @@ def group_name(preprocessing: Preprocessing) -> str:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _StoredImage:
     """An image in the store: its content's digest, its source's state while it was read, and bytes written."""
 
     digest: str
@@ -131,7 +131,7 @@ class _Kept:
     written: int = 0
 
 
-class _Decoding:
+class _StoreDecoder:
     """Decodes an image into the store."""
 
     def __init__(self, store: ArrayStore, preprocessing: Preprocessing) -> None:
@@ -140,12 +140,12 @@ class _Decoding:
         self.group = group_name(preprocessing)
         self.sizes = _file_sizes(preprocessing)
 
-    def __call__(self, origin: Origin) -> _Kept:
+    def __call__(self, origin: Origin) -> _StoredImage:
         before, content = origin.state(), origin.read()
         digest = hashlib.sha256(content).hexdigest()
         target = self.store.path(self.group, digest)
         if target.exists() and self.store.claim([target], self.sizes):
-            return _Kept(digest, before)
+            return _StoredImage(digest, before)
         image = decode(content, str(origin), at_least=self.preprocessing.decoded_at_least)
         if origin.state() != before:
             raise UnreadableImageError(f"{origin}: the file changed while it was read; try again when it is complete")
@@ -153,7 +153,7 @@ class _Decoding:
         kind = np.uint8 if image.bit_depth <= 8 else np.uint16
         levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
         try:
-            return _Kept(digest, before, self.store.write(target, levels))
+            return _StoredImage(digest, before, self.store.write(target, levels))
         except OSError as error:
             raise UsageError(
                 f"{self.store.folder}: decoded images cannot be kept: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""What is known of source files: their content's digest, by place and state, so that unchanged files are not read."""
+"""Known source files: the digest of their content, by place and state, so that unchanged files are not read."""
 
 from __future__ import annotations
 

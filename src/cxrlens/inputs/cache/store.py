@@ -35,13 +35,13 @@ class Entry(NamedTuple):
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is what a killed writer left, unless that is still at work."""
+        """True for a file that a killed writer left, unless that is still at work."""
         return self.path.name.startswith(".")
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a store holds: number of arrays and bytes, by group; how many of them running processes use."""
+class StoreSize:
+    """Size of a store: number of arrays and bytes, by group; the number of arrays in use by running processes."""
 
     groups: dict[str, tuple[int, int]]
     in_use: int
@@ -81,7 +81,7 @@ class ArrayStore:
         return cls(default_folder(), default_limit())
 
     def path(self, group: str, key: str) -> Path:
-        """Where the array of a key is kept."""
+        """Path of the array of a key."""
         return self.folder / "images" / group / key[:2] / f"{key[2:]}.npy"
 
     @contextmanager
@@ -150,8 +150,8 @@ class ArrayStore:
                 "make room, name a folder on another disk with `cache_dir`, or train with smaller images"
             )
 
-    def contents(self) -> Contents:
-        """What is there now."""
+    def contents(self) -> StoreSize:
+        """The size of the store now."""
         groups: dict[str, tuple[int, int]] = {}
         since = self._in_use_since()
         in_use = 0
@@ -159,9 +159,9 @@ class ArrayStore:
             entries, total = groups.get(path.parts[-3], (0, 0))
             groups[path.parts[-3]] = entries + 1, total + size
             in_use += used >= since
-        return Contents(dict(sorted(groups.items())), in_use)
+        return StoreSize(dict(sorted(groups.items())), in_use)
 
-    def clear(self) -> Contents:
+    def clear(self) -> StoreSize:
         """Remove every array that no running process uses, and what was noted of source files; gives what was there.
 
         Raises:

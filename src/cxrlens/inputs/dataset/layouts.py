@@ -59,7 +59,7 @@ class Item:
 
     @property
     def has_object(self) -> bool:
-        """Whether an object is annotated, by a shape or a mask."""
+        """True where an object is annotated, by a shape or a mask."""
         return bool(self.shapes) or self.mask is not None
 
     def name_in(self, root: Path) -> str:

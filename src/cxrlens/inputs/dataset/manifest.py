@@ -33,7 +33,7 @@ class ManifestRow:
         mask: of an image in which the objects are not black, absolute or from the manifest's folder on.
         patient_id: images of one patient share it.
         sha256: of the file.
-        height: of the picture as it is read; likewise ``width``; 0 = not known.
+        height: of the image as it is read; likewise ``width``; 0 = not known.
         source: where the image came from, below the source that was prepared.
         source_sha256: of the file there.
     """

@@ -61,7 +61,7 @@ def read(source: str | Path | bytes | Dataset, *, at_least: tuple[int, int] | No
 
 
 def decode(content: bytes, name: str, *, at_least: tuple[int, int] | None = None) -> Radiograph:
-    """What `read` makes of a file's content; ``name`` stands for it in messages."""
+    """The image that a file's content holds, as `read` gives it; ``name`` stands for it in messages."""
     if not content:
         raise UnreadableImageError(f"{name}: the file is empty")
     if is_dicom(content[:START]):
@@ -83,7 +83,7 @@ def stream_size(stream: IO[bytes], name: str) -> tuple[int, int]:
 
 
 def has_dicom_mark(path: Path) -> bool:
-    """Whether a regular file begins as DICOM files do, with a preamble; False also for what cannot be opened."""
+    """True where a regular file begins as DICOM files do, with a preamble; False also for what cannot be opened."""
     try:
         with open_regular(path, str(path)) as stream:
             return starts_as_dicom(stream)
@@ -92,7 +92,7 @@ def has_dicom_mark(path: Path) -> bool:
 
 
 def starts_as_dicom(stream: IO[bytes]) -> bool:
-    """Whether a stream begins as DICOM files do, with a preamble."""
+    """True where a stream begins as DICOM files do, with a preamble."""
     return has_preamble(stream.read(START))
 
 

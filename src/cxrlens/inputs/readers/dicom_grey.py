@@ -4,161 +4,361 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.pixels.processing import apply_color_lut
 
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.readers import elements
+from cxrlens.inputs.readers.lookup import LookupTable, table_of
 from cxrlens.inputs.readers.radiograph import LUMA, Pixels
 from cxrlens.inputs.readers.reasons import one_line
 
 log = logging.getLogger(__name__)
 
+Values: TypeAlias = npt.NDArray[np.float64]
+Step: TypeAlias = Callable[[npt.NDArray[Any]], Values]
+Range: TypeAlias = tuple[float, float]
+
 _MOST_LEVELS = 1 << 20
 _DISPLAY_BITS = 8  # of an image without a window that is taken to be made for display
+_TOO_WIDE = 4.0  # a window that is so many times as wide as all values that the pixels can have
+_PIXELS_AT_ONCE = 1 << 22  # which bounds the memory that a step takes
+_COLOURS = ("Red", "Green", "Blue")
 
 
-def grey_of_colour(rgb: npt.NDArray[Any], dataset: Dataset) -> Pixels:
+def grey_of_colour(rgb: npt.NDArray[Any], dataset: Dataset, *, palette: bool = False) -> Pixels:
     """The luma of values [rows, columns, 3], the full range of their bits being [0, 1]."""
-    palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
-    top = np.iinfo(rgb.dtype).max if palette else 2 ** int(dataset.BitsStored) - 1
-    return np.clip(rgb.astype(np.float32) @ (LUMA / top).astype(np.float32), 0, 1)
+    top = int(np.iinfo(rgb.dtype).max) if palette else 2 ** int(dataset.BitsStored) - 1
+    weights = (LUMA / top).astype(np.float32)
+    return _by_rows(rgb, lambda part: np.clip(part.astype(np.float32) @ weights, 0, 1))
 
 
-def grey_of_stored(stored: npt.NDArray[Any], dataset: Dataset, name: str) -> Pixels:
+def grey_of_palette(stored: npt.NDArray[Any], dataset: Dataset, name: str, remarks: list[str]) -> Pixels:
+    """Numbers of colours [rows, columns] -> luma, the full range of the palette's entries being [0, 1].
+
+    Raises:
+        UnreadableImageError: when a part of the palette is missing.
+    """
+    if "SegmentedRedPaletteColorLookupTableData" in dataset:
+        return grey_of_colour(apply_color_lut(stored, dataset)[..., :3], dataset, palette=True)
+    tables = []
+    for colour in _COLOURS:
+        inputs = float(stored.min()), float(stored.max())
+        prefix = f"{colour}PaletteColorLookupTable"
+        table = table_of(dataset, prefix, f"{colour.lower()} palette", inputs, name, big_endian=_big_endian(dataset))
+        if table is None:
+            raise UnreadableImageError(f"{name}: its {colour.lower()} palette is missing; export it without a palette")
+        remarks.extend(table.remarks)
+        tables.append(table)
+    bits, needed = max(table.bits for table in tables), max(table.needed_bits for table in tables)
+    if needed > bits or (needed <= 8 < bits):
+        said, bits = bits, max(needed, 8)
+        remarks.append(f"Its palette is said to have {said} bits and uses {needed}; the range of {bits} was taken.")
+
+    def luma(part: npt.NDArray[Any]) -> Values:
+        return sum(weight * table(part) for weight, table in zip(LUMA, tables, strict=True)) / (2**bits - 1)
+
+    return _by_rows(stored, luma)
+
+
+def grey_of_stored(stored: npt.NDArray[Any], dataset: Dataset, name: str, remarks: list[str]) -> Pixels:
     """Whole numbers [rows, columns] -> grey; padding is black and does not count.
 
     Each stored level is taken through all steps once, then looked up for the pixels.
 
+    Args:
+        remarks: is added to where the data set was taken to mean something else than it says.
+
     Raises:
         UnreadableImageError: when a table or window of the data set cannot be used.
     """
-    padding = _padding(stored, dataset)
+    padding = _padding(stored, dataset, remarks)
     shown = stored if padding is None else stored[~padding]
     if not shown.size:
         return np.zeros(stored.shape, dtype=np.float32)
     low, high = int(shown.min()), int(shown.max())
-    within = np.clip(stored, low, high)
+    display = _display(dataset, (low, high), name, remarks)
     if high - low < _MOST_LEVELS:
-        levels = _displayed(np.arange(low, high + 1), dataset, name).astype(np.float32)
-        pixels = levels[within.astype(np.int64) - low]
+        levels = display(np.arange(low, high + 1)).astype(np.float32)
+        pixels = _by_rows(stored, lambda part: levels[np.clip(part, low, high).astype(np.int64) - low])
     else:
-        pixels = _displayed(within, dataset, name).astype(np.float32)
+        pixels = _by_rows(stored, lambda part: display(np.clip(part, low, high)))
     if padding is not None:
         pixels[padding] = 0
     return pixels
 
 
-def _padding(stored: npt.NDArray[Any], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
-    """Which pixels only fill the frame; the two ends of their range may be given in either order."""
-    first = dataset.get("PixelPaddingValue")
+def _by_rows(stored: npt.NDArray[Any], step: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Pixels:
+    """The step applied to a few rows at once."""
+    pixels = np.empty(stored.shape[:2], dtype=np.float32)
+    rows = max(1, _PIXELS_AT_ONCE // max(1, stored.shape[1]))
+    for begin in range(0, len(stored), rows):
+        pixels[begin : begin + rows] = step(stored[begin : begin + rows])
+    return pixels
+
+
+# -- padding ----------------------------------------------------------------------------------------------------------
+
+
+def _padding(stored: npt.NDArray[Any], dataset: Dataset, remarks: list[str]) -> npt.NDArray[np.bool_] | None:
+    """True for pixels that only fill the frame; the two ends of their range may be given in either order."""
+    first, last = (_padding_value(dataset, keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if first is None:
         return None
-    last = dataset.get("PixelPaddingRangeLimit")
-    low, high = np.sort(np.array([first, first if last is None else last]).astype(stored.dtype))
+    low, high = sorted((first, first if last is None else last))
+    if high < stored.min() or low > stored.max():
+        _remark_lost_sign(stored, low, high, remarks)
+        return None
     padding: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return padding
+    if not padding.any():
+        return None
+    return _without_inner(padding, stored, dataset, remarks)
 
 
-def _displayed(stored: npt.NDArray[Any], dataset: Dataset, name: str) -> npt.NDArray[np.float64]:
+def _padding_value(dataset: Dataset, keyword: str) -> int | None:
+    """The first whole number; for signed pixels, one that was written without its sign gets it back."""
+    found = elements.numbers(dataset, keyword)
+    value = found[0] if found else None
+    if value is None or not value.is_integer():
+        return None
+    bits = int(dataset.BitsAllocated)
+    lost = bool(dataset.get("PixelRepresentation")) and 2 ** (bits - 1) <= value < 2**bits
+    return int(value) - (2**bits if lost else 0)
+
+
+def _remark_lost_sign(stored: npt.NDArray[Any], low: int, high: int, remarks: list[str]) -> None:
+    """Of unsigned pixels and a negative padding value that is one of theirs if its sign is taken for a bit."""
+    if low == high < 0 and stored.dtype.kind == "u" and (stored == low % 2**16).any():
+        remarks.append(
+            f"Its padding value {low} is none that its pixels can have; pixels of {low % 2**16} were shown as they are."
+        )
+
+
+def _without_inner(
+    padding: npt.NDArray[np.bool_], stored: npt.NDArray[Any], dataset: Dataset, remarks: list[str]
+) -> npt.NDArray[np.bool_]:
+    """The padding that reaches the frame's edge, where it would be bright if it were none.
+
+    Padding fills the frame up to its edge. Pixels of the same value within the picture are saturated ones, metal first
+    of all. Dark ones are black in either case.
+    """
+    rest = stored[~padding]
+    if not rest.size or padding.all():
+        return padding
+    inverse = _is_inverse(dataset)
+    value = stored[padding]
+    dark = value.min() >= rest.max() if inverse else value.max() <= rest.min()
+    if dark:
+        return padding
+    from scipy import ndimage  # only here, as it takes long to import
+
+    areas, _ = ndimage.label(padding, structure=np.ones((3, 3)))
+    edge = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
+    outer: npt.NDArray[np.bool_] = padding & np.isin(areas, edge)
+    inner = int(padding.sum() - outer.sum())
+    if inner:
+        remarks.append(
+            f"{inner} pixels within the picture have its padding value "
+            f"{elements.shown(dataset, 'PixelPaddingValue')}; they were shown as pixels, not as padding."
+        )
+    return outer
+
+
+# -- from stored values to grey ---------------------------------------------------------------------------------------
+
+
+def _display(dataset: Dataset, stored: tuple[int, int], name: str, remarks: list[str]) -> Step:
     """Stored values -> modality LUT or rescale -> first VOI LUT, else first window -> polarity, in [0, 1].
 
     Without VOI LUT and window: of up to 8 bits the full range, as in any other picture file; of more bits, which hold
-    a detector's values, the range between the smallest and the largest of ``stored``.
+    a detector's values, the range between the smallest and the largest of the pixels, ``stored``.
     """
-    values = _finite(_modality(stored, dataset, name), name)
-    centre, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    tables = dataset.get("VOILUTSequence")
-    if tables:
-        if len(tables) > 1 or width is not None:
-            _say_once("DICOM files with several VOI LUTs or windows: the first VOI LUT is taken")
-        grey, bits = _looked_up(values, tables[0], dataset, name)
-        grey = grey / (2**bits - 1)
-    elif centre is not None and width is not None:
-        if dataset["WindowWidth"].VM > 1:
-            _say_once(f"DICOM files with several windows{_explanations(dataset)}: the first one is taken")
-        grey = _windowed(values, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR").upper(), name)
-    else:
-        bits = int(dataset.BitsStored)
-        full = np.array([0, 2**bits - 1]) - (2 ** (bits - 1) if dataset.get("PixelRepresentation") else 0)
-        ends = _modality(full, dataset, name) if bits <= _DISPLAY_BITS else values
-        low, high = float(ends.min()), float(ends.max())
-        grey = (values - low) / (high - low) if high > low else np.zeros(values.shape)
-    grey = np.clip(_finite(grey, name), 0, 1)
-    if dataset.get("PresentationIntentType") == "FOR PROCESSING":
+    bits = int(dataset.BitsStored)
+    lowest = -(2 ** (bits - 1)) if dataset.get("PixelRepresentation") else 0
+    modality = _modality(dataset, (lowest, lowest + 2**bits - 1), name, remarks)
+
+    def through(ends: tuple[int, int]) -> Range:
+        """Smallest and largest of the values between the two ends, after the modality step."""
+        wide = ends[1] - ends[0] >= _MOST_LEVELS
+        found = _finite(modality(np.array(ends) if wide else np.arange(ends[0], ends[1] + 1)), name)
+        return float(found.min()), float(found.max())
+
+    possible, present = through((lowest, lowest + 2**bits - 1)), through(stored)
+    contrast = _voi_table(dataset, present, name, remarks) or _window(dataset, possible, present, name, remarks)
+    if contrast is None:
+        contrast = _stretched(*(possible if bits <= _DISPLAY_BITS else present))
+    if elements.text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         _say_once("DICOM files 'for processing', whose contrast is the detector's: use those 'for presentation'")
-    inverse = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
-    return 1 - grey if inverse else grey
+    inverse = _is_inverse(dataset)
+
+    def display(values: npt.NDArray[Any]) -> Values:
+        grey = np.clip(_finite(contrast(_finite(modality(values), name)), name), 0, 1)
+        return 1 - grey if inverse else grey
+
+    return display
 
 
-def _finite(values: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+def _is_inverse(dataset: Dataset) -> bool:
+    shape = elements.text(dataset, "PresentationLUTShape")
+    return bool(dataset.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE")
+
+
+def _stretched(low: float, high: float) -> Step:
+    return lambda values: (values - low) / (high - low) if high > low else np.zeros(values.shape)
+
+
+def _finite(values: Values, name: str) -> Values:
     if not np.isfinite(values).all():
         raise UnreadableImageError(f"{name}: its rescale or window values give pixels that are not finite")
     return values
 
 
-def _modality(stored: npt.NDArray[Any], dataset: Dataset, name: str) -> npt.NDArray[np.float64]:
+def _modality(dataset: Dataset, possible: tuple[int, int], name: str, remarks: list[str]) -> Step:
     """PS3.3 C.11.1: a table, or slope and intercept, or the stored values themselves."""
-    tables = dataset.get("ModalityLUTSequence")
-    if tables:
-        return _looked_up(stored, tables[0], dataset, name)[0]
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    slope, intercept = (_rescale(dataset, keyword, name) for keyword in ("RescaleSlope", "RescaleIntercept"))
+    rescaled = slope is not None and intercept is not None
+    table = _first_table(dataset, "ModalityLUTSequence", "modality LUT", possible, name, needed=not rescaled)
+    if table is not None:
+        remarks.extend(table.remarks)
+        return table
     if slope is None or intercept is None:
-        return stored.astype(np.float64)
-    return stored.astype(np.float64) * float(slope) + float(intercept)
+        return lambda values: values.astype(np.float64)
+    if slope == 0:
+        remarks.append("Its rescale slope is 0, which would make all pixels alike; the rescale was left out.")
+        return lambda values: values.astype(np.float64)
+    return lambda values: values.astype(np.float64) * slope + intercept
 
 
-def _windowed(
-    values: npt.NDArray[np.float64], centre: float, width: float, function: str, name: str
-) -> npt.NDArray[np.float64]:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, the output range being [0, 1]."""
+def _rescale(dataset: Dataset, keyword: str, name: str) -> float | None:
+    found = elements.numbers(dataset, keyword)
+    if not found or elements.shown(dataset, keyword) == "":
+        return None
+    if found[0] is None:
+        raise UnreadableImageError(
+            f"{name}: its {keyword} is '{elements.shown(dataset, keyword)}', which is no number; correct the file"
+        )
+    return found[0]
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _first_table(
+    dataset: Dataset, keyword: str, what: str, inputs: Range, name: str, *, needed: bool
+) -> LookupTable | None:
+    """The first table of a sequence that is not empty.
+
+    Raises:
+        UnreadableImageError: when all are empty and nothing else in the data set can take their place (``needed``).
+    """
+    items = elements.values(dataset, keyword)
+    for item in items:
+        table = table_of(item, "LUT", what, inputs, name, big_endian=_big_endian(dataset))
+        if table is not None:
+            return table
+    if items and needed:
+        raise UnreadableImageError(f"{name}: a lookup table of the file is empty; correct the file")
+    return None
+
+
+def _voi_table(dataset: Dataset, present: Range, name: str, remarks: list[str]) -> Step | None:
+    windowed = bool(_windows(dataset))
+    table = _first_table(dataset, "VOILUTSequence", "VOI LUT", present, name, needed=not windowed)
+    if table is None:
+        return None
+    if present[0] < present[1] and not table.meets(*present):
+        remarks.append(
+            f"Its VOI LUT is for the values {table.first} to {table.first + len(table.entries) - 1}, its pixels have "
+            f"{present[0]:g} to {present[1]:g}; the table was left out."
+        )
+        return None
+    if len(elements.values(dataset, "VOILUTSequence")) > 1 or windowed:
+        _say_once("DICOM files with several VOI LUTs or windows: the first VOI LUT is taken")
+    remarks.extend(table.remarks)
+    bits, needed = table.bits, table.needed_bits
+    flat = table.entries.min() == table.entries.max()
+    if needed > bits or not 1 <= bits <= 16 or (needed < bits and not flat):
+        remarks.append(
+            f"Its VOI LUT is said to have entries of {bits} bits, and they reach {table.entries.max():.0f}; "
+            f"the range of {needed} bits was taken."
+        )
+        bits = needed
+    return lambda values: table(values) / (2**bits - 1)
+
+
+def _big_endian(dataset: Dataset) -> bool:
+    return dataset.original_encoding[1] is False
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+def _windows(dataset: Dataset) -> list[tuple[float, float]]:
+    """(centre, width) of the windows of which both are given."""
+    centres, widths = elements.numbers(dataset, "WindowCenter"), elements.numbers(dataset, "WindowWidth")
+    return [(a, b) for a, b in zip(centres, widths, strict=False) if a is not None and b is not None]
+
+
+def _window(dataset: Dataset, possible: Range, present: Range, name: str, remarks: list[str]) -> Step | None:
+    """The first window; None where there is none, or none that can be meant for such pixels.
+
+    Args:
+        possible: smallest and largest value that the pixels can have, and ``present``, have.
+    """
+    windows = _windows(dataset)
+    if not windows:
+        said = [elements.shown(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth")]
+        if all(text.replace("\\", "") for text in said):
+            remarks.append(f"Its window is '{said[0]}' / '{said[1]}', not two numbers; it was left out.")
+        return None
+    centre, width = windows[0]
+    function = elements.text(dataset, "VOILUTFunction").upper() or "LINEAR"
+    _check_window(centre, width, function, name)
+    low, high = centre - width / 2, centre + width / 2
+    if width >= _TOO_WIDE * (possible[1] - possible[0] + 1):
+        remarks.append(
+            f"Its window of {centre:g} / {width:g} (centre / width) is for more bits than its pixels have, which can "
+            f"be {possible[0]:g} to {possible[1]:g}; the window was left out."
+        )
+        return None
+    if present[0] < present[1] and function != "SIGMOID" and (present[1] <= low or present[0] >= high):
+        remarks.append(
+            f"Its window of {centre:g} / {width:g} (centre / width) would show none of its pixels, which are "
+            f"{present[0]:g} to {present[1]:g}; the window was left out."
+        )
+        return None
+    if len(elements.values(dataset, "WindowWidth")) > 1:
+        _say_once(f"DICOM files with several windows{_explanations(dataset)}: the first one is taken")
+    return functools.partial(_windowed, centre=centre, width=width, function=function)
+
+
+def _check_window(centre: float, width: float, function: str, name: str) -> None:
     _finite(np.array([centre, width]), name)
     if not width >= (1 if function == "LINEAR" else np.finfo(float).tiny):
         raise UnreadableImageError(f"{name}: its window has the width {width:g}, which shows nothing; correct the file")
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise UnreadableImageError(f"{name}: its window function '{one_line(function)}' is unknown; correct the file")
+
+
+def _windowed(values: Values, *, centre: float, width: float, function: str) -> Values:
+    """PS3.3 C.11.2.1.2 and C.11.2.1.3, the output range being [0, 1]."""
     if function == "SIGMOID":
         return 1 / (1 + np.exp(-4 * (values - centre) / width))
     if function == "LINEAR":
         centre, width = centre - 0.5, width - 1
-    elif function != "LINEAR_EXACT":
-        raise UnreadableImageError(f"{name}: its window function '{one_line(function)}' is unknown; correct the file")
     if not width:
         return (values > centre).astype(np.float64)
     return np.clip((values - centre) / width + 0.5, 0, 1)
 
 
-def _looked_up(
-    values: npt.NDArray[Any], item: Dataset, dataset: Dataset, name: str
-) -> tuple[npt.NDArray[np.float64], int]:
-    """Values through one LUT, and the bits of its entries; what lies beyond the table gets its first or last entry.
-
-    Not with pydicom's functions: theirs count a table of 8-bit entries with 8-bit indices, and know no 12-bit ones.
-    """
-    if item.get("LUTDescriptor") is None or not item.get("LUTData"):
-        raise UnreadableImageError(f"{name}: a lookup table of the file is empty; correct the file")
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
-    count = count % 65536 or 65536
-    data = item.LUTData
-    if isinstance(data, bytes):
-        _, little = dataset.original_encoding
-        word = "u1" if len(data) < 2 * count else ">u2" if little is False else "<u2"
-        data = np.frombuffer(data[: len(data) // np.dtype(word).itemsize * np.dtype(word).itemsize], word)
-    table = np.atleast_1d(np.asarray(data, dtype=np.float64))[:count]
-    places = np.clip(np.rint(values) - first, 0, len(table) - 1)
-    return table[np.nan_to_num(places).astype(np.int64)], bits
-
-
-def _first(dataset: Dataset, keyword: str) -> float | None:
-    found = dataset.get(keyword)
-    if found is None or found == "":
-        return None
-    return float(found[0]) if dataset[keyword].VM > 1 else float(found)
-
-
 def _explanations(dataset: Dataset) -> str:
-    found = dataset.get("WindowCenterWidthExplanation")
-    return f" ({one_line(', '.join(map(str, found)))})" if found and not isinstance(found, str) else ""
+    found = elements.values(dataset, "WindowCenterWidthExplanation")
+    return f" ({one_line(', '.join(map(str, found)))})" if len(found) > 1 else ""
 
 
 @functools.cache

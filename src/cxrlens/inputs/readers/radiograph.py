@@ -43,6 +43,8 @@ class Radiograph:
             orientation of rows and columns ("L\\\\F", left as it is); None where there is none.
         spacing: distance of neighbouring (rows, columns) in mm, in the patient where the file is calibrated, else at
             the detector; None where unknown.
+        remarks: sentences, without the name of the file, on what looks wrong in the picture and on where the file was
+            taken to mean something else than it says; none for a picture in order.
     """
 
     pixels: Pixels
@@ -54,6 +56,7 @@ class Radiograph:
     polarity: str = BRIGHT_IS_DENSE
     orientation: str | None = None
     spacing: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def from_array(pixels: npt.ArrayLike, name: str = "array") -> Radiograph:

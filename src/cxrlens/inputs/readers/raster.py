@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.readers.codestream import DamagedCodestreamError
+from cxrlens.inputs.readers.display import remarks_on
+from cxrlens.inputs.readers.jpeg import ScanStream, stream_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.radiograph import (
     BRIGHT_IS_DENSE,
@@ -23,6 +28,8 @@ from cxrlens.inputs.readers.radiograph import (
 from cxrlens.inputs.readers.reasons import reason_of
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_JPEG = b"\xff\xd8\xff"
+_COMMON_BITS = (8, 12)  # of values that are stored in words of 16
 _NAMES = {"MPO": "JPEG", "WEBP": "WebP"}
 
 
@@ -37,14 +44,20 @@ def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None =
         UnknownFormatError: when it is none of `FORMATS`.
         UnreadableImageError: when it is damaged, too large, or no single picture.
     """
-    with _opened(stream, name) as image:
+    content = stream.read()
+    remarks: list[str] = []
+    with _damage(name):
+        stream = stream_of(content) if content[:3] == _JPEG else io.BytesIO(content)
+    with _damage(name), _opened(stream, name) as image:
         height, width = _upright_size(image)
         orientation = _orientation(image)
         kind, bits = str(image.format), _bits(image)
         white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
         drafted = _drafted(image, at_least, turned=(height, width) != (image.height, image.width))
         ImageOps.exif_transpose(drafted, in_place=True)
-        pixels = _grey(drafted, kind, bits, name)
+        pixels, bits = _grey(drafted, kind, bits, name, remarks)
+        if isinstance(stream, ScanStream):
+            stream.check()
         if white_is_zero and drafted.mode not in ("1", "L"):  # pictures of up to 8 bits were inverted by Pillow
             pixels = 1 - pixels
     return Radiograph(
@@ -56,6 +69,7 @@ def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None =
         bit_depth=bits,
         polarity=WHITE_IS_ZERO if white_is_zero else BRIGHT_IS_DENSE,
         orientation=None if orientation is None else f"EXIF {orientation}",
+        remarks=(*remarks, *remarks_on(pixels)),
     )
 
 
@@ -71,6 +85,20 @@ def raster_size(stream: IO[bytes], name: str) -> tuple[int, int]:
 
 
 @contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """A JPEG of which a part is missing is unreadable."""
+    try:
+        with without_warnings():
+            yield
+    except UnreadableImageError:
+        raise
+    except DamagedCodestreamError as error:
+        raise UnreadableImageError(f"{name}: its compressed data are damaged: {error}") from error
+    except Exception as error:  # of Pillow, see below
+        raise UnreadableImageError(f"{name}: {reason_of(error)}") from error
+
+
+@contextmanager
 def _opened(stream: IO[bytes], name: str) -> Iterator[Image.Image]:
     """The picture, its header read and found fit; whatever goes wrong with it in the block is unreadable."""
     try:
@@ -82,7 +110,7 @@ def _opened(stream: IO[bytes], name: str) -> Iterator[Image.Image]:
                     f"{name}: the file holds {count} pictures; save the radiograph as a file of its own"
                 )
             yield image
-    except UnreadableImageError:
+    except (UnreadableImageError, DamagedCodestreamError):
         raise
     except UnidentifiedImageError as error:
         raise UnknownFormatError(
@@ -137,19 +165,31 @@ def _bits(image: Image.Image) -> int:
     return 1 if image.mode == "1" else 8
 
 
-def _grey(image: Image.Image, kind: str, bits: int, name: str) -> Pixels:
+def _grey(image: Image.Image, kind: str, bits: int, name: str, remarks: list[str]) -> tuple[Pixels, int]:
+    """The picture, and how many bits its values have."""
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
-        return np.asarray(image, dtype=np.float32) / np.float32(2**bits - 1)
+        return _grey_of_words(np.asarray(image), bits, remarks)
     if image.mode == "I":
         raise UnreadableImageError(f"{name}: its whole numbers have a sign or 32 bits; save it with 8 or 16 bits")
     if image.mode == "F":
         values = np.array(image, dtype=np.float32)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise UnreadableImageError(f"{name}: its fractional values do not lie in [0, 1]; scale them and save again")
-        return values
+        return values, bits
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layered.size, (0, 0, 0, 255)), layered)
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255), bits
+
+
+def _grey_of_words(values: npt.NDArray[Any], bits: int, remarks: list[str]) -> tuple[Pixels, int]:
+    """Values of up to 16 bits. Those that reach at most 4,095 or 255 of 65,535 are taken for 12 or 8 bits."""
+    top = int(values.max())
+    used = next((fewer for fewer in _COMMON_BITS if fewer < bits == 16 and 0 < top < 2**fewer), bits)
+    if used != bits:
+        remarks.append(
+            f"It is said to have {bits} bits, and its values reach {top}; the range of {used} bits was taken."
+        )
+    return np.asarray(values, dtype=np.float32) / np.float32(2**used - 1), used

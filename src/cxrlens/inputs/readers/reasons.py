@@ -1,4 +1,4 @@
-"""What is said of a file that cannot be read: one printable line, whatever stands in the file."""
+"""The reason why a file cannot be read: one printable line, whatever stands in the file."""
 
 from __future__ import annotations
 
@@ -10,5 +10,7 @@ def one_line(text: str, longest: int = 200) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a library says of damage, else the name of its error."""
+    """A library's message about damage, else the name of its error."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for them"
     return one_line(str(error)).rstrip(".:") or type(error).__name__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from cxrlens.saliency.methods import layer, pixel, sampling  # noqa: F401  (they fill the registry, in this order)
 from cxrlens.saliency.methods.from_captum import PREFIX, captum_method
-from cxrlens.saliency.methods.registry import DEFAULT_METHODS, METHODS, Method, unknown_method
+from cxrlens.saliency.methods.registry import DEFAULT_METHODS, METHODS, SaliencyMethod, unknown_method
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "find_method"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "SaliencyMethod", "find_method"]
 
 
-def find_method(id_: str) -> Method:
+def find_method(id_: str) -> SaliencyMethod:
     """Look a method up by its id; ``captum:NAME`` is any attribution class of captum.
 
     Raises:

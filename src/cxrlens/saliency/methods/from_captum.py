@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.saliency.fusion import upsample
 from cxrlens.saliency.memory import is_out_of_memory
-from cxrlens.saliency.methods.registry import Method
+from cxrlens.saliency.methods.registry import SaliencyMethod
 from cxrlens.saliency.norms import norm1
 from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.target import as_logits
@@ -32,7 +32,7 @@ _SQUARES = 8  # per side
 _random_streams = Lock()  # the global ones, which captum draws from
 
 
-def captum_method(id_: str) -> Method:
+def captum_method(id_: str) -> SaliencyMethod:
     """The method of an attribution class.
 
     Raises:
@@ -45,7 +45,7 @@ def captum_method(id_: str) -> Method:
     def function(probe: NetworkProbe) -> Tensor:
         return _attribute(kind, probe)
 
-    return Method(
+    return SaliencyMethod(
         id=id_,
         title=f"{name} (captum)",
         formula=f"channel sum of magnitudes of captum's {name}",

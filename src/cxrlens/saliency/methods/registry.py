@@ -29,7 +29,7 @@ GUIDED_PASS = "2 forwards, 1 backward"
 
 
 @dataclass(frozen=True)
-class Method:
+class SaliencyMethod:
     """A registered method.
 
     Attributes:
@@ -58,7 +58,7 @@ class Method:
     of: tuple[str, ...] = ()
 
 
-METHODS: dict[str, Method] = {}
+METHODS: dict[str, SaliencyMethod] = {}
 
 # What the command line shows when no method is named: the methods that the paper compares over layers.
 DEFAULT_METHODS = ("grad_cam", "normgrad_scaling", "normgrad_conv1x1", "normgrad_conv3x3")
@@ -75,12 +75,12 @@ def method(
     combines: bool = False,
     of: tuple[str, ...] = (),
 ) -> Callable[[MapFunction], MapFunction]:
-    """Register a map function under an id; what its arguments are, see `Method`."""
+    """Register a map function under an id; what its arguments are, see `SaliencyMethod`."""
 
     def register(function: MapFunction) -> MapFunction:
         passes = cost or {"layer": PARTIAL_PASS, "guided": GUIDED_PASS}.get(reads, FULL_PASS)
         has_layers = reads == "layer" or any(METHODS[part].has_layers for part in of)
-        METHODS[id_] = Method(id_, title, formula, source, passes, reads, function, has_layers, combines, of)
+        METHODS[id_] = SaliencyMethod(id_, title, formula, source, passes, reads, function, has_layers, combines, of)
         return function
 
     return register

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from cxrlens.screening.store.results import Results
+from cxrlens.screening.store.results import ResultTable
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class Export:
     """The lines of a store's results in a file."""
 
-    def __init__(self, file: Path, results: Results) -> None:
+    def __init__(self, file: Path, results: ResultTable) -> None:
         self.file = file
         self._results = results
         self._size = -1
@@ -38,11 +38,8 @@ class Export:
         """
         records = self._results.records()
         same, differing, rest = self._compare(records)
-        if differing is None:
-            is_left_over = is_trimmed or b"\n" not in rest
-        else:
-            is_left_over = _line(differing).startswith(rest)
-        if not is_left_over:
+        is_torn = b"\n" not in rest if differing is None else _line(differing).startswith(rest)
+        if not is_torn and not (is_trimmed and differing is None):
             self._set_aside()
             records, differing, same = self._results.records(), None, 0
         elif rest:

@@ -23,7 +23,7 @@ _record_of_key = (
 )
 
 
-class Results:
+class ResultTable:
     """The results of a database."""
 
     def __init__(self, database: Database) -> None:

@@ -87,7 +87,7 @@ def is_on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
 
 
 def remedy(reason: str) -> str:
-    """What a user can do about an error."""
+    """The user's remedy for an error."""
     return next((text for sign, text in _REMEDIES.items() if sign in reason), "check the file and its rights")
 
 

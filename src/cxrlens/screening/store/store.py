@@ -12,9 +12,9 @@ from cxrlens.screening.store import sqlite
 from cxrlens.screening.store.database import Database, StoreError
 from cxrlens.screening.store.export import Export
 from cxrlens.screening.store.migration import migrate
-from cxrlens.screening.store.results import Results
+from cxrlens.screening.store.results import ResultTable
 from cxrlens.screening.store.schema import prepare
-from cxrlens.screening.store.verdicts import Verdicts
+from cxrlens.screening.store.verdicts import VerdictTable
 
 
 class Store:
@@ -53,8 +53,8 @@ class Store:
             raise UsageError(str(error)) from error
         if database is None:
             sqlite.choose_journal(file)
-        self.results = Results(self.database)
-        self.verdicts = Verdicts(self.database)
+        self.results = ResultTable(self.database)
+        self.verdicts = VerdictTable(self.database)
         self._export = Export(folder.results_file, self.results)
 
     def __enter__(self) -> Self:
@@ -69,6 +69,6 @@ class Store:
         self.folder.committed_file.unlink(missing_ok=True)
 
     def add(self, images: Sequence[ScreenedImage]) -> None:
-        """Add a batch of results as a whole, see `Results.add`, and its lines to ``results.jsonl``."""
+        """Add a batch of results as a whole, see `ResultTable.add`, and its lines to ``results.jsonl``."""
         if records := self.results.add(images):
             self._export.append(records)

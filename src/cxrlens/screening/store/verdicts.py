@@ -39,7 +39,7 @@ class KeptVerdict(_Kept):
 
 
 class GivenVerdict(_Kept):
-    """What became of a verdict that was given.
+    """The outcome of a verdict that was given.
 
     Attributes:
         replaced: what stood before, "none" where nothing did.
@@ -78,7 +78,7 @@ class AuditEntry(_Kept):
     model_sha256: str
 
 
-class Verdicts:
+class VerdictTable:
     """The verdicts of a database. Every call is a transaction of its own."""
 
     def __init__(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""How well each network tells affected images from normal ones."""
+"""Classification: telling affected images from normal ones, for each network."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from cxrlens.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Kind:
+class SourceKind:
     """A kind of source.
 
     Attributes:
@@ -32,19 +32,28 @@ class Kind:
 KINDS = {
     kind.id: kind
     for kind in (
-        Kind("csv", "a CSV with a row for each image, or a prepared data set", csv_table.applies, csv_table.scan),
-        Kind("object-cxr", "train.zip or train/ with train.csv, or with affected/ and normal/ (dev and test alike)",
-             object_cxr.applies, object_cxr.scan),
-        Kind("masks", "images with mask images beside them or in a folder 'masks'", mask_folder.applies,
-             mask_folder.scan),
-        Kind("image-folder", "a folder for each class, perhaps within a folder for each split", image_folder.applies,
-             image_folder.scan),
-        Kind("coco", "a COCO JSON, or a folder with one for each split", coco.applies, coco.scan),
+        SourceKind("csv", "a CSV with a row for each image, or a prepared data set", csv_table.applies, csv_table.scan),
+        SourceKind(
+            "object-cxr",
+            "train.zip or train/ with train.csv, or with affected/ and normal/ (dev and test alike)",
+            object_cxr.applies,
+            object_cxr.scan,
+        ),
+        SourceKind(
+            "masks", "images with mask images beside them or in a folder 'masks'", mask_folder.applies, mask_folder.scan
+        ),
+        SourceKind(
+            "image-folder",
+            "a folder for each class, perhaps within a folder for each split",
+            image_folder.applies,
+            image_folder.scan,
+        ),
+        SourceKind("coco", "a COCO JSON, or a folder with one for each split", coco.applies, coco.scan),
     )
-}  # fmt: skip
+}
 
 
-def detect_kind(source: Path, tree: Tree) -> Kind:
+def detect_kind(source: Path, tree: Tree) -> SourceKind:
     """The first kind that a source looks like.
 
     Raises:

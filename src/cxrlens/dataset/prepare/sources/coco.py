@@ -1,6 +1,6 @@
 """A COCO JSON of objects, or a folder with one for each split.
 
-COCO counts x and y from the picture's edge, we from the centre of its first pixel: half a pixel less. A box becomes a
+COCO counts x and y from the image's edge, we from the centre of its first pixel: half a pixel less. A box becomes a
 rectangle, each polygon of a segmentation a polygon; what is given as run lengths counts as its box. An image without
 an annotation is normal.
 """
@@ -51,7 +51,7 @@ class _Coco(BaseModel):
 
 
 def applies(source: Path, _tree: Tree) -> bool:
-    """Whether it is a JSON, or a folder with one at its top or in a folder of it."""
+    """True for a JSON, or a folder with one at its top or in a folder of it."""
     return source.suffix.lower() == ".json" if source.is_file() else bool(_files(source))
 
 

@@ -26,7 +26,7 @@ _PATH_COLUMNS = ("path", "image_path", "image_name")
 
 
 def applies(source: Path, _tree: Tree) -> bool:
-    """Whether it is a CSV, or a folder with a manifest."""
+    """True for a CSV, or a folder with a manifest."""
     return source.suffix.lower() == ".csv" if source.is_file() else find_manifest(source) is not None
 
 

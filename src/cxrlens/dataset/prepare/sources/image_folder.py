@@ -16,7 +16,7 @@ from cxrlens.errors import UsageError
 
 
 def applies(source: Path, tree: Tree) -> bool:
-    """Whether images lie in at least two class folders."""
+    """True where images lie in at least two class folders."""
     return source.is_dir() and len({name for _, name in _places(tree).values()} - {""}) > 1
 
 

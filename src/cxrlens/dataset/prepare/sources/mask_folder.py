@@ -23,7 +23,7 @@ _MASK_END = re.compile(r"[._-]mask$", re.IGNORECASE)
 
 
 def applies(source: Path, tree: Tree) -> bool:
-    """Whether a mask belongs to an image."""
+    """True where a mask belongs to an image."""
     if not source.is_dir():
         return False
     keys = {True: set[str](), False: set[str]()}
@@ -72,7 +72,7 @@ def _is_mask(name: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """What an image and its mask share."""
+    """The part of its name that an image shares with its mask."""
     path = PurePosixPath(name)
     folders = [part for part in path.parent.parts if part.lower() not in _MASK_FOLDERS | _IMAGE_FOLDERS]
     stem = _MASK_END.sub("", path.stem) if _is_mask(name) else path.stem

@@ -15,7 +15,7 @@ from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split, sorted_split, uns
 
 
 def applies(source: Path, tree: Tree) -> bool:
-    """Whether a split has a CSV, or class folders called affected and normal and no others."""
+    """True where a split has a CSV, or class folders called affected and normal and no others."""
     return source.is_dir() and any(_has_labels(tree, folder) for folder in tree.folders() if split_of(folder))
 
 
