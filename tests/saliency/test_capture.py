@@ -133,7 +133,9 @@ def test_nothing_is_left_behind(trouble: str, grad_mode: bool, frozen: bool, old
         def broken(_pair: Any) -> Tensor:
             raise ZeroDivisionError
 
-        monkeypatch.setitem(METHODS, "broken", SaliencyMethod("broken", "", "", "", "", "layer", broken, has_layers=True))
+        monkeypatch.setitem(
+            METHODS, "broken", SaliencyMethod("broken", "", "", "", "", "layer", broken, has_layers=True)
+        )
         options["methods"], expected = "broken", pytest.raises(ZeroDivisionError)
     elif trouble == "target":
         options["target"], expected = 2, pytest.raises(UsageError)
