@@ -344,7 +344,9 @@ def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_
     listed = tmp_path / "labels.csv"
     rows = [(path, path.parent.name) for path in sorted((site / "test").glob("*/*.png"))]
     listed.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
-    prepared = cxrlens("data", "prepare", listed, "--out", tmp_path / "set", "--test-share", "0.9", "--workers", 0)
+    prepared = cxrlens(
+        "data", "prepare", listed, tmp_path / "set", "--test-share", "0.8", "--dev-share", "0", "--workers", 0
+    )
     assert prepared.code == 0, prepared.err
     out = tmp_path / "cal.safetensors"
     finished = cxrlens("calibrate", tmp_path / "set", "-m", meter, "-o", out, "--split", "test", "--workers", 0)

@@ -203,7 +203,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     for use in uses:
         with pytest.raises(UsageError, match="is no folder of decoded images"):
             use()
-    assert sorted(path.name for path in store.folder.rglob("*") if path.is_file()) == ["CACHEDIR.TAG", patient.name]
+    assert sorted(path.name for path in store.folder.rglob("*") if path.is_file()) == [patient.name, "CACHEDIR.TAG"]
     assert patient.read_bytes() == before
 
 
