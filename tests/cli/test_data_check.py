@@ -161,18 +161,25 @@ def broken_file(data: Data) -> Found:
 
 def inverted(data: Data) -> Found:
     names = [data.name("dev", "normal"), data.name("train", "affected", 3)]
-    return {("inverted", (data.change(name, ImageOps.invert),)) for name in names}
+    changed = [data.change(name, ImageOps.invert) for name in names]
+    return {(kind, (name,)) for name in changed for kind in ("inverted", "displayed-oddly")}
 
 
 def flat(data: Data) -> Found:
     same = [data.change(data.name("dev", "normal", index), lambda i: Image.new("L", i.size, 90)) for index in (0, 2)]
     data.change(same[1], lambda image: Image.new("L", image.size, 92))  # else it is the same file
-    return {("flat", (name,)) for name in same}
+    return {(kind, (name,)) for name in same for kind in ("flat", "displayed-oddly")}
 
 
 def low_contrast(data: Data) -> Found:
     name = data.name("dev", "normal")
-    return {("low-contrast", (data.change(name, lambda image: image.point(lambda value: 110 + value // 10)),))}
+    changed = data.change(name, lambda image: image.point(lambda value: 110 + value // 10))
+    return {("low-contrast", (changed,)), ("displayed-oddly", (changed,))}
+
+
+def nearly_black(data: Data) -> Found:
+    name = data.name("train", "affected", 2)
+    return {("displayed-oddly", (data.change(name, lambda image: image.point(lambda value: 2 * value // 5)),))}
 
 
 def unusual_size(data: Data) -> Found:
@@ -218,6 +225,7 @@ def mirrored_and_inverted(data: Data) -> Found:
         ("duplicates", (mirrored, first)),
         ("duplicates", (turned, second)),
         ("inverted", (second,)),
+        ("displayed-oddly", (second,)),
     }
 
 
@@ -238,7 +246,7 @@ def copies_across_splits_and_classes(data: Data) -> Found:
 
 SPOILERS = (
     *(missing_row, extra_row, second_row, bad_row, contradiction, stray_image, no_normal_images),
-    *(broken_file, inverted, flat, low_contrast, unusual_size, too_small),
+    *(broken_file, inverted, flat, low_contrast, nearly_black, unusual_size, too_small),
     *(leaked_file, leaked_picture, mirrored_and_inverted, contradicting_copies, copies_across_splits_and_classes),
 )
 

@@ -96,7 +96,9 @@ def test_members_of_archives_are_written_as_they_are(download: Path, tmp_path: P
         assert row.sha256 == row.source_sha256 == sha256(path)
         assert (row.height, row.width) == (HEIGHT, WIDTH)
         assert row.annotation == ((BOX,) if row.label == "affected" else ())
-    assert {path.name for path in out.iterdir()} == {"images", MANIFEST, "prepared.json", ".prepared.jsonl"}
+    assert {path.name for path in out.iterdir()} == {
+        "images", MANIFEST, "prepared.json", ".prepared.jsonl", ".lock"
+    }  # fmt: skip
 
 
 def test_files_are_named_where_they_lie_or_copied(tmp_path: Path) -> None:
@@ -254,6 +256,23 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
 
 
 # -- splits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [None, 50])
+def test_images_that_are_displayed_oddly_are_remarked(tmp_path: Path, size: int | None) -> None:
+    """A copy at another size is made of what was displayed: only its source tells of 12 bits in words of 16."""
+    deep = np.random.default_rng(0).integers(0, 4096, (60, 90)).astype(np.uint16)
+    plain = Image.fromarray((deep >> 4).astype(np.uint8))
+    pictures = {"affected/a.png": encoded(Image.fromarray(deep), "a.png"), "normal/b.png": encoded(plain, "b.png")}
+    write(tmp_path / "in", pictures)
+    for _ in range(2):  # the second run reads nothing anew
+        result = prepare(tmp_path / "in", tmp_path / "out", Options(form=Form(size), dev_share=0, test_share=0))
+        (remark,) = (each for each in result.remarks if "look wrong" in each)
+        assert remark.startswith("1 images look wrong")
+        assert "a.png: " in remark
+        assert "12 bits" in remark
+        assert remark in json.loads((tmp_path / "out" / "prepared.json").read_text("utf-8"))["remarks"]
+    assert result.reused == 2
 
 
 def test_dev_as_test(download: Path, tmp_path: Path) -> None:

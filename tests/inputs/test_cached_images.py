@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,6 +165,51 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
     cached = build(store, files[1:2])
     assert "changed while it was read" in cached.unreadable[0]
     assert store.contents().entries == 0
+
+
+def dull(path: Path, top: int, seed: int) -> Path:
+    """A picture whose brightest pixel is ``top`` of 255: below the half it is nearly black."""
+    pixels = np.random.default_rng(seed).integers(0, top + 1, (60, 170), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_kept_image_keeps_its_remarks(
+    tmp_path: Path, store: ArrayStore, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [dull(tmp_path / f"{top}.png", top, top) for top in (250, 90, 251, 60)]
+    first = build(store, paths, workers=workers)
+    assert first.remarks.keys() == {1, 3}
+    for index, path in enumerate(paths):
+        assert first.remarks.get(index, ()) == read(path).remarks
+    moved = [shutil.copy(path, tmp_path / f"copy-{path.name}") for path in reversed(paths)]
+    monkeypatch.setattr(images, "decode", None)  # decoding would fail
+    assert build(store, paths, workers=workers).remarks == first.remarks
+    assert build(store, moved, workers=workers).remarks == {0: first.remarks[3], 2: first.remarks[1]}
+    for index, path in enumerate(paths):
+        torch.testing.assert_close(first.image(index), direct(path), rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+def test_an_entry_without_its_remarks_is_decoded_again(tmp_path: Path, store: ArrayStore) -> None:
+    path = dull(tmp_path / "a.png", 90, 0)
+    first = build(store, [path])
+    kept = store.path(first.group, str(first.digests[0]))
+    kept.write_bytes(kept.read_bytes()[:-10])
+    assert build(store, [path]).remarks == first.remarks
+
+
+def test_very_many_long_remarks_are_cut_and_it_is_said(
+    tmp_path: Path, store: ArrayStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dull(tmp_path / "a.png", 250, 0)
+    remarks = tuple(f"{number} ä".ljust(3000, "x") for number in range(8))
+    monkeypatch.setattr(
+        images, "decode", lambda content, name, **options: replace(decode(content, name, **options), remarks=remarks)
+    )
+    build(store, [path])
+    monkeypatch.setattr(images, "decode", None)
+    assert build(store, [path]).remarks == {0: (*remarks[:5], "There are more remarks.")}
 
 
 def test_a_damaged_entry_is_decoded_again(files: list[Path], store: ArrayStore) -> None:

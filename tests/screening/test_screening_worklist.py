@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,6 +42,7 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     assert ",40,3," in lines[1]  # x before y
     assert worklist.counts.as_dict() == {
         "images": 5, "retake": 3, "review": 1, "pass": 0, "affected": 3, "normal": 1, "unreadable": 1,
+        "remarked": 0,
     }  # fmt: skip
     assert (tmp_path / "unreadable.txt").read_text() == "/in/bad.jpg: the file is empty\n"
     store.add([ScreenedImage(name="bad.jpg", key=KEY, probability=0.1, decision="normal", triage="pass")])
@@ -60,15 +63,16 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     ],
 )
 def test_no_name_is_a_formula_and_all_are_paths(name: str, cell: str) -> None:
-    assert row(ScreenedImage(name=name))["name"] == cell
+    text = to_csv(("name",), [row(ScreenedImage(name=name))], paths=("name",))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == [cell]
     assert Path("/in") / cell == Path("/in") / name
 
 
 def test_no_other_text_is_a_formula() -> None:
     tags = {"PatientID": "=1+1", "ViewPosition": "PA"}
     cells = row(ScreenedImage(name="a", reason="@x", origin="DICOM DX", tags=tags))
-    assert (cells["reason"], cells["PatientID"], cells["ViewPosition"]) == ("'@x", "'=1+1", "PA")
-    assert to_csv(("name", "PatientID"), [cells]) == "name,PatientID\na,'=1+1\n"
+    columns = ("name", "reason", "PatientID", "ViewPosition")
+    assert to_csv(columns, [cells]) == "name,reason,PatientID,ViewPosition\na,'@x,'=1+1,PA\n"
 
 
 def card(threshold: float, review: float | None) -> ModelCard:

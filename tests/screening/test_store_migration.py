@@ -69,7 +69,9 @@ def taken_over(folder: ScreenedFolder) -> None:
     assert entries(folder.store_file) == entries(folder.path / "verdicts.sqlite")
     assert len(entries(folder.store_file)) == 5
     assert folder.results_file.read_bytes() == (MADE / "results.jsonl").read_bytes()
-    assert folder.worklist_file.read_bytes() == (MADE / "worklist.csv").read_bytes()
+    heading, *rows = (MADE / "worklist.csv").read_text("utf-8").splitlines()
+    with_remarks = [f"{heading},remarks", *(f"{row}," for row in rows)]  # the column that has come since, empty
+    assert folder.worklist_file.read_text("utf-8").splitlines() == with_remarks
     before, after = (json.loads(path.read_text()) for path in (MADE / "screening.json", folder.info_file))
     assert after == before | {"format": 2}
     assert not list(folder.path.glob("*aside*"))
@@ -213,6 +215,27 @@ def test_a_damaged_line_is_named_and_nothing_is_made(tmp_path: Path) -> None:
         assert folder.info().format == 1
     folder.results_file.write_bytes(line(image("a.jpg")))
     assert names(folder) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("key", ["z" * 64, "../" * 22, "A" * 64, "a" * 63, " " * 64])
+def test_a_key_that_is_no_digest_is_damage(tmp_path: Path, key: str) -> None:
+    """Pictures, maps and DICOM results are named by it."""
+    bad = line(image("a.jpg")).replace(A.encode(), key.encode())
+    folder = by_hand(tmp_path, line(image("b.jpg")) + bad)
+    with pytest.raises(UsageError, match="line 2 is damaged; delete that line"):
+        Store(folder)
+
+
+def test_a_verdict_on_what_is_no_digest_is_damage(old: ScreenedFolder) -> None:
+    with closing(sqlite3.connect(old.path / "verdicts.sqlite")) as connection:
+        connection.execute(
+            "INSERT INTO audit (time, key, name, verdict, replaced, model_sha256) "
+            "VALUES ('', ?, '', 'accept', 'none', '')",
+            ("z" * 64,),
+        )
+        connection.commit()
+    with pytest.raises(UsageError, match=r"verdicts\.sqlite: entry 6 of its audit log is on 'zzz.*move it away"):
+        Store(old)
 
 
 def test_a_long_folder(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def _sentence(counts: dict[str, int]) -> str:
         "affected": "affected", "normal": "normal"
     }  # fmt: skip
     parts = [f"{counts[name]} {words}" for name, words in names.items()]
-    return f"{counts['images']} images: {', '.join(parts)}, {counts['unreadable']} unreadable"
+    remarked = f"; {counts['remarked']} with remarks" if counts["remarked"] else ""
+    return f"{counts['images']} images: {', '.join(parts)}, {counts['unreadable']} unreadable{remarked}"
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def write_dicom(
     from cxrlens.dicom_out.picture import captured
     from cxrlens.dicom_out.report import report
 
-    statement = statement_of(image)
+    statement = statement_of(image, model.review_threshold)
     with _reasons(image.name):
         origin = open_source(source, image.name)
         size = int(origin.header.Rows), int(origin.header.Columns)
@@ -106,7 +106,7 @@ def write_dicom(
         )
     written = WrittenDicom(*paths_of(stem))
     for path, content in zip((written.report, written.capture), files, strict=True):
-        with replacing(path) as partial:
+        with replacing(path, private=True) as partial:
             partial.write_bytes(content)
     return written
 
@@ -127,6 +127,8 @@ def _reasons(name: str) -> Iterator[None]:
 def _key(origin: Source, image: ImageRecord, equipment: Equipment) -> str:
     """The text that a result's identity rests on: source instance, software and model, and the result itself."""
     said = {"probability", "decision", "triage", "reason", "flat", "peak", "contours"}
+    if image.remarks:  # an image without any keeps the identifiers that it had before there were remarks
+        said.add("remarks")
     parts = (str(origin.header.SOPInstanceUID), equipment.version, equipment.sha256, *equipment.parameters)
     return "|".join([*parts, image.model_dump_json(include=said)])
 

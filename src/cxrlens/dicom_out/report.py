@@ -126,7 +126,8 @@ def _whole_image(
         places = "No region is given: the map of the image is flat, or there is none."
     else:
         places = "No finding, hence no region."
-    text = f"{statement.suggestion.meaning}: {statement.reason}. {places} {NOTICE}"
+    remarks = f" Remarks on the picture: {statement.remarks}" if statement.remarks else ""
+    text = f"{statement.suggestion.meaning}: {statement.reason}.{remarks} {places} {NOTICE}"
     comment = TextContentItem(
         name=CodedConcept.from_code(concepts.COMMENT),
         value=text,

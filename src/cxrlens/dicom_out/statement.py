@@ -30,13 +30,15 @@ class Statement:
         probability: that the image shows a foreign object, in [0, 1].
         reason: of the suggestion, a sentence without its full stop.
         has_findings: True where there is something to point at; of an image that passes the map shows where the network
-            looked, not that something is there.
+            looked, not that something is there. So it does of one that is to be reviewed for its remarks alone.
+        remarks: on the picture, beyond those that are the reason, as sentences.
     """
 
     suggestion: Code
     probability: float
     reason: str
     has_findings: bool
+    remarks: str = ""
 
     @property
     def words(self) -> str:
@@ -44,13 +46,22 @@ class Statement:
         return str(self.suggestion.meaning).lower()
 
 
-def statement_of(image: ImageRecord) -> Statement:
+def statement_of(image: ImageRecord, review_threshold: float | None = None) -> Statement:
     """The statement that a result makes.
+
+    Args:
+        review_threshold: of the model, from which on an image is reviewed for what the network sees; None for a model
+            that is not calibrated.
 
     Raises:
         ArgumentError: when the image has no result.
     """
     if image.probability is None or image.decision is None:
         raise ArgumentError(f"{image.name}: has no result ({image.reason})")
-    triage = image.triage or ("retake" if image.decision == "affected" else "pass")
-    return Statement(_CODES[triage], float(f"{image.probability:.6g}"), image.reason.rstrip("."), triage != "pass")
+    is_affected = image.decision == "affected"
+    triage = image.triage or ("retake" if is_affected else "review" if image.remarks else "pass")
+    is_seen = is_affected or (image.triage == "review" and image.probability >= (review_threshold or 0))
+    has_findings = triage != "pass" and (is_seen or not image.remarks)
+    remarks, reason = " ".join(image.remarks), image.reason.rstrip(".")
+    said = bool(remarks) and reason.endswith(remarks.rstrip("."))
+    return Statement(_CODES[triage], float(f"{image.probability:.6g}"), reason, has_findings, "" if said else remarks)

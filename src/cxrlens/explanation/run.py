@@ -21,6 +21,7 @@ from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader, DecodedImage
 from cxrlens.inputs.names import text_of
 from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
@@ -49,7 +50,12 @@ _COLUMNS = (
     "flat",
     "map",
     "overlay",
+    "remarks",
 )
+
+
+OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", "unreadable.txt")
+"""What `explain_images` writes right into its folder."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def explain_images(
             if result.not_assessed:
                 not_assessed.append(f"{item.origin}: {result.not_assessed}")
                 continue
-            explained = _Explained(item, item.name_in(root), decoded, result)
+            explained = _Explained(item, item.name_in(root), decoded, result.with_remarks(decoded.remarks))
             written += _write(explained, out, settings)
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
@@ -156,8 +162,9 @@ def explain_images(
             raise single_unreadable(reader.unreadable[0])
         report_unreadable(unreadable, out)
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
-    write_csv(out / "explanations.csv", _COLUMNS, written)
+    write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
     report_unreadable(unreadable, out)
+    report_remarked(reader.remarked)
     if dicom:
         dicom.report()
     return ExplainResult(written, unreadable, out)
@@ -223,6 +230,7 @@ def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[
                 "flat": int(map_.flat),
                 "map": file.relative_to(out).as_posix(),
                 "overlay": f"overlays/{place.as_posix()}.png",
+                "remarks": " ".join(result.remarks),
             }
         )
     save_figure(_overlay(image), out / "overlays" / place)

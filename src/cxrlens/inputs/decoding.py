@@ -13,6 +13,7 @@ from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode
 from cxrlens.inputs.reading import Unreadable, read_each
+from cxrlens.inputs.remarked import remarked
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class DecodedImage:
         grey: float32 [1, h, w] in [0, 1], the same whether or not the stored image is kept.
         height: of the stored image; likewise ``width``.
         pixels: float32 [height, width], the stored image, where it was asked for.
+        remarks: see `Radiograph.remarks`.
     """
 
     index: int
@@ -31,6 +33,7 @@ class DecodedImage:
     height: int
     width: int
     pixels: Tensor | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def decode_images(
@@ -42,9 +45,9 @@ def decode_images(
         if isinstance(arrays, Unreadable):
             yield arrays
         else:
-            grey, height, width, pixels = arrays
+            grey, height, width, pixels, remarks = arrays
             kept = None if pixels is None else torch.from_numpy(pixels)
-            yield DecodedImage(index, torch.from_numpy(grey), height, width, kept)
+            yield DecodedImage(index, torch.from_numpy(grey), height, width, kept, remarks)
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,15 @@ class _ImageDecoder:
     preprocessing: Preprocessing
     keep_pixels: bool
 
-    def __call__(self, origin: Origin) -> tuple[Pixels, int, int, Pixels | None]:
-        """Grey levels [1, h, w], height and width of the stored image, and that image where it is kept."""
+    def __call__(self, origin: Origin) -> tuple[Pixels, int, int, Pixels | None, tuple[str, ...]]:
+        """Grey levels [1, h, w], height and width of the stored image, that image where it is kept, and remarks."""
         content, name = origin.read(), str(origin)
         image = decode(content, name, at_least=self.preprocessing.decoded_at_least)
         whole = image.pixels
         if self.keep_pixels and whole.shape != (image.height, image.width):
             whole = decode(content, name).pixels
         grey = self.preprocessing.resized(image.pixels, (image.height, image.width))
-        return grey, image.height, image.width, whole if self.keep_pixels else None
+        return grey, image.height, image.width, whole if self.keep_pixels else None, image.remarks
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ class Batch:
 
 
 class BatchReader:
-    """Streams items in order as batches; what cannot be read is collected in ``unreadable``.
+    """Streams items in order as batches.
+
+    What cannot be read is collected in ``unreadable``, and what has remarks in ``remarked``, a line each.
 
     Args:
         items: what to read.
@@ -96,6 +101,7 @@ class BatchReader:
     ) -> None:
         self.items = list(items)
         self.unreadable: list[str] = []
+        self.remarked: list[str] = []
         self._batch_size = batch_size
         self._preprocessing = preprocessing
         self._keep_pixels = keep_pixels
@@ -103,12 +109,15 @@ class BatchReader:
 
     def __iter__(self) -> Iterator[Batch]:
         self.unreadable.clear()
+        self.remarked.clear()
         waiting: list[DecodedImage] = []
         origins = [item.origin for item in self.items]
         for image in decode_images(origins, self._preprocessing, workers=self._workers, keep_pixels=self._keep_pixels):
             if isinstance(image, Unreadable):
                 self.unreadable.append(image.reason)
                 continue
+            if image.remarks:
+                self.remarked.append(remarked(origins[image.index], image.remarks))
             waiting.append(image)
             if len(waiting) == self._batch_size:
                 yield self._batch(waiting)

@@ -14,7 +14,7 @@ from cxrlens.models.card import ModelCard
 
 GreyBatch: TypeAlias = npt.NDArray[np.float32]
 MapChoice: TypeAlias = Literal["all", "flagged", "none"]
-"""The images that maps are made of; "flagged" are those that are affected or to be reviewed."""
+"""The images that maps are made of; "flagged" are those that are affected, to be reviewed or remarked on."""
 
 
 class Inspector(Protocol):
@@ -44,7 +44,16 @@ class Inspector(Protocol):
     def layers(self) -> str: ...
 
     def inspect(
-        self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: MapChoice = "all"
+        self,
+        grey: GreyBatch,
+        stored: Sequence[tuple[int, int]],
+        *,
+        maps: MapChoice = "all",
+        remarks: Sequence[Sequence[str]] | None = None,
     ) -> list[ImageResult]:
-        """The results of grey images [N, 1, h, w] in [0, 1] at the input size, of the stored (height, width) each."""
+        """The results of grey images [N, 1, h, w] in [0, 1] at the input size, of the stored (height, width) each.
+
+        Args:
+            remarks: on each image, see `Radiograph.remarks`; by default none.
+        """
         ...

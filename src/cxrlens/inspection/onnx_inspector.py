@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrlens.inspection.inspector import GreyBatch, MapChoice
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.result import ImageResult, InputMap
+from cxrlens.inspection.result import ImageResult, InputMap, with_remarks
 from cxrlens.models.card import ModelCard
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 
@@ -38,7 +38,12 @@ class OnnxInspector:
         return self.model.card
 
     def inspect(
-        self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: MapChoice = "all"
+        self,
+        grey: GreyBatch,
+        stored: Sequence[tuple[int, int]],
+        *,
+        maps: MapChoice = "all",
+        remarks: Sequence[Sequence[str]] | None = None,
     ) -> list[ImageResult]:
         """See `Inspector.inspect`. Maps cost no further pass, so "flagged" makes and drops the others."""
         found = self.model.run(grey, maps=bool(self.method) and maps != "none")
@@ -48,9 +53,9 @@ class OnnxInspector:
             whole = []
             if found.maps is not None and found.flat is not None:
                 whole = [InputMap(self.method, self.layers, found.maps[index], bool(found.flat[index]))]
-            result = ImageResult.of(probability, self.card, self.identity, stored[index], whole)
-            results.append(result if maps == "all" or result.is_flagged else result.with_maps())
-        return results
+            results.append(ImageResult.of(probability, self.card, self.identity, stored[index], whole))
+        results = with_remarks(results, remarks)
+        return [result if maps == "all" or result.is_flagged else result.with_maps() for result in results]
 
 
 def load_onnx(path: Path, *, with_maps: bool = True) -> OnnxInspector:

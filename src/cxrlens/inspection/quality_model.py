@@ -159,7 +159,7 @@ class QualityModel:
         result = next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
         if result.not_assessed:
             raise NotAssessedError(result.not_assessed)
-        return result
+        return result.with_remarks(radiograph.remarks)
 
     def inspect(
         self,
@@ -196,7 +196,10 @@ class QualityModel:
         return self.card.decision(probability)
 
     def triage(self, probability: float) -> Triage | None:
-        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        """ "retake" from the card's threshold on, "review" from the calibration's on, else "pass"; None without one.
+
+        Of an image, `ImageResult.triage` holds, as its remarks count too.
+        """
         return self.card.triage(probability)
 
     def _input(self, grey: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class ImageRecord(BaseModel):
         reason: why the decision is what it is; of an unreadable file why it could not be read.
         probability: of *affected*, in [0, 1], as `QualityModel.probability_of` gives it.
         decision: from the card's threshold on "affected".
-        triage: by a calibrated model; "retake" is "affected".
+        triage: by a calibrated model; "retake" is "affected", and an image with remarks is at least to be reviewed.
         origin: the kind of file, see `Radiograph.origin`.
         height: of the stored image as seen upright, in pixels; likewise ``width``; 0 where it could not be read.
         method: id of the map, "" where none was made; likewise ``layers``.
@@ -27,6 +27,7 @@ class ImageRecord(BaseModel):
         peak: (row, column) of the map's highest point, in pixels of the stored image.
         contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
         picture: where the preview is, "" where there is none; likewise ``map``.
+        remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,3 +49,4 @@ class ImageRecord(BaseModel):
     contours: tuple[tuple[tuple[float, float], ...], ...] = ()
     picture: str = ""
     map: str = ""
+    remarks: tuple[str, ...] = ()

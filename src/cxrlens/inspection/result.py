@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -82,6 +82,7 @@ class ImageResult:
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
         explanations: the maps, in the order in which they were asked for; the first one is the result's own.
+        remarks: sentences on what looks wrong in the picture, see `Radiograph.remarks`; none of one in order.
     """
 
     probability: float
@@ -89,6 +90,7 @@ class ImageResult:
     model: ModelIdentity
     geometry: Geometry
     explanations: tuple[ImageMap, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -122,18 +124,22 @@ class ImageResult:
 
     @property
     def triage(self) -> Triage | None:
-        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another."""
-        return self.card.triage(self.probability)
+        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
+
+        An image with remarks is at least to be reviewed: of what is not displayed, a probability says nothing.
+        """
+        return triage_of(self.card, self.probability, self.remarks)
 
     @property
     def reason(self) -> str:
         """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62"."""
-        return reason_of(self.card, self.probability)
+        return reason_of(self.card, self.probability, self.remarks)
 
     @property
     def is_flagged(self) -> bool:
-        """True where a reader should look at the image: it is affected, to be reviewed, or not assessed."""
-        return bool(self.not_assessed) or self.decision == "affected" or self.triage == "review"
+        """True where a reader should look at the image: affected, to be reviewed, not assessed, or with remarks."""
+        doubtful = bool(self.not_assessed) or bool(self.remarks)
+        return doubtful or self.decision == "affected" or self.triage == "review"
 
     @property
     def height(self) -> int:
@@ -189,6 +195,10 @@ class ImageResult:
         """The same result with these of its maps, or with none."""
         return replace(self, explanations=maps)
 
+    def with_remarks(self, remarks: Sequence[str]) -> ImageResult:
+        """The same result of an image of which this is remarked."""
+        return replace(self, remarks=tuple(remarks))
+
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
         return {
@@ -203,15 +213,35 @@ class ImageResult:
             "flat": bool(self.flat),
             "peak": self.peak,
             "contours": self.contours,
+            "remarks": self.remarks,
         }
+
+
+def with_remarks(results: Iterable[ImageResult], remarks: Sequence[Sequence[str]] | None) -> list[ImageResult]:
+    """The results of images, each with the remarks on its image; as they are where no remarks are given."""
+    if remarks is None:
+        return list(results)
+    return [result.with_remarks(of_image) for result, of_image in zip(results, remarks, strict=True)]
 
 
 Check = ImageResult
 """The name under which `QualityModel.check` has always given its result."""
 
 
-def reason_of(card: ModelCard, probability: float) -> str:
+def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> Triage | None:
+    """The triage of a calibrated model, None by another; an image with remarks never passes unreviewed.
+
+    Raises:
+        NotAssessedError: when the probability is no number in [0, 1].
+    """
+    triage = card.triage(probability)
+    return "review" if triage == "pass" and remarks else triage
+
+
+def reason_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> str:
     """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
+
+    Where an image is reviewed for its remarks alone, they are part of it.
 
     Raises:
         NotAssessedError: when the probability is no number in [0, 1].
@@ -221,10 +251,11 @@ def reason_of(card: ModelCard, probability: float) -> str:
         return _compared(probability, card.threshold, "threshold")
     review = card.calibration.review_threshold
     triage = card.triage(probability)
-    if triage == "retake" or review == card.threshold:
+    if triage == "retake":
         return _compared(probability, card.threshold, "retake threshold")
     if triage == "pass":
-        return _compared(probability, review, "review threshold")
+        below = _compared(probability, review, "retake threshold" if review == card.threshold else "review threshold")
+        return f"{below}, but the image has remarks: {' '.join(remarks).rstrip('.')}" if remarks else below
     below = _compared(probability, card.threshold, "retake threshold")
     return f"{below}, but at or above the review threshold {_short(review, probability)}"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cxrlens.inspection.inspector import GreyBatch, MapChoice
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.inspection.result import ImageResult
+from cxrlens.inspection.result import ImageResult, with_remarks
 from cxrlens.models.card import ModelCard
 from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row
 
@@ -54,14 +54,19 @@ class TorchInspector:
         return self.row.layers if self.row else ""
 
     def inspect(
-        self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: MapChoice = "all"
+        self,
+        grey: GreyBatch,
+        stored: Sequence[tuple[int, int]],
+        *,
+        maps: MapChoice = "all",
+        remarks: Sequence[Sequence[str]] | None = None,
     ) -> list[ImageResult]:
         """See `Inspector.inspect`. A map at the last layer costs no further pass: "flagged" makes and drops others."""
         images = torch.from_numpy(grey)
         if maps == "all" or (maps == "flagged" and self.layers == "last"):
-            results = self._explained(images, stored)
+            results = with_remarks(self._explained(images, stored), remarks)
             return [result if maps == "all" or result.is_flagged else result.with_maps() for result in results]
-        results = list(self.model.inspect(images, stored))
+        results = with_remarks(self.model.inspect(images, stored), remarks)
         flagged = [index for index, result in enumerate(results) if result.is_flagged]
         if self.row is not None and maps == "flagged" and flagged:
             explained = self._explained(images[flagged], [stored[index] for index in flagged])

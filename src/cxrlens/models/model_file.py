@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from cxrlens.models.location import model_path
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.models.weights_file import not_finite, unfit
 
+_LARGEST_HEADER = 16 << 20
+
 
 def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
     """Write a model file under a temporary name, then rename it."""
@@ -23,6 +26,17 @@ def save_model(path: Path, network: nn.Module, card: ModelCard) -> None:
     with replacing(path) as partial:
         # Not safetensors' save_file: it makes a file that only its owner may read, whatever the umask says.
         partial.write_bytes(save(state, metadata={CARD_KEY: card.to_metadata()}))
+
+
+def is_model_file(path: Path) -> bool:
+    """True for a model file of cxrlens, as its beginning tells; its weights are not looked at."""
+    try:
+        with path.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(size, _LARGEST_HEADER)))
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and CARD_KEY in (header.get("__metadata__") or {})
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:

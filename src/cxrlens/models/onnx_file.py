@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 INFO_KEY = "cxrlens.export"
 """Names the `OnnxInfo` in the metadata, beside the card."""
 
+_METADATA = 1 << 20  # bytes at a file's end that hold it
+
 INPUT = "grey"
 OUTPUTS = ("logits", "probability", "map", "flat")
 LAYERS: Literal["last"] = "last"
@@ -130,6 +132,16 @@ class OnnxModel:
         if self.card.calibration is not None:
             log_odds = self.card.calibration.log_odds(log_odds)
         return np.asarray(expit(log_odds))
+
+
+def is_export(path: Path) -> bool:
+    """True for a file that ``cxrlens export`` wrote, as its end tells."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(path.stat().st_size - _METADATA, 0))
+            return INFO_KEY.encode() in stream.read()
+    except OSError:
+        return False
 
 
 def read_onnx(path: Path) -> OnnxModel:

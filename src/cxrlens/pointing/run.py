@@ -29,6 +29,7 @@ from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import require_file
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
@@ -78,6 +79,15 @@ _ROW_COLUMNS = (
     "target",
     "note",
 )
+
+
+OUTPUTS = ("pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg", "unreadable.txt")
+"""What `play_folder` writes right into its folder."""
+
+
+def outputs_of(source: Path) -> tuple[str, ...]:
+    """What is written right into the folder of a game: on a folder, or on one image, which gives its overlay."""
+    return OUTPUTS if source.is_dir() else (f"{short_name(source.name)}.png",)
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,7 @@ def play_folder(
             progress(done + len(reader.unreadable), len(items))
     unreadable = [*reader.unreadable, *bad_masks]
     report_unreadable(unreadable, out)
+    report_remarked(reader.remarked)
     if not per_image:
         raise NothingToDoError(
             f"{folder}: none of its {len(items)} annotated images can be scored: "
@@ -173,7 +184,7 @@ def play_folder(
         )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
-    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
+    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image, paths=("image",))
     shown = [row for row in table if not math.isnan(row["accuracy"])]
     names = [row_title(Row(row["method"], row["layers"])) for row in shown]
     figure = score_bar_figure(
@@ -204,6 +215,7 @@ def play_image(
     batch = next(iter(reader), None)
     if batch is None:
         raise single_unreadable(reader.unreadable[0])
+    report_remarked(reader.remarked)
     decoded = batch.images[0]
     assert decoded.pixels is not None
     (result,) = _inspected(batch, model, rows, settings)

@@ -55,6 +55,7 @@ class ReadImage:
         height: of the stored image; likewise ``width``.
         origin: see `Radiograph.origin`.
         tags: see `kept_tags`, where they were asked for.
+        remarks: see `Radiograph.remarks`.
     """
 
     task: ImageToRead
@@ -66,6 +67,7 @@ class ReadImage:
     width: int = 0
     origin: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -108,6 +110,7 @@ class Reading:
             width=image.width,
             origin=image.origin,
             tags=kept_tags(content) if self.keep_tags else {},
+            remarks=image.remarks,
         )
 
 

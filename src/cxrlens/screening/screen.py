@@ -119,7 +119,12 @@ class Screening:
         if not images:
             return []
         grey = np.stack([image.grey for image in images if image.grey is not None])
-        results = self.inspector.inspect(grey, [(image.height, image.width) for image in images], maps=self._maps)
+        results = self.inspector.inspect(
+            grey,
+            [(image.height, image.width) for image in images],
+            maps=self._maps,
+            remarks=[image.remarks for image in images],
+        )
         self.computed += len(images)
         return [self._record(image, result) for image, result in zip(images, results, strict=True)]
 
@@ -131,7 +136,7 @@ class Screening:
         if result.map:
             files["map"] = (self.folder.map_file(image.key), map_png(result.map.values, compress_level=1))
         for file, content in files.values():
-            with replacing(file) as partial:
+            with replacing(file, private=True) as partial:
                 partial.write_bytes(content)
         return ScreenedImage(
             name=image.task.name,

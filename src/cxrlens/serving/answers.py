@@ -93,7 +93,7 @@ class Checked(_Answer):
         key: SHA-256 of the file's content.
         probability: of *affected*, in [0, 1]; calibrated where the model is.
         decision: from the model's threshold on "affected".
-        triage: by a calibrated model; "retake" is "affected".
+        triage: by a calibrated model; "retake" is "affected", and an image with remarks is at least to be reviewed.
         reason: why the decision is what it is, in words.
         origin: the kind of file: "JPEG", "DICOM DX" ...
         height: of the stored image as seen upright, in pixels; likewise ``width``.
@@ -104,6 +104,7 @@ class Checked(_Answer):
         picture: preview as a ``data:`` address: grey JPEG of at most 1024 px.
         map: the map as a ``data:`` address: 8-bit grey PNG of the picture at the network's scale, 255 = highest. It
             covers the whole picture.
+        remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
     """
 
     key: Key
@@ -122,6 +123,7 @@ class Checked(_Answer):
     contours: tuple[tuple[tuple[float, float], ...], ...]
     picture: str
     map: str
+    remarks: tuple[str, ...]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -176,12 +178,18 @@ class Worklist(_Answer):
 
 
 class NewVerdict(BaseModel):
-    """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one."""
+    """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one.
+
+    Attributes:
+        seen: the verdict that stood when the reader looked; where another one stands by now, nothing is changed.
+            Null replaces whatever stands.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     key: Key
     verdict: Verdict
+    seen: Verdict | None = None
 
 
 class Verdicts(_Answer):

@@ -7,6 +7,7 @@ that a study goes on after it was killed, and a new row costs its own maps alone
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -16,7 +17,8 @@ from cxrlens.evaluation.baselines import FloatMap
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import Batch, BatchReader, DecodedImage
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.process import keep_freed_memory
+from cxrlens.inputs.remarked import remarked, report_remarked
+from cxrlens.process import isolated_children, keep_freed_memory
 from cxrlens.study.blocks import BlockRun, score_sample
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan
@@ -58,9 +60,13 @@ def run_study(
     models = Models(device)
     training_maps: dict[Preprocessing, FloatMap | None] = {}
     done, total = 0, sum(unit.cost for unit in work)
+    remarks: dict[int, str] = {}
     for unit, batch in _read(work, data.items(plan), plan, workers):
         if progress:
             progress(done, total, unit.title)
+        for item, image in zip(batch.items, batch.images, strict=True):
+            if image.remarks:
+                remarks[image.index] = remarked(item.origin, image.remarks)
         if unit.sample is None:
             BlockRun(plan, data, subjects, records, models, unit, batch, training_maps).run()
         elif batch.items:
@@ -68,6 +74,7 @@ def run_study(
         done += unit.cost
     if progress:
         progress(total, total, "")
+    report_remarked([line for _, line in sorted(remarks.items())])
 
 
 def run_on(
@@ -86,9 +93,10 @@ def run_on(
         return
     threads = max(1, torch.get_num_threads() // len(devices))
     share = (list(devices), plan, data, list(subjects), records, max(workers // len(devices), 1), threads)
-    processes = multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-        _run_share, share, nprocs=len(devices), join=False, start_method="spawn"
-    )
+    with isolated_children():
+        processes = multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+            _run_share, share, nprocs=len(devices), join=False, start_method="spawn"
+        )
     units = [unit for unit in all_work(plan, data, subjects) if is_missing(plan, data, subjects, records, unit)]
     total = sum(unit.cost for unit in units)
     while not processes.join(timeout=_SECONDS_BETWEEN_LOOKS):
@@ -143,6 +151,6 @@ def _read(work: Sequence[Unit], items: Sequence[Item], plan: StudyPlan, workers:
 
 def _batch(images: Sequence[tuple[int, DecodedImage]], items: Sequence[Item]) -> Batch:
     """With each image's index in the study."""
-    decoded = [DecodedImage(index, image.grey, image.height, image.width) for index, image in images]
+    decoded = [replace(image, index=index) for index, image in images]
     grey = [image.grey for _, image in images if image.grey is not None]
     return Batch([items[index] for index, _ in images], decoded, torch.stack(grey) if grey else torch.empty(0))

@@ -12,6 +12,7 @@ from torch import Tensor
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.dataset.layouts import Item, Split
 from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.card import NOT_ASSESSED
@@ -21,12 +22,20 @@ _REMEDY = "look at the model with 'cxrlens doctor --model'"
 
 @dataclass(frozen=True)
 class Predictions:
-    """The images that have a label and could be read, their labels (1 = affected), and logits [n, 2]."""
+    """The images that have a label and could be read.
+
+    Attributes:
+        labels: of each, 1 = affected.
+        logits: [n, 2].
+        unreadable: a sentence for each that could not be read.
+        remarks: on each, see `Radiograph.remarks`.
+    """
 
     items: list[Item]
     labels: list[int]
     logits: Tensor
     unreadable: list[str]
+    remarks: list[tuple[str, ...]]
 
 
 def predict(
@@ -50,21 +59,26 @@ def predict(
     reader = BatchReader(split.labelled, model.preprocessing, batch_size=batch_size, workers=workers)
     items: list[Item] = []
     logits: list[Tensor] = []
+    remarks: list[tuple[str, ...]] = []
     not_assessed: list[str] = []
     for batch in reader:
         found = model.logits(batch.grey)
         is_number = found.isfinite().all(1)
-        not_assessed += [
-            f"{item.origin}: {NOT_ASSESSED}" for item, sound in zip(batch.items, is_number, strict=True) if not sound
-        ]
-        items += [item for item, sound in zip(batch.items, is_number, strict=True) if sound]
+        for item, image, is_sound in zip(batch.items, batch.images, is_number, strict=True):
+            if is_sound:
+                items.append(item)
+                remarks.append(image.remarks)
+            else:
+                not_assessed.append(f"{item.origin}: {NOT_ASSESSED}")
         logits.append(found[is_number])
         if progress:
             progress(len(items) + len(reader.unreadable) + len(not_assessed), len(reader.items))
     unreadable = [*reader.unreadable, *not_assessed]
     report_unreadable(unreadable, out, unreadable_name)
+    report_remarked(reader.remarked)
     if len(not_assessed) == len(reader.items):
         raise UsageError(f"{data}: the model gives no number for any image of '{split.name}'; {_REMEDY}")
     if not items:
         raise NothingToDoError(f"{data}: none of the {len(reader.items)} images of '{split.name}' could be read")
-    return Predictions(items, [int(item.label or 0) for item in items], torch.cat(logits), unreadable)
+    labels = [int(item.label or 0) for item in items]
+    return Predictions(items, labels, torch.cat(logits), unreadable, remarks)

@@ -13,12 +13,22 @@ from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.inspection.result import triage_of
 from cxrlens.report import figures
 from cxrlens.testing.predictions import predict
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct")
+_FIGURES = ("confusion", "reliability", "roc", "precision_recall")
+OUTPUTS = (
+    "scores.json",
+    "predictions.csv",
+    "unreadable.txt",
+    *(f"{name}.{ending}" for name in _FIGURES for ending in ("png", "svg")),
+)
+"""What `score_model` writes right into its folder."""
+
+_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "remarks")
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,13 @@ def score_model(
             "label": CLASS_NAMES[label],
             "probability": probability,
             "decision": model.decision(probability),
-            "triage": model.triage(probability),
+            "triage": triage_of(model.card, probability, remarks),
             "correct": int(CLASS_NAMES[label] == model.decision(probability)),
+            "remarks": " ".join(remarks),
         }
-        for item, label, probability in zip(items, labels, probabilities, strict=True)
+        for item, label, probability, remarks in zip(items, labels, probabilities, found.remarks, strict=True)
     ]
-    write_csv(out / "predictions.csv", _COLUMNS, per_image)
+    write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
     return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)

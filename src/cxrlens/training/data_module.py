@@ -15,6 +15,7 @@ from cxrlens.inputs.cache.images import CachedImages, cache_images
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.remarked import remarked
 from cxrlens.training.augmentation import build_transform
 from cxrlens.training.recipe import Recipe, derived_seed
 
@@ -86,6 +87,7 @@ class QualityData(lightning.LightningDataModule):
         self.workers = workers
         self.progress = progress
         self.unreadable: list[str] = []
+        self.remarked: list[str] = []
         self._cached: dict[str, CachedImages] = {}
         self._images: dict[str, TrainingImages] = {}
 
@@ -113,10 +115,11 @@ class QualityData(lightning.LightningDataModule):
         if self.trainer:
             first = self.trainer.strategy.broadcast(self._cached)
             self._cached = {name: replace(cached, store=self.store) for name, cached in first.items()}
-        self.unreadable = []
+        self.unreadable, self.remarked = [], []
         for name, split in self.splits.items():
             cached = self._cached[name]
             self.unreadable += cached.unreadable.values()
+            self.remarked += [remarked(split.items[i].origin, remarks) for i, remarks in cached.remarks.items()]
             rows = [i for i, item in enumerate(split.items) if i not in cached.unreadable and item.label is not None]
             labels = [int(split.items[i].label or 0) for i in rows]
             for label, class_name in enumerate(CLASS_NAMES):

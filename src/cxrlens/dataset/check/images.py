@@ -17,11 +17,18 @@ from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, read_each
+from cxrlens.inputs.remarked import remarked
 
 THUMBNAIL = 64  # side in pixels; the aspect is not kept
 _THUMBNAILS = Preprocessing(height=THUMBNAIL, width=THUMBNAIL)
 
 UNREADABLE = new_kind("unreadable", Severity.problem, "File that cannot be read", "The reader refuses the file.")
+REMARKED = new_kind(
+    "displayed-oddly",
+    Severity.note,
+    "Image that is displayed oddly",
+    "The reader has a remark: the picture looks wrong, or was not taken as its file says (docs/images.md).",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class CheckedImages:
         thumbnails: uint8 [n, 64, 64], each from its darkest (0) to its brightest (255) value.
         statistics: float64 [n, statistics], the columns of `GLOBAL_STATISTICS`.
         unreadable: a sentence per file that could not be read.
-        findings: the same as findings.
+        findings: the same as findings, and those on images with remarks.
     """
 
     images: tuple[CheckedImage, ...]
@@ -84,6 +91,8 @@ def read_images(
             thumbnails[len(images)] = read.thumbnail
             statistics[len(images)] = read.statistics
             images.append(CheckedImage(name, split, item, read.height, read.width, read.file_size, read.digest))
+            if read.remarks:
+                findings.append(Finding(REMARKED, remarked(name, read.remarks), (name,)))
         if progress:
             progress(done, len(where))
     count = len(images)
@@ -100,6 +109,7 @@ class _Summary:
     digest: str
     thumbnail: npt.NDArray[np.uint8]
     statistics: Floats
+    remarks: tuple[str, ...]
 
 
 def _summarised(origin: Origin) -> _Summary:
@@ -109,4 +119,5 @@ def _summarised(origin: Origin) -> _Summary:
     span = max(float(np.ptp(grey)), 1 / 65535)
     thumbnail = np.rint((grey - grey.min()) / span * 255).astype(np.uint8)
     digest = hashlib.sha256(content).hexdigest()
-    return _Summary(image.height, image.width, len(content), digest, thumbnail, global_statistics(image.pixels))
+    statistics = global_statistics(image.pixels)
+    return _Summary(image.height, image.width, len(content), digest, thumbnail, statistics, image.remarks)

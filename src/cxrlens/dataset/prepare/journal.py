@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class PreparedImage:
         source_sha256, source_height, source_width: of the image in the source.
         has_mask: whether a mask marks an object; None without a mask.
         mask_path, mask_sha256: of the mask that was written, else empty.
+        remarks: on the image in the source, see `Radiograph.remarks`.
     """
 
     path: str
@@ -33,6 +34,7 @@ class PreparedImage:
     has_mask: bool | None = None
     mask_path: str = ""
     mask_sha256: str = ""
+    remarks: Sequence[str] = ()
 
     def files(self) -> dict[str, str]:
         """The files that were written, with their hash."""
@@ -65,9 +67,9 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(_line(key, made))
 
-    def files(self) -> set[str]:
-        """All files that were ever written, below the data set's folder."""
-        return {path for made in self._made.values() for path in made.files()}
+    def files(self) -> dict[str, str]:
+        """All files that were ever written, below the data set's folder, with the hash of each."""
+        return {path: sha256 for made in self._made.values() for path, sha256 in made.files().items()}
 
     def keep(self, keys: Collection[str]) -> None:
         """Forget all but these."""

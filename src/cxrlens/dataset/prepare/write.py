@@ -23,7 +23,7 @@ from cxrlens.inputs.resampling import resample
 
 IMAGES, MASKS = "images", "masks"  # the folders of written files
 
-_VERSION = 1  # raised when files come out otherwise, so that older ones are made anew
+_VERSION = 2  # raised when files come out otherwise or other things are noted of them: older ones are made anew
 _JPEG_QUALITY = 95
 _OF_THE_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
@@ -107,7 +107,8 @@ def geometry_of(made: PreparedImage) -> Geometry:
 
 def _make(record: Record, form: Form, out: Path) -> PreparedImage:
     content = record.origin.read()
-    pixels = decode(content, str(record.origin)).pixels
+    image = decode(content, str(record.origin))
+    pixels = image.pixels
     height, width = pixels.shape
     scale = 1.0 if form.size is None else min(1.0, form.size / max(height, width))
     geometry = Geometry.stretch(height, width, max(1, round(height * scale)), max(1, round(width * scale)))
@@ -143,6 +144,7 @@ def _make(record: Record, form: Form, out: Path) -> PreparedImage:
         has_mask=has_mask,
         mask_path=mask_path,
         mask_sha256=_sha256(mask_content) if mask_path else "",
+        remarks=image.remarks,
     )
 
 

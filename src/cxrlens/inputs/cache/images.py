@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -22,10 +25,13 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, read_each
 
-# Raise it when the same file and preprocessing give other pixels than before.
-_VERSION = 2
+# Raise it when the same file and preprocessing give other pixels or remarks than before.
+_VERSION = 3
 # Room is looked for again after so many bytes, so that several writers together keep to the limit.
 _ROOM_EVERY = 256_000_000
+# The remarks on an image follow its pixels, filled up with blanks to so many bytes; most images have none. A file can
+# have so few sizes that a cut one shows.
+_NOTE_SIZES = (0, 2048, 16384)
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,14 @@ class CachedImages:
         group: of the store: one preprocessing.
         digests: of each file's bytes; None where the file cannot be read.
         unreadable: reason by index in the list.
+        remarks: by index in the list, see `Radiograph.remarks`; of images that have some.
     """
 
     store: ArrayStore
     group: str
     digests: tuple[str | None, ...]
     unreadable: dict[int, str]
+    remarks: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def image(self, index: int) -> Tensor:
         """Float32 [1, h, w] in [0, 1].
@@ -92,6 +100,7 @@ def cache_images(
     there = store.claim(kept.values(), sizes)
     waiting = [i for i, digest in enumerate(digests) if digest is None or kept[digest] not in there]
     unreadable: dict[int, str] = {}
+    remarks: dict[int, tuple[str, ...]] = {}
     store.make_room(len(waiting) * min(sizes))
     since, each = 0, min(sizes)
     results = read_each(_StoreDecoder(store, preprocessing), [origins[place] for place in waiting], workers=workers)
@@ -102,6 +111,8 @@ def cache_images(
                 digests[place] = None
             else:
                 digests[place] = image.digest
+                if image.remarks:
+                    remarks[place] = image.remarks
                 if image.state:
                     index.note(origin, image.state, image.digest)
                 since, each = since + image.written, max(each, image.written)
@@ -112,7 +123,10 @@ def cache_images(
                 progress(len(origins) - len(waiting) + done, len(origins))
     finally:
         index.save()
-    return CachedImages(store, group, tuple(digests), unreadable)
+    plain = _file_sizes(preprocessing, notes=(0,))
+    there_already = {place: kept[digest] for place, digest in enumerate(digests) if digest in kept}
+    remarks |= {place: found for place, path in there_already.items() if (found := _kept_remarks(path, plain))}
+    return CachedImages(store, group, tuple(digests), unreadable, dict(sorted(remarks.items())))
 
 
 def group_name(preprocessing: Preprocessing) -> str:
@@ -124,10 +138,11 @@ def group_name(preprocessing: Preprocessing) -> str:
 
 @dataclass(frozen=True)
 class _StoredImage:
-    """An image in the store: its content's digest, its source's state while it was read, and bytes written."""
+    """An image in the store: its content's digest, its source's state while it was read, remarks, bytes written."""
 
     digest: str
     state: State | None
+    remarks: tuple[str, ...]
     written: int = 0
 
 
@@ -145,7 +160,7 @@ class _StoreDecoder:
         digest = hashlib.sha256(content).hexdigest()
         target = self.store.path(self.group, digest)
         if target.exists() and self.store.claim([target], self.sizes):
-            return _StoredImage(digest, before)
+            return _StoredImage(digest, before, _kept_remarks(target, _file_sizes(self.preprocessing, notes=(0,))))
         image = decode(content, str(origin), at_least=self.preprocessing.decoded_at_least)
         if origin.state() != before:
             raise UnreadableImageError(f"{origin}: the file changed while it was read; try again when it is complete")
@@ -153,18 +168,41 @@ class _StoreDecoder:
         kind = np.uint8 if image.bit_depth <= 8 else np.uint16
         levels = np.rint(grey * np.float32(np.iinfo(kind).max)).astype(kind)
         try:
-            return _StoredImage(digest, before, self.store.write(target, levels))
+            return _StoredImage(digest, before, image.remarks, self.store.write(target, levels, _note(image.remarks)))
         except OSError as error:
             raise UsageError(
                 f"{self.store.folder}: decoded images cannot be kept: {error.strerror or error}"
             ) from error
 
 
-def _file_sizes(preprocessing: Preprocessing) -> frozenset[int]:
-    """Bytes of the files of an image in 8 and in 16 bits."""
+def _file_sizes(preprocessing: Preprocessing, *, notes: Sequence[int] = _NOTE_SIZES) -> frozenset[int]:
+    """Bytes of the files of an image in 8 and in 16 bits, with remarks that take so many bytes."""
     sizes = []
     for kind in (np.uint8, np.uint16):
         stream = io.BytesIO()
         np.save(stream, np.empty((preprocessing.height, preprocessing.width), kind))
-        sizes.append(stream.tell())
+        sizes += [stream.tell() + note for note in notes]
     return frozenset(sizes)
+
+
+def _note(remarks: Sequence[str]) -> bytes:
+    """The remarks as they follow the pixels in a file; the last of very many long ones are left out, which is said."""
+    kept = list(remarks)
+    while len(note := json.dumps(kept).encode() if kept else b"") > _NOTE_SIZES[-1]:
+        kept[-2:] = ["There are more remarks."]
+    return note.ljust(next(size for size in _NOTE_SIZES if size >= len(note)))
+
+
+def _kept_remarks(path: Path, plain: frozenset[int]) -> tuple[str, ...]:
+    """The remarks that follow the pixels in a file of the store; ``plain`` are the sizes of files without."""
+    try:
+        if path.stat().st_size in plain:
+            return ()
+        with path.open("rb") as stream:
+            np.lib.format.read_magic(stream)
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            stream.seek(math.prod(shape) * kind.itemsize, os.SEEK_CUR)
+            note = stream.read()
+    except FileNotFoundError:  # it was removed although it was in use, which `CachedImages.image` says
+        return ()
+    return tuple(json.loads(note)) if note else ()

@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, func, select, true
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.database import Database
-from cxrlens.screening.store.schema import results, verdicts
+from cxrlens.screening.store.results import image_of
+from cxrlens.screening.store.schema import is_remarked, results, verdicts
 from cxrlens.screening.store.verdicts import Verdict
 
-Show: TypeAlias = Literal["all", "open", "decided", "affected", "unreadable"]
+Show: TypeAlias = Literal["all", "open", "decided", "affected", "remarked", "unreadable"]
 
 _is_read = results.c.status == "ok"
 _is_decided = results.c.key.in_(select(verdicts.c.key))
@@ -23,6 +24,7 @@ _SHOWN: dict[Show, ColumnElement[bool]] = {
     "open": _is_read & ~_is_decided,
     "decided": _is_decided,
     "affected": results.c.decision == CLASS_NAMES[AFFECTED],
+    "remarked": is_remarked,
     "unreadable": ~_is_read,
 }
 
@@ -59,6 +61,6 @@ def worklist_part(database: Database, show: Show, offset: int, limit: int) -> Pa
         rows = connection.execute(part).all()
         keys = select(verdicts.c.key, verdicts.c.verdict).where(verdicts.c.key.in_({row.key for row in rows}))
         given = {row.key: row.verdict for row in connection.execute(keys)}
-    images = [(ScreenedImage.model_validate_json(row.record), given.get(row.key, "none")) for row in rows]
+    images = [(image_of(row.record), given.get(row.key, "none")) for row in rows]
     total, shown, unreadable, decided = counts
     return Part(total, shown, unreadable, decided, images)

@@ -5,6 +5,10 @@ function badge(state, text = STATES[state].label) {
   return make("span", { class: `badge ${state}` }, text);
 }
 
+function remarkMark(image) {
+  return make("span", { class: "mark", title: image.remarks.join("\n") }, "remark");
+}
+
 // The probability on a bar from 0 to 1, coloured by what the thresholds make of each part.
 function probabilityBar(probability, { threshold, review_threshold: review }) {
   const parts = review === null
@@ -40,6 +44,10 @@ function showResult(image, thresholds) {
     );
   }
   parts.push(make("p", { class: "reason" }, image.reason));
+  if (isRemarked(image)) {
+    const remarks = image.remarks.map((remark) => make("li", {}, remark));
+    parts.push(make("div", { class: "remarks" }, make("h3", {}, "Remarks on the picture"), make("ul", {}, ...remarks)));
+  }
   byId("result").replaceChildren(...parts);
 }
 

@@ -30,6 +30,11 @@ function isRead(image) {
   return image.status === "ok" && image.key !== "";
 }
 
+// Whether the picture looks wrong, or was not taken as its file says.
+function isRemarked(image) {
+  return (image.remarks ?? []).length > 0;
+}
+
 // The small line below a name: the folder, or what kind of file it is.
 function placeOf(image) {
   return image.note ?? (folderOf(image) || image.origin);

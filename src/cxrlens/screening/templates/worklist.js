@@ -35,7 +35,7 @@ class Worklist {
     const rank = new Array(images.length);
     byName.forEach(({ place }, alphabetical) => (rank[place] = alphabetical));
     this.entries = images.map((image, place) => ({
-      image, place, alphabetical: rank[place], state: stateOf(image), text: `${image.name}\n${image.reason}\n${image.origin}\n${image.note ?? ""}`.toLowerCase(),
+      image, place, alphabetical: rank[place], state: stateOf(image), text: [image.name, image.reason, image.origin, image.note ?? "", ...(image.remarks ?? [])].join("\n").toLowerCase(),
     }));
     this.built.clear();
     this.rows.replaceChildren();
@@ -75,6 +75,7 @@ class Worklist {
       if (!this.#matches(entry, part)) continue;
       const value = part === "state" ? entry.state : (this.verdictOf(entry.image) ?? "none");
       counts[value] = (counts[value] ?? 0) + 1;
+      if (part === "state" && isRemarked(entry.image)) counts.remarked = (counts.remarked ?? 0) + 1;
       counts.all += 1;
     }
     return counts;
@@ -105,7 +106,8 @@ class Worklist {
 
   #matches({ state, image, text }, except = "") {
     const { filter } = this;
-    if (except !== "state" && filter.state !== "all" && filter.state !== state) return false;
+    if (except !== "state" && filter.state === "remarked" && !isRemarked(image)) return false;
+    if (except !== "state" && !["all", "remarked", state].includes(filter.state)) return false;
     if (except !== "verdict" && filter.verdict !== "all" && filter.verdict !== (this.verdictOf(image) ?? "none")) return false;
     return filter.text === "" || filter.text.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
@@ -174,7 +176,7 @@ class Worklist {
       make("span", { role: "gridcell", class: "thumb" }, this.#thumb(image)),
       make("span", { role: "gridcell", class: "name" }, make("strong", {}, image.name.slice(folderOf(image).length)), make("small", {}, placeOf(image))),
       make("span", { role: "gridcell", class: "probability" }, probabilityText(image.probability)),
-      make("span", { role: "gridcell", class: "decision" }, badge(state)),
+      make("span", { role: "gridcell", class: "decision" }, badge(state), ...(isRemarked(image) ? [remarkMark(image)] : [])),
       make("span", { role: "gridcell", class: "verdict" }),
     );
     if (image.probability !== null) row.querySelector(".probability").append(probabilityBar(image.probability, this.thresholdsOf(image)));
