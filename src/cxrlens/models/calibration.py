@@ -59,7 +59,7 @@ class Calibration(_FrozenPart):
         auc: on these images.
         before: agreement of the network's own probabilities with the labels of these images.
         after: the same at temperatures fitted without the image, at these images' share of affected ones.
-        expected: by name, what the decisions lead to at the site (`evaluation.operating_points.triage_scores`), images
+        expected: by name, what the decisions lead to at the site (`calibration.operating_points.triage_scores`), images
             that had a part in choosing a threshold judged by one chosen without them.
         apparent: the same with all images judged by the final thresholds: optimistic.
         folds: number of parts of the images, each held out once, behind ``after`` and ``expected``.
