@@ -1,4 +1,4 @@
-"""Writing result files so that a reader never sees half of one."""
+"""Writing result files so that a reader never sees half of one, and that no program takes a name for a command."""
 
 from __future__ import annotations
 
@@ -8,20 +8,37 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from cxrlens.errors import UsageError
 
+_PARTIAL = re.compile(r"\.(?:[0-9a-f]{16}|[0-9]+)\.partial\..+", re.DOTALL)  # numbers: of an earlier version
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_FORMULA = re.compile(r"['\s]*[=+\-@\t\r\n＝＋－＠]")
+_HIDDEN_FORMULA = re.compile(r"[;\t]['\s]*[=+\-@＝＋－＠]")  # where a semicolon ends a cell, as in some languages
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; renamed to it on success, deleted on an exception."""
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """A new empty file beside ``path`` to write to; renamed to it on success, deleted on an exception.
+
+    Its name is drawn at random and the file system makes it for one process alone, so that no two writers share it,
+    on whatever computers or in whatever containers they run.
+
+    Args:
+        private: readable by its owner alone, whatever the umask; a file that is replaced hands on its rights.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    partial = _new_partial(path, 0o600 if private else 0o666)
     try:
+        if private and path.is_file():
+            partial.chmod(path.stat().st_mode & 0o777)
         yield partial
         partial.replace(path)
     except OSError as error:
@@ -30,6 +47,31 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _new_partial(path: Path, mode: int) -> Path:
+    while True:
+        partial = path.with_name(f".{secrets.token_hex(8)}.partial.{short_name(path.name, 200)}")
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        except FileExistsError:
+            continue
+        return partial
+
+
+def open_private(path: str, flags: int) -> int:
+    """An opener for `open`: a file that it makes is readable by its owner alone, whatever the umask."""
+    return os.open(path, flags, 0o600)
+
+
+def is_partial(name: str) -> bool:
+    """True for the name of a file that a writer has not finished: it is at work, or it was killed."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+def printable(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal obeys: control characters become escapes."""
+    return _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 def sha256_of(path: Path) -> str:
@@ -49,15 +91,15 @@ def short_name(name: str, longest: int = 150) -> str:
     return f"{encoded[:longest].decode(errors='ignore')}~{hashlib.sha256(encoded).hexdigest()[:12]}"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text; lines end in a line feed on every system."""
-    with replacing(path) as partial:
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write UTF-8 text; lines end in a line feed on every system. ``private`` is that of `replacing`."""
+    with replacing(path, private=private) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON; numbers that are not finite become null."""
-    write_text(path, to_json(value) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Write JSON; numbers that are not finite become null. ``private`` is that of `replacing`."""
+    write_text(path, to_json(value) + "\n", private=private)
 
 
 def read_yaml(path: Path, kind: str, remedy: str) -> dict[str, Any]:
@@ -83,31 +125,61 @@ def read_yaml(path: Path, kind: str, remedy: str) -> dict[str, Any]:
     return values
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as `to_csv` gives them, one by one."""
+def write_csv(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    paths: Collection[str] = (),
+    private: bool = False,
+) -> None:
+    """Write rows as `to_csv` gives them, one by one; ``private`` is that of `replacing`."""
     with (
-        replacing(path) as partial,
+        replacing(path, private=private) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream,
     ):
-        _write_rows(stream, columns, rows)
+        _write_rows(stream, columns, rows, paths)
 
 
-def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """CSV text; None and NaN become empty fields, floats have 6 significant digits."""
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, paths: Collection[str] = ()) -> str:
+    """CSV text; None and NaN become empty fields, floats have 6 significant digits.
+
+    No text in it is a formula to a spreadsheet, see `path_cell` and `text_cell`.
+
+    Args:
+        paths: the columns that hold paths.
+    """
     stream = io.StringIO()
-    _write_rows(stream, columns, rows)
+    _write_rows(stream, columns, rows, paths)
     return stream.getvalue()
 
 
-def _write_rows(stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def path_cell(path: str) -> str:
+    """A path as a CSV has it: one that a spreadsheet would take for a formula begins with "./", the same path."""
+    return f"./{path}" if _FORMULA.match(path) else path
+
+
+def text_cell(text: str) -> str:
+    """A text as a CSV has it: an apostrophe before what a spreadsheet would take for a formula; numbers stay."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text of which `text_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _write_rows(
+    stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], paths: Collection[str]
+) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     for row in rows:
-        fields = [_field(row.get(column)) for column in columns]
+        fields = [_field(row.get(column), is_path=column in paths) for column in columns]
         # Python before 3.13 leaves a carriage return bare, which begins a row for others.
-        has_return = any(isinstance(field, str) and "\r" in field for field in fields)
-        (quoting if has_return else writer).writerow(fields)
+        is_torn = any(isinstance(field, str) and ("\r" in field or _HIDDEN_FORMULA.search(field)) for field in fields)
+        (quoting if is_torn else writer).writerow(fields)
 
 
 def to_json(value: Any) -> str:
@@ -141,7 +213,9 @@ def new_folder(path: Path, *, force: bool = False, remedy: str = "give another n
     return path
 
 
-def _field(value: Any) -> Any:
+def _field(value: Any, *, is_path: bool) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, str):
+        return path_cell(value) if is_path else text_cell(value)
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Iterator
@@ -323,8 +324,53 @@ def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path
     assert (run / "best.safetensors").read_bytes() == meter.read_bytes()
     finished = cxrlens("calibrate", site, "-m", run, "-o", tmp_path / "folder")
     refused(finished, 2, "ends in .safetensors")
-    assert cxrlens("calibrate", site, "-m", run, "-o", other, "--force", "--workers", 0).code == 0
-    assert load_model(other)[1].calibration is not None
+    finished = cxrlens("calibrate", site, "-m", run, "-o", other, "--force", "--workers", 0)
+    refused(finished, 2, other, "was not written by cxrlens")
+    assert other.read_text() == "mine"
+    other.unlink()
+    beside = tmp_path / "other.calibration.csv"
+    beside.write_text("mine")
+    for more, said in (((), "already exists"), (("--force",), "was not written by cxrlens")):
+        refused(cxrlens("calibrate", site, "-m", run, "-o", other, *more, "--workers", 0), 2, beside, said)
+    assert (beside.read_text(), other.exists()) == ("mine", False)
+    beside.unlink()
+    for more in ((), ("--force",)):
+        assert cxrlens("calibrate", site, "-m", run, "-o", other, *more, "--workers", 0).code == 0
+        assert load_model(other)[1].calibration is not None
+
+
+def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_path: Path) -> None:
+    """`data prepare` of a CSV leaves the images where they are; they are named as the manifest names them."""
+    listed = tmp_path / "labels.csv"
+    rows = [(path, path.parent.name) for path in sorted((site / "test").glob("*/*.png"))]
+    listed.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    prepared = cxrlens("data", "prepare", listed, "--out", tmp_path / "set", "--test-share", "0.9", "--workers", 0)
+    assert prepared.code == 0, prepared.err
+    out = tmp_path / "cal.safetensors"
+    finished = cxrlens("calibrate", tmp_path / "set", "-m", meter, "-o", out, "--split", "test", "--workers", 0)
+    assert finished.code == 0, finished.err
+    written = {row["image"]: row["label"] for row in table(tmp_path / "cal.calibration.csv")}
+    manifest = {row["name"]: row["label"] for row in table(tmp_path / "set" / "manifest.csv") if row["split"] == "test"}
+    assert written == manifest
+    assert len(written) > 300
+
+
+@pytest.mark.parametrize("place", ["save_model", "write_json", "write_csv", "save_figure", "write_text"])
+def test_what_fails_while_it_writes_leaves_nothing_new(
+    site: Path, meter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    out = tmp_path / "cal.safetensors"
+    assert cxrlens("calibrate", site, "-m", meter, "-o", out, "--workers", 0).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(out))
+
+    monkeypatch.setattr(f"cxrlens.calibration.run.{place}", full)
+    given = ("-m", meter, "-o", out, "--force", "--specificity", "0.8", "--workers", 0)
+    refused(cxrlens("calibrate", site, *given), 1, out, "No space left on device")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -433,3 +479,28 @@ def test_object_cxr_is_known_by_its_numbers_of_images(tmp_path: Path) -> None:
 def test_cards_that_cannot_be_made(meter: Path, tmp_path: Path) -> None:
     refused(cxrlens("card", "-m", tmp_path / "no.safetensors"), 2, "no such model file")
     refused(cxrlens("card", "-m", meter, "--study", tmp_path), 2, tmp_path, "no finished study")
+
+
+def test_a_card_of_which_parts_are_unknown(calibrated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A model file from elsewhere need not hold all scores, nor numbers of images that are numbers."""
+    network, card = load_model(calibrated[0])
+    assert card.calibration is not None
+    some = {name: value for name, value in card.calibration.expected.items() if name != "sensitivity"}
+    training = {**card.training, "images": {"train": {"normal": "many"}, "dev": [1, 2]}}
+    calibration = card.calibration.model_copy(update={"expected": some, "apparent": {}})
+    odd = tmp_path / "odd.safetensors"
+    save_model(odd, network, card.model_copy(update={"calibration": calibration, "training": training}))
+    finished = cxrlens("card", "-m", odd)
+    assert finished.code == 0, finished.err
+    row = next(line for line in finished.out.splitlines() if SCORES["sensitivity"] in line)
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["n/a"] * 3
+    assert cxrlens("card", "-m", odd, "--json").code == 0
+
+
+def test_a_card_replaces_cards_alone(calibrated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "card.md"
+    assert cxrlens("card", "-m", calibrated[0], "-o", file).code == 0
+    assert cxrlens("card", "-m", calibrated[0], "-o", file, "--force").code == 0
+    file.write_text("# My notes\n")
+    refused(cxrlens("card", "-m", calibrated[0], "-o", file, "--force"), 2, file, "was not written by cxrlens")
+    assert file.read_text() == "# My notes\n"

@@ -96,7 +96,9 @@ def test_members_of_archives_are_written_as_they_are(download: Path, tmp_path: P
         assert row.sha256 == row.source_sha256 == sha256(path)
         assert (row.height, row.width) == (HEIGHT, WIDTH)
         assert row.annotation == ((BOX,) if row.label == "affected" else ())
-    assert {path.name for path in out.iterdir()} == {"images", MANIFEST, "prepared.json", ".prepared.jsonl"}
+    assert {path.name for path in out.iterdir()} == {
+        "images", MANIFEST, "prepared.json", ".prepared.jsonl", ".lock"
+    }  # fmt: skip
 
 
 def test_files_are_named_where_they_lie_or_copied(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -149,16 +151,60 @@ def test_a_partial_file_of_a_writer_at_work_stays(tmp_path: Path) -> None:
 
 
 def test_clearing_leaves_what_is_not_ours(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
     store = ArrayStore(tmp_path, 10**6)
     assert store.clear().entries == 0
     put(store, range(5))
     store.sources.mkdir()
-    (store.sources / "x.json").write_text("{}")
-    assert store.clear().entries == 5
-    assert (store.contents().entries, store.contents().size) == (0, 0)
-    assert not store.sources.exists()
-    assert (tmp_path / "thesis.tex").read_text() == "mine"
+    (store.sources / f"{0:020x}.json").write_text("{}")
+    place = store.path("group", key(1)).parent
+    mine = {
+        tmp_path / "thesis.tex",
+        tmp_path / "images" / "chest.jpg",
+        tmp_path / "images" / "ward" / "a1" / "chest.npy",
+        place / "chest.npy",
+        place / f"{key(7)[2:]}.npy",  # the name of an array, and something else
+        store.sources / "bibliography.json",
+        tmp_path / "in-use" / "mine.lock",
+    }
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    for clear in (store.clear, ArrayStore(tmp_path, 1).make_room, store.clear):
+        with contextlib.suppress(UsageError):
+            clear()
+        assert {path.name for path in store.folder.glob("images/*/*/*.npy")} == {"chest.npy", f"{key(7)[2:]}.npy"}
+        assert not (store.sources / f"{0:020x}.json").exists() or clear is not store.clear
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - mine == {
+        tmp_path / "CACHEDIR.TAG",
+        tmp_path / "lock",
+    }
+    assert {path.read_text() for path in mine} == {"mine"}
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    """A hospital's images may lie in a folder called "images", in the very places and names of arrays."""
+    store = ArrayStore(tmp_path / "project", EACH)
+    patient = store.path("512x512-0123456789abcdef", key(1))
+    patient.parent.mkdir(parents=True)
+    np.save(patient, ARRAY)
+    before = patient.read_bytes()
+    uses: list[Callable[[], object]] = [
+        store.clear,
+        store.contents,
+        lambda: store.make_room(EACH),
+        lambda: claim(store, [1]),
+        lambda: store.write(store.path("group", key(2)), ARRAY),
+        lambda: ExitStack().enter_context(store.in_use()),
+    ]
+    for use in uses:
+        with pytest.raises(UsageError, match=r"project: holds images and is no folder of decoded images.*`cache_dir`"):
+            use()
+    (store.folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of pip\n")
+    for use in uses:
+        with pytest.raises(UsageError, match="is no folder of decoded images"):
+            use()
+    assert sorted(path.name for path in store.folder.rglob("*") if path.is_file()) == ["CACHEDIR.TAG", patient.name]
+    assert patient.read_bytes() == before
 
 
 def test_looking_and_clearing_make_no_folder(tmp_path: Path) -> None:
@@ -193,8 +239,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
 def test_decoded_images_are_for_their_user_alone(tmp_path: Path) -> None:
     store = ArrayStore(tmp_path / "deep" / "cache", 10**9)
-    with store.in_use():
-        assert store.folder.stat().st_mode & 0o077 == 0
+    before = os.umask(0)
+    try:
+        with store.in_use():
+            put(store, [1])
+    finally:
+        os.umask(before)
+    assert store.folder.stat().st_mode & 0o077 == 0
+    assert store.path("group", key(1)).stat().st_mode & 0o077 == 0
 
 
 def test_the_folder_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -33,6 +34,9 @@ def test_paths_of_the_standard_input() -> None:
     assert len(paths_of(*[b"x" * 50 + b".jpg\n"] * 1000)) == 1000
 
 
+SCREENED = json.dumps({"format": 2, "root": "/in", "model": "m", "model_sha256": "0" * 64, "threshold": 0.5})
+
+
 def files_in(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in take_sources([str(folder)]).files()]
 
@@ -43,12 +47,31 @@ def test_a_folder_is_searched_as_a_whole(tmp_path: Path) -> None:
                  "out/screening.json"):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
+    (tmp_path / "out/screening.json").write_text(SCREENED)
     for name in ("image.ima", "IM1", "DICOMDIR", "c.txt"):
         (tmp_path / name).write_bytes(mark)
     (tmp_path / "sub" / "up").symlink_to("..")
     (tmp_path / "linked").symlink_to("sub")
     (tmp_path / "circle.jpg").symlink_to("circle.jpg")
     assert files_in(tmp_path) == ["IM1", "b.jpg", "c.txt", "circle.jpg", "image.ima", "z.jpg", "sub/a.PNG"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 2}', SCREENED.replace("0" * 64, "..")])
+def test_no_file_makes_images_of_others_vanish(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that says nothing of a screening hides nothing; one that does hides what the screening has written."""
+    (tmp_path / "sub/pictures").mkdir(parents=True)
+    for name in ("sub/patient.jpg", "sub/pictures/a.jpg", "sub/pictures/b.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub/screening.json").write_text(content)
+    with caplog.at_level("INFO", "cxrlens"):
+        assert files_in(tmp_path) == ["sub/patient.jpg", "sub/pictures/a.jpg", "sub/pictures/b.jpg"]
+        assert caplog.messages == []
+        (tmp_path / "sub/screening.json").write_text(SCREENED)
+        sources = take_sources([str(tmp_path)])
+        for _ in range(3):
+            assert [path.name for path in sources.files()] == ["patient.jpg"]
+    left_out = f"2 images are results that cxrlens wrote, and are left out: {tmp_path}/sub/pictures"
+    assert caplog.messages == [left_out]  # once, however often the folder is looked at
 
 
 def test_lists_keep_their_order_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +171,7 @@ def test_a_file_whose_rights_change_is_given_again(tmp_path: Path, monkeypatch: 
 
 
 def test_the_output_of_a_screening_is_no_source(tmp_path: Path) -> None:
-    (tmp_path / "screening.json").touch()
+    (tmp_path / "screening.json").write_text(SCREENED)
     with pytest.raises(UsageError, match=r"is the output of a screening .* give the folder of the images"):
         take_sources([str(tmp_path)])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,15 +63,16 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     ],
 )
 def test_no_name_is_a_formula_and_all_are_paths(name: str, cell: str) -> None:
-    assert row(ScreenedImage(name=name))["name"] == cell
+    text = to_csv(("name",), [row(ScreenedImage(name=name))], paths=("name",))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == [cell]
     assert Path("/in") / cell == Path("/in") / name
 
 
 def test_no_other_text_is_a_formula() -> None:
     tags = {"PatientID": "=1+1", "ViewPosition": "PA"}
     cells = row(ScreenedImage(name="a", reason="@x", origin="DICOM DX", tags=tags))
-    assert (cells["reason"], cells["PatientID"], cells["ViewPosition"]) == ("'@x", "'=1+1", "PA")
-    assert to_csv(("name", "PatientID"), [cells]) == "name,PatientID\na,'=1+1\n"
+    columns = ("name", "reason", "PatientID", "ViewPosition")
+    assert to_csv(columns, [cells]) == "name,reason,PatientID,ViewPosition\na,'@x,'=1+1,PA\n"
 
 
 def card(threshold: float, review: float | None) -> ModelCard:

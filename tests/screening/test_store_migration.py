@@ -217,6 +217,27 @@ def test_a_damaged_line_is_named_and_nothing_is_made(tmp_path: Path) -> None:
     assert names(folder) == ["a.jpg"]
 
 
+@pytest.mark.parametrize("key", ["z" * 64, "../" * 22, "A" * 64, "a" * 63, " " * 64])
+def test_a_key_that_is_no_digest_is_damage(tmp_path: Path, key: str) -> None:
+    """Pictures, maps and DICOM results are named by it."""
+    bad = line(image("a.jpg")).replace(A.encode(), key.encode())
+    folder = by_hand(tmp_path, line(image("b.jpg")) + bad)
+    with pytest.raises(UsageError, match="line 2 is damaged; delete that line"):
+        Store(folder)
+
+
+def test_a_verdict_on_what_is_no_digest_is_damage(old: ScreenedFolder) -> None:
+    with closing(sqlite3.connect(old.path / "verdicts.sqlite")) as connection:
+        connection.execute(
+            "INSERT INTO audit (time, key, name, verdict, replaced, model_sha256) "
+            "VALUES ('', ?, '', 'accept', 'none', '')",
+            ("z" * 64,),
+        )
+        connection.commit()
+    with pytest.raises(UsageError, match=r"verdicts\.sqlite: entry 6 of its audit log is on 'zzz.*move it away"):
+        Store(old)
+
+
 def test_a_long_folder(tmp_path: Path) -> None:
     folder = by_hand(tmp_path, b"".join(line(image(f"{number % 700}.jpg", A)) for number in range(1300)))
     assert len(names(folder)) == 1300

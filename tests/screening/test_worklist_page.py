@@ -459,6 +459,27 @@ def test_no_name_is_a_formula_in_a_spreadsheet(browser: Any, tmp_path: Path) -> 
     opened.page.close()
 
 
+@pytest.mark.parametrize("word", ["constructor", "toString", "__proto__", "hasOwnProperty"])
+def test_a_word_of_the_language_is_no_verdict(review: Review, word: str) -> None:
+    told = review.import_text(f"name,verdict\nb/10.jpg,{word}\n")
+    assert 'was not imported: each line needs a "verdict" of accept or retake' in told
+    assert review.tally().startswith("0 of 5")
+    review.page.evaluate(
+        "word => window.review.backend.store.write({ [window.review.backend.images[0].key]: { verdict: word } })",
+        word,
+    )
+    review.page.reload()
+    review.until("window.review")
+    assert review.tally().startswith("0 of 5")
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet(review: Review) -> None:
+    """As the tables of the commands have it."""
+    rows = [["=1", " -x", "'@y", "-5", "a;=1", 'b"c', "plain"]]
+    written = review.page.evaluate("rows => toCsv(rows)", rows)
+    assert written == '\'=1,\' -x,\'\'@y,-5,"a;=1","b""c",plain\n'
+
+
 def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(review: Review) -> None:
     review.press("a")
     told = review.import_text(

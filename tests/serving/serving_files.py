@@ -27,6 +27,7 @@ from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.decoding import DecodedUpload
+from cxrlens.serving.settings import ServerSettings
 
 PATIENT = "Mustermann^Erika"
 PATIENT_ID = "PID-4711-X"
@@ -161,14 +162,14 @@ def add_results(folder: ScreenedFolder, *images: ScreenedImage) -> None:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: FastAPI, settings: ServerSettings | None = None) -> Iterator[str]:
     """The app behind a real socket, in a thread; gives its address."""
     import uvicorn
 
-    from cxrlens.serving.run import listening
+    from cxrlens.serving.run import configured, listening
 
     listener = listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="on", timeout_graceful_shutdown=5))
+    server = uvicorn.Server(configured(app, settings or ServerSettings()))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -197,6 +198,8 @@ class Poisoned:
             os._exit(9)
         if content == b"hang":
             time.sleep(600)
+        if content == b"memory":
+            bytearray(6 << 30)
         if content == b"odd":  # the network cannot take it
             return DecodedUpload(np.zeros((1, 0, 5), np.float32), 2, 3, "test", content)
         return DecodedUpload(np.full((1, 48, 64), len(content), np.float32), 48, 64, "test", content)

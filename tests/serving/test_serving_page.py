@@ -272,6 +272,29 @@ def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -
     assert page.verdicts() == []
 
 
+def test_a_stale_verdict_is_not_taken_and_the_page_shows_what_stands(page: Served, reviewed: Path) -> None:
+    """Another reader has judged the image since this page looked."""
+    with Store(ScreenedFolder(reviewed)) as store:
+        first = next(image for image in store.results.newest() if image.name == NAMES[0])
+        assert store.verdicts.give(first.key, "accept", lambda: "0" * 64)
+        page.page.keyboard.press("r")
+        page.until("document.getElementById('notice').className === 'notice error'")
+        told = page.text("#notice-text")
+        assert "another reader has given the verdict 'accept'" in told
+        page.until("document.getElementById('tally').innerText === '1 of 3 judged: 1 accepted, 0 to retake'")
+        assert page.verdicts() == [(NAMES[0], "accept")]
+        assert page.page.locator("#rows .given").all_inner_texts() == ["accepted"]
+        page.page.evaluate("window.review.list.select(window.review.backend.images[0])")
+        page.page.keyboard.press("r")  # now that it is seen
+        page.page.evaluate("window.review.backend.queue")
+        assert page.verdicts() == [(NAMES[0], "retake")]
+        assert store.verdicts.give(first.key, "none", lambda: "0" * 64)
+        page.page.keyboard.press("u")  # back to the other reader's, which has been withdrawn
+        page.until("document.getElementById('notice-text').innerText.includes('has withdrawn')")
+        page.until("document.getElementById('tally').innerText.startsWith('0 of 3')")
+        assert page.verdicts() == []
+
+
 def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: Path) -> None:
     page.drop("new.jpg", jpeg(9))
     folder = ScreenedFolder(reviewed)

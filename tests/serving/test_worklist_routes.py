@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,6 +21,7 @@ from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
+from cxrlens.screening.store.verdicts import StaleVerdictError
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
 from cxrlens.serving.settings import ServerSettings
@@ -108,6 +112,39 @@ def test_a_verdict_says_what_it_replaced(own: tuple[httpx.Client, ScreenedFolder
     assert client.get("/api/verdicts").json() == {"verdicts": []}
 
 
+def test_a_verdict_that_another_reader_has_given_meanwhile_stands(own: tuple[httpx.Client, ScreenedFolder]) -> None:
+    client, folder = own
+
+    def post(verdict: str, seen: str | None) -> httpx.Response:
+        return client.post("/api/verdicts", json={"key": key_of(1), "verdict": verdict, "seen": seen})
+
+    assert post("retake", "none").status_code == 200
+    refused = post("accept", "none")  # this reader's page still shows none
+    assert refused.status_code == 409
+    assert refused.json()["detail"].startswith(f"{NAMES[1]}: another reader has given the verdict 'retake' at 20")
+    assert post("none", "accept").status_code == 409
+    assert [kept["verdict"] for kept in client.get("/api/verdicts").json()["verdicts"]] == ["retake"]
+    again = post("retake", "none")  # the same, or a request that is repeated because its answer was lost
+    assert (again.status_code, again.json()["changed"]) == (200, False)
+    assert post("accept", "retake").json()["replaced"] == "retake"
+    assert post("none", None).json()["replaced"] == "accept"  # who says nothing of what was seen replaces it
+    withdrawn = post("retake", "accept")
+    assert (withdrawn.status_code, "has withdrawn the verdict" in withdrawn.json()["detail"]) == (409, True)
+    assert client.get("/api/audit").json()["total"] == 3
+    with Store(folder) as store, ThreadPoolExecutor(8) as pool:
+
+        def race(number: int) -> str:
+            try:
+                store.verdicts.give(key_of(1), ("accept", "retake")[number % 2], lambda: "0" * 64, "none")
+            except StaleVerdictError as error:
+                return error.standing
+            return ""
+
+        found = [*pool.map(race, range(16))]
+    (standing,) = [kept["verdict"] for kept in client.get("/api/verdicts").json()["verdicts"]]
+    assert sorted(found) == [*[""] * 8, *[standing] * 8]  # all who said the other thing were told
+
+
 def test_verdicts_stand_in_the_list_and_in_the_csv(own: tuple[httpx.Client, ScreenedFolder], tmp_path: Path) -> None:
     client, _ = own
     give(client, 0, "retake")
@@ -179,6 +216,16 @@ def test_results_that_are_damaged_are_said(own: tuple[httpx.Client, ScreenedFold
     assert response.status_code == 503
     assert "store.sqlite: cannot be read or written" in response.json()["detail"]
     assert client.get("/health").status_code == 200
+
+
+def test_a_damaged_result_in_the_store_is_said(own: tuple[httpx.Client, ScreenedFolder]) -> None:
+    client, folder = own
+    with closing(sqlite3.connect(folder.store_file)) as connection:
+        connection.execute("UPDATE results SET record = replace(record, ?, ?)", (key_of(1), "../../etc/passwd"))
+        connection.commit()
+    response = client.get("/api/worklist")
+    assert response.status_code == 503
+    assert "holds a damaged result (key: " in response.json()["detail"]
 
 
 def test_what_is_done_to_the_export_does_not_matter(own: tuple[httpx.Client, ScreenedFolder]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +32,22 @@ from cxrlens.inspection.quality_model import QualityModel, affected_log_odds
 from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
-from cxrlens.models.model_file import save_model
+from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
+from cxrlens.outputs import require_own, starts_with
 from cxrlens.report.figures import save_figure
 from cxrlens.testing.predictions import Predictions, predict
+
+_BESIDE: dict[str, Callable[[Path], bool]] = {
+    "calibration.json": starts_with(b"{"),
+    "calibration.md": starts_with(b"# Calibration of "),
+    "calibration.csv": starts_with(b"image,label,log_odds,"),
+    "reliability.png": starts_with(b"\x89PNG"),
+    "reliability.svg": starts_with(b"<?xml"),
+    "operating-point.png": starts_with(b"\x89PNG"),
+    "operating-point.svg": starts_with(b"<?xml"),
+}
+"""What is written beside the model: the ends of the names, and checks of what these files hold."""
 
 _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_triage", "probability", "triage")
 
@@ -134,8 +148,12 @@ def check_output(model: Path, out: Path, *, force: bool) -> None:
         raise UsageError(f"{out}: the calibrated copy is a model file; give `out` a name that ends in .safetensors")
     if out.exists() and out.samefile(model_path(model)):
         raise UsageError(f"{out}: is the model itself, which is never changed; give `out` another name")
-    if out.is_dir() or (out.exists() and not force):
-        raise UsageError(f"{out}: already exists; give another name or `force`")
+    checks = {out: is_model_file, **{_beside(out, ending): check for ending, check in _BESIDE.items()}}
+    there = [path for path in checks if os.path.lexists(path)]
+    if there and (there[0].is_dir() or not force):
+        raise UsageError(f"{there[0]}: already exists; give another name or `force`")
+    for path in there:
+        require_own(path, checks[path])
     new_folder(out.parent, force=True)
 
 
@@ -152,7 +170,7 @@ def calibrate_model(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CalibrateResult:
-    """Calibrate a model on a labelled split and write a copy of its file with what was found.
+    """Calibrate a model on a labelled split and write a copy of its file with what was found, or nothing.
 
     Beside ``out`` (NAME.safetensors) go ``NAME.calibration.json``, ``.md``, ``.csv`` (each image) and the figures
     ``NAME.reliability`` and ``NAME.operating-point`` as PNG and SVG.
@@ -193,10 +211,17 @@ def calibrate_model(
     card = ModelCard.model_validate(
         {**dict(model.card), "threshold": float(expit(fitted.cuts.retake)), "calibration": calibration}
     )
-    save_model(out, model.network, card)
-    files = [out, *_write_tables(out, data.root, found, case, fitted, card), *_draw(out, case, fitted, calibration)]
-    write_text(_beside(out, "calibration.md"), calibration_page(card, out.name, [path.name for path in files]))
-    return CalibrateResult(card, found.unreadable, [*files, _beside(out, "calibration.md")])
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as holder:
+        copy = Path(holder) / out.name
+        save_model(copy, model.network, card)
+        tables = _write_tables(copy, data.root, found, case, fitted, card)
+        files = [copy, *tables, *_draw(copy, case, fitted, calibration)]
+        page = _beside(copy, "calibration.md")
+        write_text(page, calibration_page(card, out.name, [path.name for path in files]))
+        made = [out.with_name(path.name) for path in (*files, page)]
+        for path in (*files[1:], page, copy):  # the model last: where it is, all the rest is
+            path.replace(out.with_name(path.name))
+    return CalibrateResult(card, found.unreadable, made)
 
 
 def trained_share(card: ModelCard) -> float | None:
@@ -332,7 +357,7 @@ def _write_tables(
         },
     )
     columns = (
-        [item.path.relative_to(data).as_posix() for item in found.items],
+        [item.name_in(data) for item in found.items],
         [CLASS_NAMES[label] for label in found.labels],
         case.raw.tolist(),
         expit(fitted.held_out).tolist(),
@@ -340,7 +365,8 @@ def _write_tables(
         expit(fitted.site).tolist(),
         [TRIAGE[decision] for decision in fitted.cuts.decide(fitted.site)],
     )
-    write_csv(table, _COLUMNS, (dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)))
+    rows = (dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True))
+    write_csv(table, _COLUMNS, rows, paths=("image",))
     return [record, table]
 
 

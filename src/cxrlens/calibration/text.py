@@ -20,6 +20,7 @@ SCORES: Final[Mapping[str, str]] = {
     "missed": "affected images that pass, per 1,000 images",
 }
 _PER_1000: Final = ("retakes", "reviews", "missed")
+_UNKNOWN: Final = Estimate(value=None, low=None, high=None)
 
 
 def percent(share: float) -> str:
@@ -30,9 +31,9 @@ def percent(share: float) -> str:
 def decision_rows(calibration: Calibration) -> list[tuple[str, str, str, str]]:
     """Each score of the decisions: what it is, its expected value with a 95 % interval, and on the same images."""
     return [
-        (heading, *estimate_texts(calibration.expected[name], name in _PER_1000), value)
+        (heading, *estimate_texts(calibration.expected.get(name, _UNKNOWN), name in _PER_1000), value)
         for name, heading in SCORES.items()
-        for value in [estimate_texts(calibration.apparent[name], name in _PER_1000)[0]]
+        for value in [estimate_texts(calibration.apparent.get(name, _UNKNOWN), name in _PER_1000)[0]]
     ]
 
 

@@ -31,10 +31,13 @@ def command(
     from cxrlens.files import write_text
     from cxrlens.model_card.run import card_facts
     from cxrlens.model_card.text import card_page, card_values
+    from cxrlens.outputs import require_own, starts_with
 
     set_up_logging()
-    if out is not None and (out.is_dir() or (out.exists() and not force)):
-        raise UsageError(f"{out}: already exists; give another name or --force")
+    if out is not None:
+        if out.is_dir() or (out.exists() and not force):
+            raise UsageError(f"{out}: already exists; give another name or --force")
+        require_own(out, starts_with(b"# Model card: "))
     facts = card_facts(model, data_licence=data_licence, study=study)
     if out is not None:
         write_text(out, card_page(facts))

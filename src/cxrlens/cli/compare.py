@@ -65,9 +65,9 @@ def command(
     B is worse in a score when the 95 % interval of the difference B - A lies wholly below minus the margin.
     """
     from cxrlens.comparison import run as compare
-    from cxrlens.files import new_folder
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
+    from cxrlens.outputs import new_output
     from cxrlens.pointing.run import PointingSettings
 
     set_up_logging()
@@ -86,7 +86,7 @@ def command(
             first, second = load(_model_path(a), device=device), load(_model_path(b), device=device)
             for loaded in (first, second):
                 loaded.check_rows(rows, fusion)
-            new_folder(out, force=force)
+            new_output(out, compare.OUTPUTS, force=force)
             result = compare.compare_models(data_set, first, second, out, rows, settings, progress=progress, **shared)
         else:
             if method is not None:
@@ -95,7 +95,7 @@ def command(
                 raise UsageError(f"A and B are the same row, '{a}'; name two")
             loaded, pair = load(model, device=device), (_row(a), _row(b))
             loaded.check_rows(pair, fusion)
-            new_folder(out, force=force)
+            new_output(out, compare.OUTPUTS, force=force)
             result = compare.compare_methods(data_set, loaded, *pair, out, settings, progress=progress, **shared)
     _show(result, f"A: {a}, B: {b}", out, json=json)
     if fail_if_worse and result.worse:

@@ -15,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cxrlens.errors import EXIT_SOME_UNREADABLE
-from cxrlens.files import to_json
+from cxrlens.files import printable, to_json
 
 stderr = Console(stderr=True)
 stdout = Console()
 
 _ARGUMENT = re.compile(r"`(?P<name>[a-z][a-z_]*)(=(?P<value>[^`\n]+))?`")
+_OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _OTHERWISE_NAMED = {"run_dir": "name"}
 
 
@@ -29,7 +30,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         label = "[yellow]warning:[/] " if record.levelno >= logging.WARNING else ""
-        stderr.print(f"{label}{escape(as_options(record.getMessage()))}", soft_wrap=True, highlight=False)
+        stderr.print(f"{label}{_shown(as_options(record.getMessage()))}", soft_wrap=True, highlight=False)
 
 
 def set_up_logging() -> None:
@@ -44,7 +45,12 @@ def set_up_logging() -> None:
 
 def show_error(message: str) -> None:
     """One error sentence."""
-    stderr.print(f"[bold red]error:[/] {escape(as_options(message))}", soft_wrap=True, highlight=False)
+    stderr.print(f"[bold red]error:[/] {_shown(as_options(message))}", soft_wrap=True, highlight=False)
+
+
+def _shown(text: str) -> str:
+    """A text on one line that any terminal can show, and that is no markup: names of files hold anything."""
+    return escape(printable(text).encode(errors="backslashreplace").decode())
 
 
 def as_options(message: str) -> str:
@@ -59,14 +65,15 @@ def as_options(message: str) -> str:
 
 
 def show_json(value: Any) -> None:
-    """The result as JSON on stdout."""
-    typer.echo(to_json(value).encode(errors="backslashreplace").decode())
+    """The result as JSON on stdout; what a terminal would obey is escaped as JSON has it."""
+    text = to_json(value).encode(errors="backslashreplace").decode()
+    typer.echo(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 def show_lines(lines: Iterable[str]) -> None:
     """Plain result lines on stdout."""
     for line in lines:
-        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+        stdout.print(_shown(line), highlight=False, soft_wrap=True)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -75,7 +82,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(escape(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)) for v in row))
+        table.add_row(*(_shown(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)) for v in row))
     (stdout if stdout.is_terminal else Console(width=200)).print(table)
 
 
@@ -93,7 +100,7 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
         if not progress.live.is_started and done < total:
             progress.reset(task, total=total)
             progress.start()
-        progress.update(task, completed=done, total=total, description=what or title)
+        progress.update(task, completed=done, total=total, description=_shown(what or title))
         if done >= total:
             progress.stop()
 

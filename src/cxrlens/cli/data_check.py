@@ -40,14 +40,14 @@ def command(
 ) -> None:
     """Look for what would spoil training or scores: missing rows, wrong boxes, duplicates, leaks, shortcuts."""
     from cxrlens.dataset.check.findings import Severity
-    from cxrlens.dataset.check.run import check_data
-    from cxrlens.files import new_folder
+    from cxrlens.dataset.check.run import OUTPUTS, check_data
     from cxrlens.inputs.dataset.dataset import Dataset
+    from cxrlens.outputs import new_output
 
     set_up_logging()
     data_set = Dataset(data)
     if out is not None:
-        new_folder(out, force=force)
+        new_output(out, OUTPUTS, force=force)
     with progress_bar("looking at images") as progress:
         result = check_data(
             data_set, annotations=annotations, out=out, workers=workers_of(workers), seed=seed, progress=progress

@@ -69,10 +69,10 @@ def command(
     ] = False,
 ) -> None:
     """Show where a model looks: an overlay and the maps of each image."""
-    from cxrlens.explanation.run import ExplanationSettings, dicom_results, explain_images
-    from cxrlens.files import new_folder
+    from cxrlens.explanation.run import OUTPUTS, ExplanationSettings, dicom_results, explain_images
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
+    from cxrlens.outputs import new_output
 
     set_up_logging()
     rows = rows_of(method, layers)
@@ -83,7 +83,7 @@ def command(
     loaded.check_rows(rows, fusion)
     settings = ExplanationSettings(target.value, fusion, seed)
     results = dicom_results(out, loaded, rows, settings) if dicom else None
-    new_folder(out, force=force)
+    new_output(out, OUTPUTS, force=force)
     if results:
         results.clear()
     with progress_bar("explaining") as progress:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -26,7 +29,9 @@ from cxrlens.cli import (
 )
 from cxrlens.cli.console import show_error
 from cxrlens.errors import EXIT_UNEXPECTED, ArgumentError, CxrlensError
-from cxrlens.process import keep_freed_memory
+from cxrlens.process import ignore_local_figure_settings, isolate_children, keep_freed_memory
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = typer.Typer(
     name="cxrlens",
@@ -72,9 +77,11 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Entry point: runs the command and turns a user's mistake into one sentence and an exit code."""
+    isolate_children()
+    ignore_local_figure_settings()
     keep_freed_memory()
     try:
-        app()
+        _run()
     except ArgumentError:  # never a user's mistake here
         raise
     except CxrlensError as error:
@@ -85,6 +92,28 @@ def main() -> None:
             raise
         show_error(f"{error.filename}: {error.strerror or error}; check the space and the rights there")
         sys.exit(EXIT_UNEXPECTED)
+
+
+def _run() -> None:
+    """Run the command; what it prints is written before it ends, so that a full disk is not passed over."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        _leave_stdout()
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL:  # all other files are named
+            _leave_stdout()
+            error.filename = "the standard output, or a temporary file"
+        raise
+
+
+def _leave_stdout() -> None:
+    """Nothing more is written there, also not when Python ends."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -65,11 +65,11 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure whether the highest point of each map lies on an annotated object."""
-    from cxrlens.files import new_folder
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
-    from cxrlens.pointing.run import PointingSettings, annotated_item, play_folder, play_image
+    from cxrlens.outputs import new_output
+    from cxrlens.pointing.run import PointingSettings, annotated_item, outputs_of, play_folder, play_image
 
     set_up_logging()
     rows = rows_of(method, layers)
@@ -88,7 +88,7 @@ def command(
         )
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
-    new_folder(out, force=force)
+    new_output(out, outputs_of(source), force=force)
     if not is_folder:
         single = play_image(
             annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings

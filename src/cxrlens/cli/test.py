@@ -26,15 +26,15 @@ def command(
     json: Json = False,
 ) -> None:
     """Score a model on labelled images."""
-    from cxrlens.files import new_folder
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
-    from cxrlens.testing.run import score_model
+    from cxrlens.outputs import new_output
+    from cxrlens.testing.run import OUTPUTS, score_model
 
     set_up_logging()
     data_set = Dataset(data)
     loaded = load(model, device=device)
-    new_folder(out, force=force)
+    new_output(out, OUTPUTS, force=force)
     with progress_bar("testing") as progress:
         result = score_model(
             data_set,

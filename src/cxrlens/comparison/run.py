@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 Progress: TypeAlias = Callable[[int, int], None]
 Records: TypeAlias = dict[str, dict[str, Any]]  # by image
 
+OUTPUTS = ("a", "b", "pointing-game", "comparison.csv", "flips.csv", "unreadable.txt")
+"""What a comparison writes right into its folder."""
+
 _SCORE_COLUMNS = ("score", "n", "a", "b", "difference", "low", "high", "lost", "gained", "worse")
 _FLIP_COLUMNS = ("image", "score", "flip", "label", "probability_a", "probability_b")
 
@@ -255,6 +258,6 @@ def _flips(
 
 def _written(result: CompareResult, out: Path) -> CompareResult:
     write_csv(out / "comparison.csv", _SCORE_COLUMNS, [asdict(score) for score in result.scores])
-    write_csv(out / "flips.csv", _FLIP_COLUMNS, result.flips)
+    write_csv(out / "flips.csv", _FLIP_COLUMNS, result.flips, paths=("image",))
     list_unreadable(result.unreadable, out)
     return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +13,17 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 import cxrlens
+from cxrlens.dataset.phantom.dataset import OWN_FILES as PHANTOM_FILES
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.environment import timestamp
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
-from cxrlens.files import new_folder
 from cxrlens.inputs.annotations.ground_truth import object_mask
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.decoding import BatchReader
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.registry import find_architecture
+from cxrlens.outputs import new_output, remove_own
+from cxrlens.pointing.run import OUTPUTS as POINTING_OUTPUTS
 from cxrlens.pointing.run import PointingGameResult, PointingSettings, play_folder
 from cxrlens.report.figures import save_figure
 from cxrlens.report.html import render_page
@@ -30,7 +31,9 @@ from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
 from cxrlens.report.row_titles import row_title
 from cxrlens.saliency.explain import Row, default_rows
 from cxrlens.saliency.methods import DEFAULT_METHODS
+from cxrlens.testing.run import OUTPUTS as TEST_OUTPUTS
 from cxrlens.testing.run import ScoreResult, score_model
+from cxrlens.training.fitting import OWN_FILES as RUN_FILES
 from cxrlens.training.fitting import Hardware, TrainingResult
 from cxrlens.training.run import train_model
 
@@ -43,7 +46,8 @@ _SHEET_ROWS = (
     Row("normgrad_conv1x1", "combined"),
 )
 _MARK = ".cxrlens-demo"  # says that the folder is a demo's, which a later one may replace
-_PARTS = ("data", "run", "test", "pointing-game")
+_OUTPUTS = ("test", "pointing-game", "contact-sheet.png", "README.html")
+"""Beside data and training, which are images and a run as any others."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,7 @@ def run_demo(
     """
     began = time.monotonic()
     find_architecture(architecture)
-    mark = out / _MARK
-    new_folder(out, force=force and mark.is_file(), remedy="give another --out (--force replaces an earlier demo only)")
-    mark.touch()
-    for part in _PARTS:
-        shutil.rmtree(out / part, ignore_errors=True)
+    _claim(out, force=force)
     workers = hardware.workers
     log.info("1/4 drawing %d phantoms", size.train + size.dev)
     write_phantom_dataset(
@@ -141,6 +141,24 @@ def run_demo(
     seconds = time.monotonic() - began
     page = _page(out, model, training, scores, pointing, settings, size, seconds)
     return DemoResult(page, training, scores, pointing, seconds)
+
+
+def _claim(out: Path, *, force: bool) -> None:
+    """Make the folder, or take that of an earlier demo, whose data and training are removed: they, and nothing else."""
+    mark = out / _MARK
+    is_demo = mark.is_file()
+    new_output(
+        out,
+        _OUTPUTS,
+        force=force and is_demo,
+        known=_OUTPUTS if is_demo else (),
+        remedy="give another --out (--force replaces an earlier demo only)",
+    )
+    mark.touch()
+    remove_own(out / "data", PHANTOM_FILES)
+    remove_own(out / "run", RUN_FILES)
+    for name, outputs in (("test", TEST_OUTPUTS), ("pointing-game", POINTING_OUTPUTS)):
+        new_output(out / name, outputs, force=True, known=outputs if is_demo else ())
 
 
 def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def write_dicom(
         )
     written = WrittenDicom(*paths_of(stem))
     for path, content in zip((written.report, written.capture), files, strict=True):
-        with replacing(path) as partial:
+        with replacing(path, private=True) as partial:
             partial.write_bytes(content)
     return written
 

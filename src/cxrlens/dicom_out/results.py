@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.dicom_out import NotReferableError, require_highdicom, write_dicom
+from cxrlens.dicom_out.equipment import NAME
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.readers.dicom import START, is_dicom
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "dicom"
 
+_HEADER = 1 << 16
 _SHOWN = 5
 
 
@@ -58,9 +60,10 @@ class DicomResults:
         self.passing: set[tuple[str, str]] = set()
 
     def clear(self) -> None:
-        """Remove the results of an earlier run."""
+        """Remove the results of an earlier run; objects of other equipment of that name stay."""
         for file in [*self.folder.rglob("*.sr.dcm"), *self.folder.rglob("*.sc.dcm")]:
-            file.unlink()
+            if _is_own(file):
+                file.unlink()
 
     def add(self, source: Path, image: ImageRecord, place: Path, map_: Pixels | None, picture: Pixels) -> None:
         """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
@@ -90,6 +93,13 @@ class DicomResults:
             self.others.add(image.name)
         else:
             self.written += 1
+
+
+def _is_own(file: Path) -> bool:
+    """True for a DICOM object whose header names this software."""
+    with file.open("rb") as stream:
+        head = stream.read(_HEADER)
+    return is_dicom(head) and NAME.encode() in head
 
 
 def write_outcome(

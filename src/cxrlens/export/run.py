@@ -9,7 +9,8 @@ from cxrlens.errors import UsageError
 from cxrlens.export.onnx import Parity, export_onnx
 from cxrlens.inspection.quality_model import load
 from cxrlens.models.location import model_path
-from cxrlens.models.onnx_file import OnnxInfo
+from cxrlens.models.onnx_file import OnnxInfo, is_export
+from cxrlens.outputs import require_own
 
 
 @dataclass(frozen=True)
@@ -40,5 +41,6 @@ def export_model(model: Path, *, method: str, out: Path | None = None, force: bo
         raise UsageError(f"{file}: should end in .onnx, by which 'cxrlens screen' knows it; give another name")
     if file.is_dir() or (file.exists() and not force):
         raise UsageError(f"{file}: already exists; give another name or `force`")
+    require_own(file, is_export)
     info, parity = export_onnx(load(source, device="cpu"), method, source.resolve(), file)
     return ExportResult(file, info, parity)

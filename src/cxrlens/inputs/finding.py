@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.readers import IMAGE_SUFFIXES, has_dicom_mark
+from cxrlens.outputs import own_names
+
+log = logging.getLogger(__name__)
 
 
 def require_folder(path: Path) -> Path:
@@ -24,9 +28,15 @@ def require_folder(path: Path) -> Path:
 
 
 def walk_images(
-    folder: Path, *, recursive: bool = False, any_dicom: bool = False, unless_holding: str | None = None
+    folder: Path,
+    *,
+    recursive: bool = False,
+    any_dicom: bool = False,
+    left_out: Callable[[Path], object] = lambda _: None,
 ) -> Iterator[Path]:
     """The images in a folder: by their ending (any case), or DICOM files without one; hidden ones are left out.
+
+    So are results that this program wrote there, such as overlays, see `cxrlens.outputs`.
 
     Whatever has an image's name is given, also a pipe, a broken link or, unless it is searched, a folder, and so is
     a folder that cannot be searched: reading it tells the reason, and nothing is passed over in silence. Each folder
@@ -36,7 +46,7 @@ def walk_images(
     Args:
         recursive: search folders in folders.
         any_dicom: also give DICOM files of any other ending.
-        unless_holding: leave folders out that hold a file of this name.
+        left_out: called with each file or folder of results that is left out; `log_left_out` says it.
 
     Raises:
         UsageError: when the folder itself cannot be searched.
@@ -57,12 +67,14 @@ def walk_images(
                 raise UsageError(f"{folder}: cannot be searched ({error.strerror}); check its rights") from error
             yield here
             continue
-        if any(entry.name == unless_holding for entry in entries):
-            continue
         folders: list[Path] = []
+        results = own_names(here, {entry.name for entry in entries})
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith("."):
+                continue
+            if entry.name in results:
+                left_out(path)
                 continue
             if recursive and _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(path)
@@ -77,7 +89,24 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     Raises:
         UsageError: when the folder itself cannot be searched.
     """
-    return sorted(walk_images(folder, recursive=recursive))
+    left_out: list[Path] = []
+    found = sorted(walk_images(folder, recursive=recursive, left_out=left_out.append))
+    log_left_out(left_out)
+    return found
+
+
+def log_left_out(results: Sequence[Path]) -> None:
+    """Say how many images there are in results that were left out, and where."""
+    images = {path: count for path in results if (count := _count_images(path))}
+    if images:
+        some = ", ".join(map(str, [*images][:3])) + (" ..." if len(images) > 3 else "")
+        log.info("%d images are results that cxrlens wrote, and are left out: %s", sum(images.values()), some)
+
+
+def _count_images(path: Path) -> int:
+    if not path.is_dir():
+        return int(_has_image_name(path))
+    return sum(_has_image_name(Path(name)) for _, _, names in os.walk(path) for name in names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,12 +6,14 @@ any moment, leaves the rest at work (docs/decisions/reading-pool.md).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +25,10 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from cxrlens.errors import CxrlensError
 from cxrlens.inputs.readers.codecs import let_codecs_end_this_process
+from cxrlens.inputs.readers.memory import limit_memory, limited_memory
+from cxrlens.process import isolated_children
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -32,6 +37,7 @@ SECONDS = 120.0
 """How long one task may take."""
 
 _ATTEMPTS = 2  # a process may have been ended for the memory that another one took
+_PAUSE = 0.2  # seconds between two attempts to start a process
 _HAS_TIMERS = hasattr(signal, "setitimer")  # not on Windows
 _starting = threading.Lock()  # a process started meanwhile would hold the other's end of the pipe open
 
@@ -40,41 +46,60 @@ class LostTaskError(Exception):
     """A task without a result; the message goes on after a file's name."""
 
 
+class NoProcessError(CxrlensError):
+    """The system gives no further process, which is no task's fault: memory, descriptors or processes are short."""
+
+
 class WorkerProcess(Generic[Task, Result]):
     """A process that applies a function to one task after the other, replaced when it has ended.
 
-    It lets codecs end it, leaves an interrupt to this process and ends with it.
+    It searches no folder but those of installed packages and PYTHONPATH for modules, lets codecs end it, leaves an
+    interrupt to this process and ends with it. Whatever goes wrong between it and this process ends it, so that no
+    answer is taken for that of another task, and the next task begins with a new one.
 
     Args:
         function: picklable where the context does not fork.
         seconds: how long one task may take before its process is killed, also within a library; by default `SECONDS`.
         context: how processes are started.
+        patience: seconds for which it is tried to start a process before a task is given up.
     """
 
     def __init__(
-        self, function: Callable[[Task], Result], *, seconds: float | None = None, context: BaseContext | None = None
+        self,
+        function: Callable[[Task], Result],
+        *,
+        seconds: float | None = None,
+        context: BaseContext | None = None,
+        patience: float = 10.0,
     ) -> None:
         self._function = function
         self._seconds = SECONDS if seconds is None else seconds
         self._context = context or multiprocessing.get_context()
+        self._patience = patience
         self._is_closed = False
-        self._start()
+        self._running: tuple[Connection, BaseProcess] | None = None
+        self._is_ready = False
+        with contextlib.suppress(OSError, EOFError, MemoryError, RuntimeError):  # the first task tries again
+            self._start()
 
     def __call__(self, task: Task) -> Result:
         """The function of the task; for one thread at a time.
 
         Raises:
             LostTaskError: when that takes too long, or ends the process twice.
+            NoProcessError: when no process can be started.
             Exception: whatever the function raises.
         """
         for _ in range(_ATTEMPTS):
+            self._make_ready()
             try:
-                if not self._process.is_alive() and not self._is_closed:
-                    self._start()
                 succeeded, value = self._answer(task)
             except (EOFError, OSError):
-                self._process.join()
+                self._end()
                 continue
+            except BaseException:  # a part of the answer may still be in the pipe
+                self._end()
+                raise
             if succeeded:
                 return value
             raise value
@@ -83,34 +108,73 @@ class WorkerProcess(Generic[Task, Result]):
     def close(self) -> None:
         """End the process, whatever it does; a task at hand is lost."""
         self._is_closed = True
-        self._process.kill()
-        self._process.join()
+        running = self._running
+        if running is not None:
+            running[1].kill()
+            running[1].join()
+
+    def _end(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            pipe, process = running
+            process.kill()
+            process.join()
+            pipe.close()
+
+    def _make_ready(self) -> None:
+        """Have a process that waits for a task; how long it takes to start is not the task's."""
+        until = time.monotonic() + self._patience
+        while not self._is_ready or self._running is None or not self._running[1].is_alive():
+            if self._is_closed:
+                raise LostTaskError("the work was ended")
+            try:
+                if self._running is None or not self._running[1].is_alive():
+                    self._start()
+                self._received(SECONDS)
+                self._is_ready = True
+            except (OSError, EOFError, MemoryError, RuntimeError) as error:
+                self._end()
+                if time.monotonic() + _PAUSE > until:
+                    reason = getattr(error, "strerror", None) or str(error) or "it ends at once"
+                    raise NoProcessError(
+                        f"no process that reads images can be started ({reason}); end other programs, or raise the "
+                        "limits of open files, processes and memory"
+                    ) from error
+                time.sleep(_PAUSE)
+            except LostTaskError:
+                self._end()
+                raise
 
     def _start(self) -> None:
-        with _starting:
-            self._pipe, theirs = self._context.Pipe()
-            self._process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
+        self._end()
+        self._is_ready = False
+        with _starting, isolated_children():
+            pipe, theirs = self._context.Pipe()
+            process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
                 target=_serve, args=(theirs, self._function), daemon=True
             )
-            self._process.start()
-            theirs.close()
-        self._is_ready = False
-        if self._is_closed:
-            self._process.kill()
+            try:
+                process.start()
+            except BaseException:
+                pipe.close()
+                raise
+            finally:
+                theirs.close()
+        self._running = pipe, process
+        if self._is_closed:  # meanwhile
+            process.kill()
 
     def _answer(self, task: Task) -> Any:
-        if not self._is_ready:  # how long a process takes to start is not the task's
-            self._received(SECONDS)
-            self._is_ready = True
-        self._pipe.send(task)
+        assert self._running is not None
+        self._running[0].send(task)
         return self._received(self._seconds)
 
     def _received(self, seconds: float) -> Any:
-        if not wait([self._pipe, self._process.sentinel], seconds):
-            self._process.kill()
-            self._process.join()
+        assert self._running is not None
+        pipe, process = self._running
+        if not wait([pipe, process.sentinel], seconds):
             raise LostTaskError(_too_long(seconds))
-        return self._pipe.recv()
+        return pipe.recv()
 
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
@@ -119,6 +183,7 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     if "torch" in sys.modules:  # not imported for this alone
         sys.modules["torch"].set_num_threads(1)
     let_codecs_end_this_process()
+    limit_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send(None)
     while True:
@@ -216,7 +281,8 @@ def _here(function: Callable[[Task], Result], task: Task, lost: Callable[[Task, 
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, SECONDS)
-            return function(task)
+            with limited_memory():
+                return function(task)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _TookTooLong:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlens.errors import UnreadableImageError
-from cxrlens.files import write_text
+from cxrlens.files import printable, write_text
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ def list_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.t
     """Write the sentences to a file of that name in ``out``, a file a line; where there are none, an old list goes."""
     path = out / name
     if reasons:
-        write_text(path, "".join(reason.replace("\n", "\\n") + "\n" for reason in reasons))
+        write_text(path, "".join(printable(reason) + "\n" for reason in reasons))
     else:
         path.unlink(missing_ok=True)
     return path

@@ -43,7 +43,7 @@ def card_facts(model: Path, *, data_licence: str | None = None, study: Path | No
 
 def _training_data(card: ModelCard, given: str | None) -> TrainingData:
     data = _mapping(card.training.get("data"))
-    images = {split: dict(_mapping(counts)) for split, counts in _mapping(card.training.get("images")).items()}
+    images = {split: _counts(counts) for split, counts in _mapping(card.training.get("images")).items()}
     name = Path(str(data.get("folder", ""))).name
     known = _has_object_cxr_counts(images)
     if given is not None:
@@ -70,8 +70,8 @@ def _has_object_cxr_counts(images: Mapping[str, Mapping[str, int]]) -> bool:
 
 
 def _dev_scores(card: ModelCard) -> list[DevScore]:
-    counts = _mapping(_mapping(card.training.get("images")).get("dev"))
-    normal, affected = (int(counts.get(name, 0)) for name in CLASS_NAMES)
+    counts = _counts(_mapping(card.training.get("images")).get("dev"))
+    normal, affected = (counts.get(name, 0) for name in CLASS_NAMES)
     behind = {"accuracy": normal + affected, "sensitivity": affected, "specificity": normal}
     found = []
     for key, value in card.dev_scores.items():
@@ -111,6 +111,11 @@ def _limits(card: ModelCard, data: TrainingData) -> list[str]:
     if card.calibration is None:
         limits.append("Not calibrated: its probability is no frequency, and no threshold was chosen for a purpose.")
     return limits
+
+
+def _counts(value: Any) -> dict[str, int]:
+    """Numbers of images by class; what is no number is left out."""
+    return {str(name): count for name, count in _mapping(value).items() if isinstance(count, int) and count >= 0}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

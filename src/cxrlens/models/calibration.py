@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
 
@@ -15,7 +15,7 @@ TRIAGE: tuple[Triage, Triage, Triage] = ("pass", "review", "retake")
 
 
 class _FrozenPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Estimate(_FrozenPart):
@@ -68,7 +68,7 @@ class Calibration(_FrozenPart):
         source_sha256: of the model file that was calibrated.
     """
 
-    temperature: PositiveFloat
+    temperature: float = Field(ge=1e-3, le=1e3)
     source_share: float = Field(gt=0, lt=1)
     prevalence: float = Field(gt=0, lt=1)
     review_threshold: float = Field(ge=0, le=1)

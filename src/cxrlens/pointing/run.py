@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.errors import NotAssessedError, NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
@@ -79,6 +79,15 @@ _ROW_COLUMNS = (
     "target",
     "note",
 )
+
+
+OUTPUTS = ("pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg", "unreadable.txt")
+"""What `play_folder` writes right into its folder."""
+
+
+def outputs_of(source: Path) -> tuple[str, ...]:
+    """What is written right into the folder of a game: on a folder, or on one image, which gives its overlay."""
+    return OUTPUTS if source.is_dir() else (f"{short_name(source.name)}.png",)
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ def play_folder(
         )
     table = _table(per_image, rows, settings, model.preprocessing)
     write_csv(out / "pointing_game.csv", _ROW_COLUMNS, table)
-    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image)
+    write_csv(out / "per_image.csv", _IMAGE_COLUMNS, per_image, paths=("image",))
     shown = [row for row in table if not math.isnan(row["accuracy"])]
     names = [row_title(Row(row["method"], row["layers"])) for row in shown]
     figure = score_bar_figure(
@@ -210,6 +219,8 @@ def play_image(
     decoded = batch.images[0]
     assert decoded.pixels is not None
     (result,) = _inspected(batch, model, rows, settings)
+    if result.not_assessed:
+        raise NotAssessedError(f"{image}: {result.not_assessed}")
     bad_masks: list[str] = []
     per_image = _judged(batch, [result], model, settings, None, image.parent, bad_masks)
     if bad_masks:
@@ -307,20 +318,24 @@ def _judged(
     settings: PointingSettings,
     training_map: FloatMap | None,
     root: Path,
-    bad_masks: list[str],
+    left_out: list[str],
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the image.
 
-    Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
+    Images whose mask cannot be read, or for which the model gives no number, are left out, and the reasons are added
+    to ``left_out``.
     """
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for item, decoded, grey, result in zip(batch.items, batch.images, batch.grey, results, strict=True):
         name = item.name_in(root)
+        if result.not_assessed:
+            left_out.append(f"{item.origin}: {result.not_assessed}")
+            continue
         try:
             mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
         except UnreadableImageError as error:
-            bad_masks.append(str(error))
+            left_out.append(str(error))
             continue
         if not mask.any():
             continue

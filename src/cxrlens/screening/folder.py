@@ -84,7 +84,7 @@ class ScreenedFolder:
 
     def write_info(self, info: ScreeningInfo) -> None:
         """Write ``screening.json``."""
-        write_json(self.info_file, info.model_dump())
+        write_json(self.info_file, info.model_dump(), private=True)
 
     def info(self) -> ScreeningInfo:
         """The settings with which the folder was screened.

@@ -45,7 +45,7 @@ def write_worklist_page(
         script=script,
         script_hash=content_hash(script),
     )
-    with replacing(folder.report_file) as partial:
+    with replacing(folder.report_file, private=True) as partial:
         page.dump(str(partial), encoding="utf-8", errors="replace")
     return folder.report_file
 

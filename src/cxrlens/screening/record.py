@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import Field
 
@@ -13,9 +14,11 @@ class ScreenedImage(ImageRecord):
     """One file of a screened folder; its name is the path relative to that, see `name_of`, and one record has it.
 
     Attributes:
+        key: SHA-256 of the file's content, "" where it could not be read; files are named by it.
         tags: patient data, kept only where that was asked for.
     """
 
+    key: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     tags: dict[str, str] = Field(default_factory=dict)
 
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from cxrlens.dicom_out import require_highdicom
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.files import new_folder
 from cxrlens.inputs.names import text_of
 from cxrlens.inspection.inspector import Inspector
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.models.location import model_path
+from cxrlens.outputs import is_screened, locked, new_private_folder, remove_partials
 from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.screen import Screening
@@ -36,6 +34,17 @@ PAGE_PICTURES = 2000
 
 _EVERY = 30.0
 """Least seconds between two worklists while a folder is watched."""
+
+_CLEARED = {
+    "pictures": r"[0-9a-f]{64}\.jpg",
+    "maps": r"[0-9a-f]{64}\.png",
+    "dicom": r"[0-9a-f]{64}\.s[rc]\.dcm|left_out\.txt",
+}
+"""Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
+
+_OWN_NAMES = {
+    "screening.json", "store.sqlite", "results.jsonl", "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
+}  # fmt: skip
 
 _SHARE = 20
 """A watched folder's worklist is written again after so many times as long as it took."""
@@ -227,54 +236,58 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """No other process screens into the folder meanwhile; the system takes the lock from one that is killed."""
-    new_folder(out, force=True)
-    lock = FileLock(out / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(
-            f"{out}: another process is screening into this folder; wait for it, or give another"
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"{lock.lock_file}: cannot be locked ({error.strerror or error}), so that two processes could screen into "
-            "this folder; check the rights, or give an --out on a local disk: some network shares have no locks"
-        ) from error
-    try:
+    """No other process screens into the folder meanwhile."""
+    new_private_folder(out)  # it shows patients, and may name them
+    with locked(out, "screening", "an --out"):
         yield
-    finally:
-        lock.release()
 
 
 def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> Store:
     """Make the folder ready to be gone on with, and open its store."""
-    was_screened = folder.info_file.exists()
+    was_screened = is_screened(folder.path)
     if was_screened and not force:
         _check_same(folder, info)
         store = Store(folder, keep_connections=True)
-        _clear(folder, r"\..*\.partial\..*")
-    elif force:
-        store = _begin_anew(folder, was_screened=was_screened)
+        _remove_partials(folder)
+    elif was_screened:
+        store = _begin_anew(folder)
         folder.write_info(info)
-    elif any(not entry.name.startswith(".") for entry in folder.path.iterdir()):
-        raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
     else:
+        _refuse_foreign(folder, force=force)
         folder.write_info(info)
         store = Store(folder, keep_connections=True)
     store.go_on()
     return store
 
 
-def _begin_anew(folder: ScreenedFolder, *, was_screened: bool) -> Store:
-    """Open the folder's store without results; verdicts stay."""
+def _refuse_foreign(folder: ScreenedFolder, *, force: bool) -> None:
+    """A folder that holds something is taken where that was asked for, and no file in it would be replaced."""
+    there = {entry.name for entry in folder.path.iterdir()}
+    if foreign := sorted(there & _OWN_NAMES):
+        raise UsageError(
+            f"{folder.path / foreign[0]}: is there already, and not of a screening; move it away, or give another --out"
+        )
+    if not force and any(not name.startswith(".") for name in there):
+        raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
+
+
+def _begin_anew(folder: ScreenedFolder) -> Store:
+    """Open a screened folder's store without results; verdicts stay."""
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
     store = Store(folder, keep_connections=True)
     store.results.clear()
-    if was_screened:  # the results have gone, so that a kill from here on leaves none without its picture
-        _clear(folder, r"\..*\.partial\..*|[0-9a-f]{64}\.(jpg|png|s[rc]\.dcm)|left_out\.txt")
+    _remove_partials(folder)
+    for name, pattern in _CLEARED.items():  # the results have gone: a kill from here on leaves none without its picture
+        place = folder.path / name
+        for file in place.iterdir() if place.is_dir() and not place.is_symlink() else ():
+            if re.fullmatch(pattern, file.name) and file.is_file():
+                file.unlink()
     return store
+
+
+def _remove_partials(folder: ScreenedFolder) -> None:
+    remove_partials(folder.path, _CLEARED)
 
 
 def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
@@ -293,14 +306,6 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
             f"{folder.path}: was screened with another {', '.join(differs)}; "
             "give what it began with or another --out, or begin anew with --force"
         )
-
-
-def _clear(folder: ScreenedFolder, pattern: str) -> None:
-    """Delete the folder's own files of such names."""
-    for place in (folder.path, *(folder.path / name for name in ("pictures", "maps", "dicom"))):
-        for file in place.iterdir() if place.is_dir() else ():
-            if re.fullmatch(pattern, file.name) and file.is_file():
-                file.unlink()
 
 
 def _follow(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from cxrlens.errors import UsageError
-from cxrlens.inputs.finding import walk_images
+from cxrlens.inputs.finding import log_left_out, walk_images
+from cxrlens.outputs import is_screened
 
 STDIN = "-"
-
-OUTPUT_MARK = "screening.json"
-"""A folder that holds such a file is the output of a screening, and none of its pictures is screened."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Sources:
     given: tuple[Path, ...] = ()
     folders: frozenset[Path] = frozenset()
     from_stdin: bool = False
+    _left_out: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def files(self) -> Iterator[Path]:
         """The files as they are found; of folders the images in them."""
@@ -44,14 +43,19 @@ class Sources:
             yield from self.files_of(path)
 
     def files_of(self, given: Path) -> Iterator[Path]:
-        """The files of one of the given paths.
+        """The files of one of the given paths; results of commands that lie among them are left out, and named once.
 
         Raises:
             UsageError: when a folder cannot be searched.
         """
-        if given in self.folders:
-            return walk_images(given, recursive=True, any_dicom=True, unless_holding=OUTPUT_MARK)
-        return iter((given,))
+        if given not in self.folders:
+            yield given
+            return
+        left_out: list[Path] = []
+        yield from walk_images(given, recursive=True, any_dicom=True, left_out=left_out.append)
+        new = [path for path in left_out if path not in self._left_out]
+        self._left_out.update(new)
+        log_left_out(new)
 
 
 def take_sources(texts: Sequence[str]) -> Sources:
@@ -68,8 +72,8 @@ def take_sources(texts: Sequence[str]) -> Sources:
     for path in paths:
         if not os.path.lexists(path):
             raise UsageError(f"{path}: no such file or folder; check the path")
-        if (path / OUTPUT_MARK).exists():
-            raise UsageError(f"{path}: is the output of a screening ({OUTPUT_MARK}); give the folder of the images")
+        if is_screened(path):
+            raise UsageError(f"{path}: is the output of a screening (screening.json); give the folder of the images")
     if len(paths) == 1 and paths[0].is_dir():
         root = paths[0].resolve()
         return Sources(root, (root,), frozenset((root,)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrlens.files import replacing, write_csv
+from cxrlens.files import printable, replacing, write_csv
 from cxrlens.inputs.names import path_of, text_of
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.results import ResultTable
@@ -36,9 +36,6 @@ COLUMNS = (
     "key",
     "remarks",
 )
-
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-"""What a spreadsheet may take for the beginning of a formula."""
 
 
 @dataclass
@@ -101,15 +98,16 @@ def write_worklist(store: Store, root: Path, *, keep_tags: bool) -> RankedWorkli
     folder = store.folder
     worklist = RankedWorklist.of(store.results, root)
     columns = (*COLUMNS, *KEPT_TAGS) if keep_tags else COLUMNS
-    write_csv(folder.worklist_file, columns, (row(image) for image in worklist.images()))
+    rows = (row(image) for image in worklist.images())
+    write_csv(folder.worklist_file, columns, rows, paths=("name",), private=True)
     listed = folder.path / "unreadable.txt"
     if not worklist.counts.unreadable:
         listed.unlink(missing_ok=True)
         return worklist
-    with replacing(listed) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
+    with replacing(listed, private=True) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
         for image in worklist.images(only_unreadable=True):
             place = image.name if image.name.startswith("/") else f"{text_of(root)}/{image.name}"
-            stream.write(f"{place}: {image.reason}".replace("\n", "\\n") + "\n")
+            stream.write(printable(f"{place}: {image.reason}") + "\n")
     return worklist
 
 
@@ -123,22 +121,10 @@ def row(image: ScreenedImage) -> dict[str, Any]:
     plain = image.model_dump(include=set(COLUMNS) - {"contours"})
     return {
         **plain,
-        "name": name_cell(image.name),
-        "reason": _as_text(image.reason),
-        "origin": _as_text(image.origin),
-        "remarks": _as_text(" ".join(image.remarks)),
+        "remarks": " ".join(image.remarks),
         "flat": int(image.flat),
         "peak_x": x,
         "peak_y": y,
         "contours": len(image.contours),
-        **{name: _as_text(value) for name, value in image.tags.items()},
+        **image.tags,
     }
-
-
-def name_cell(name: str) -> str:
-    """A name as a CSV has it: one that a spreadsheet would take for a formula begins with "./", the same path."""
-    return f"./{name}" if name.startswith(_FORMULA) else name
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

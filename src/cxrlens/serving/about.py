@@ -19,7 +19,7 @@ def health_route() -> APIRouter:
     router = APIRouter(tags=["about"])
 
     @router.get("/health")
-    def health() -> Health:
+    async def health() -> Health:
         """Whether the server runs; needs no token."""
         return Health(version=cxrlens.__version__)
 
@@ -32,12 +32,12 @@ def routes(state: ServerState) -> APIRouter:
     sha256 = state.model.identity.sha256  # now, while the file is still the one that was loaded
 
     @router.get("/metrics", response_class=PlainTextResponse)
-    def metrics() -> PlainTextResponse:
+    async def metrics() -> PlainTextResponse:
         """Counts and times in the text format of Prometheus."""
         return PlainTextResponse(state.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @router.get("/api/model")
-    def model() -> Model:
+    async def model() -> Model:
         """The facts of the model's card, and the server's limits."""
         card, calibration = state.model.card, state.model.card.calibration
         return Model(
@@ -59,7 +59,7 @@ def routes(state: ServerState) -> APIRouter:
         )
 
     @router.get("/api/methods")
-    def methods() -> Methods:
+    async def methods() -> Methods:
         """The saliency methods that ``/api/check`` takes."""
         return Methods(
             methods=tuple(

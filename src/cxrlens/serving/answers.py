@@ -178,12 +178,18 @@ class Worklist(_Answer):
 
 
 class NewVerdict(BaseModel):
-    """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one."""
+    """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one.
+
+    Attributes:
+        seen: the verdict that stood when the reader looked; where another one stands by now, nothing is changed.
+            Null replaces whatever stands.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     key: Key
     verdict: Verdict
+    seen: Verdict | None = None
 
 
 class Verdicts(_Answer):

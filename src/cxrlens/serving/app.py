@@ -67,7 +67,7 @@ def create_app(settings: ServerSettings, model: QualityModel, folder: Path | Non
             Middleware(WithHeaders),
             Middleware(RequestMetrics, metrics=state.metrics),
             Middleware(Guard, settings=settings),
-            Middleware(LimitedBody, settings=settings),
+            Middleware(LimitedBody, settings=settings, uploads=state.uploads),
         ],
         exception_handlers={
             HTTPException: _refused,

@@ -21,10 +21,10 @@ from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
 from cxrlens.serving.batching import BusyError, ExplanationRequest
 from cxrlens.serving.decoding import STATUS, DecodedUpload
-from cxrlens.serving.problems import described
+from cxrlens.serving.problems import RETRY, described
 from cxrlens.serving.state import ServerState
+from cxrlens.serving.uploads import UPLOAD_PATH
 
-RETRY = {"Retry-After": "2"}
 _MAX_SMOOTH = 100.0
 
 
@@ -32,7 +32,7 @@ def routes(state: ServerState) -> APIRouter:
     """The route of a server."""
     router = APIRouter(tags=["check"])
 
-    @router.post("/api/check", responses=described(400, 403, 408, 413, 415, 422, 503))
+    @router.post(UPLOAD_PATH, responses=described(400, 403, 408, 413, 415, 422, 503))
     async def check(
         file: Annotated[UploadFile, File(description="JPEG, PNG, TIFF, BMP, WebP or DICOM; its content says which.")],
         method: Annotated[str, Form(description="Id of the map's method, see /api/methods.")] = DEFAULT_METHOD,
@@ -47,9 +47,6 @@ def routes(state: ServerState) -> APIRouter:
         Nothing of the upload is kept.
         """
         request = _request(state, method, layers, smooth)
-        if state.checks >= state.settings.queue:
-            raise _busy()
-        state.checks += 1
         began = time.perf_counter()
         try:
             digest = hashlib.sha256()
@@ -66,13 +63,15 @@ def routes(state: ServerState) -> APIRouter:
                 raise HTTPException(status, image.reason)
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             result = (await asyncio.wrap_future(answer)).with_remarks(image.remarks)
+            if result.not_assessed:
+                state.metrics.refused.labels("422").inc()
+                raise HTTPException(422, result.not_assessed)
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
-        except BusyError:
+        except (BusyError, MemoryError):  # the server's own memory; a decoder's is told by what it answers
             raise _busy() from None
         except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
             raise HTTPException(422, str(error)) from error
         finally:
-            state.checks -= 1
             state.metrics.check_seconds.observe(time.perf_counter() - began)
 
     return router

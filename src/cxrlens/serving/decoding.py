@@ -28,6 +28,7 @@ STATUS = {
 }
 """The HTTP status of an upload that cannot be read."""
 
+_PATIENCE = 2.0  # seconds
 _NAME = "the upload"  # stands for the file in messages; its own name may be a patient's
 
 
@@ -75,7 +76,12 @@ class Decode:
         return DecodedUpload(grey, image.height, image.width, image.origin, preview(shown), image.remarks)
 
 
-_Process = WorkerProcess[Origin, DecodedUpload | Unreadable]
+@dataclass(frozen=True, eq=False)
+class _Decoder:
+    """A process, and the one thread that speaks with it."""
+
+    process: WorkerProcess[Origin, DecodedUpload | Unreadable]
+    thread: ThreadPoolExecutor
 
 
 class Decoders:
@@ -88,35 +94,44 @@ class Decoders:
         self._context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
         if sys.platform != "win32":
             self._context.set_forkserver_preload([__name__])
-        self._free: asyncio.Queue[_Process] = asyncio.Queue()
-        self._all: list[_Process] = []
-        self._threads = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decoder")
+        self._free: asyncio.Queue[_Decoder] = asyncio.Queue()
+        self._all: list[_Decoder] = []
 
     async def __aenter__(self) -> Decoders:
         for _ in range(self._settings.decoders):
             process = WorkerProcess(
-                partial(attempt, self._decode), seconds=self._settings.decode_seconds, context=self._context
+                partial(attempt, self._decode),
+                seconds=self._settings.decode_seconds,
+                context=self._context,
+                patience=_PATIENCE,
             )
-            self._all.append(process)
-            self._free.put_nowait(process)
+            decoder = _Decoder(process, ThreadPoolExecutor(1, thread_name_prefix="decoder"))
+            decoder.thread.submit(int).result()  # it is there from now on, whatever becomes short
+            self._all.append(decoder)
+            self._free.put_nowait(decoder)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for process in self._all:
-            process.close()
-        await asyncio.to_thread(self._threads.shutdown)
+        for decoder in self._all:
+            decoder.process.close()
+        for decoder in self._all:
+            await asyncio.to_thread(decoder.thread.shutdown)
 
     async def decoded(self, read: Callable[[], Awaitable[bytes]]) -> DecodedUpload | Unreadable:
-        """Decode an upload as soon as a process is free; ``read`` gives its content, which is not held before."""
-        process = await self._free.get()
+        """Decode an upload as soon as a process is free; ``read`` gives its content, which is not held before.
+
+        Raises:
+            NoProcessError: when a process has ended and the system gives no other one; the next upload tries again.
+        """
+        decoder = await self._free.get()
         try:
             origin = ContentOrigin(_NAME, await read())
-            answer = self._threads.submit(process, origin)
+            answer = decoder.thread.submit(decoder.process, origin)
         except BaseException:
-            self._free.put_nowait(process)
+            self._free.put_nowait(decoder)
             raise
         loop = asyncio.get_running_loop()  # the process is free when it has answered, also one who waits no more
-        answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._free.put_nowait, process))
+        answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._free.put_nowait, decoder))
         try:
             return await asyncio.wrap_future(answer)
         except LostTaskError as error:

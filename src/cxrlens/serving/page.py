@@ -18,11 +18,11 @@ def routes() -> APIRouter:
     assets[STYLE] = read_asset(STYLE), "text/css"
 
     @router.get("/")
-    def index() -> HTMLResponse:
+    async def index() -> HTMLResponse:
         return HTMLResponse(page)
 
     @router.get(f"/{_FOLDER}/{{name}}")
-    def asset(name: str) -> Response:
+    async def asset(name: str) -> Response:
         if name not in assets:
             raise HTTPException(404)
         content, media_type = assets[name]

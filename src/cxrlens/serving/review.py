@@ -14,7 +14,6 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.review import Show, worklist_part
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.store.verdicts import GivenVerdict, Verdict
-from cxrlens.screening.worklist import name_cell
 from cxrlens.serving.answers import Worklist, WorklistImage
 
 VERDICT_COLUMNS = ("path", "label", "verdict", "name", "key", "probability", "time")
@@ -69,9 +68,9 @@ class Review:
             images=tuple(_answer(image, verdict) for image, verdict in part.images),
         )
 
-    def give(self, key: str, verdict: Verdict) -> GivenVerdict | None:
+    def give(self, key: str, verdict: Verdict, seen: Verdict | None = None) -> GivenVerdict | None:
         """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key."""
-        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256)
+        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256, seen)
 
     def verdicts_csv(self) -> bytes:
         """The verdicts that stand, a line a file; ``cxrlens train --labels`` and ``data prepare`` take them.
@@ -79,13 +78,13 @@ class Review:
         Files of the same content share a verdict. The image of a verdict that is no longer in the list is named as it
         was when the verdict was given. UTF-8, but for paths that are no text.
         """
-        return to_csv(VERDICT_COLUMNS, self._verdict_rows()).encode("utf-8", "surrogateescape")
+        return to_csv(VERDICT_COLUMNS, self._verdict_rows(), paths=("path", "name")).encode("utf-8", "surrogateescape")
 
     def _verdict_rows(self) -> Iterator[dict[str, Any]]:
         root = path_of(self.folder.info().root, Path())
         for name, kept in self.store.verdicts.of_files():
             path, label = str(path_of(name, root)), _LABELS[kept.verdict]
-            yield kept.model_dump() | {"path": path, "label": label, "name": name_cell(name)}
+            yield kept.model_dump() | {"path": path, "label": label, "name": name}
 
     def picture_file(self, key: str) -> Path | None:
         """The preview of the image of a key, None where there is none."""

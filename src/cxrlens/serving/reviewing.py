@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from cxrlens.screening.store.review import Show
-from cxrlens.screening.store.verdicts import GivenVerdict
+from cxrlens.screening.store.verdicts import GivenVerdict, StaleVerdictError
 from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review
@@ -31,6 +31,7 @@ def routes(state: ServerState) -> APIRouter:
         return state.review
 
     @router.get("/api/worklist", responses=described(404, 422, 503))
+    @state.reading
     def worklist(
         show: Annotated[Show, Query(description='Which images; "open" are those without a verdict.')] = "all",
         offset: Annotated[int, Query(ge=0, le=_LARGEST)] = 0,
@@ -44,6 +45,7 @@ def routes(state: ServerState) -> APIRouter:
         response_class=FileResponse,
         responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422, 503)},
     )
+    @state.reading
     def picture(key: _KeyInPath) -> FileResponse:
         """The preview of an image: grey JPEG of at most 1024 px."""
         return _file(review().picture_file(key), "image/jpeg")
@@ -53,23 +55,31 @@ def routes(state: ServerState) -> APIRouter:
         response_class=FileResponse,
         responses={200: {"content": {"image/png": {}}}, **described(404, 422, 503)},
     )
+    @state.reading
     def map_(key: _KeyInPath) -> FileResponse:
         """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
         return _file(review().map_file(key), "image/png")
 
     @router.get("/api/verdicts", responses=described(404, 503))
+    @state.reading
     def verdicts() -> Verdicts:
         """The verdicts that stand."""
         return Verdicts(verdicts=tuple(review().store.verdicts.standing()))
 
-    @router.post("/api/verdicts", responses=described(400, 403, 404, 422, 503))
+    @router.post("/api/verdicts", responses=described(400, 403, 404, 408, 409, 413, 422, 503))
+    @state.writing
     def give(new: NewVerdict) -> GivenVerdict:
         """Give a verdict on an image, or withdraw it ("none"); the answer says what it replaced.
+
+        With ``seen``, a verdict that another reader has given in the meantime is not replaced: status 409 names it.
 
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
         request may be repeated when its answer was lost.
         """
-        given = review().give(new.key, new.verdict)
+        try:
+            given = review().give(new.key, new.verdict, new.seen)
+        except StaleVerdictError as error:
+            raise HTTPException(409, str(error)) from error
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")
         if given.changed:
@@ -81,6 +91,7 @@ def routes(state: ServerState) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **described(404, 503)},
     )
+    @state.reading
     def verdicts_csv() -> Response:
         """The verdicts that stand as CSV, which ``cxrlens train --labels`` and ``data prepare`` take."""
         return Response(
@@ -90,6 +101,7 @@ def routes(state: ServerState) -> APIRouter:
         )
 
     @router.get("/api/audit", responses=described(404, 422, 503))
+    @state.reading
     def audit(
         after: Annotated[int, Query(ge=0, le=_LARGEST, description="Entries with a larger id.")] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 200,

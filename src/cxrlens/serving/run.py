@@ -11,15 +11,23 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.serving.log_rate import limited_log
 from cxrlens.serving.settings import ServerSettings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
 
 log = logging.getLogger(__name__)
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 _GRACE = 10  # seconds that requests may take to end with the server
+_BACKLOG = 128  # connections that wait for the server to take them
+_AT_ONCE = 16  # of which it takes so many before it looks at how many it has; no more, lest descriptors run out
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def listening(host: str, port: int) -> socket.socket:
     name = host.strip("[]")
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     try:
-        return socket.create_server((name, port), family=family, backlog=128)
+        return socket.create_server((name, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
@@ -116,31 +124,44 @@ def _run(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            listener.listen(_BACKLOG)
             if self.started:
                 ready(address)
 
-    server = Server(
-        uvicorn.Config(
-            app,
-            log_config=None,  # requests are logged by their route alone, see `serving.metrics`
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            lifespan="on",
-            timeout_graceful_shutdown=_GRACE,
-        )
-    )
+    server = Server(configured(app, settings))
     # uvicorn ends in good order on either signal, and then raises it again.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), limited_log():
             server.run(sockets=[listener])
     finally:
         signal.signal(signal.SIGTERM, before)
     if not server.started:
         raise CxrlensError("the server could not start; the lines above say why")
     log.info("the server has ended")
+
+
+def configured(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
+    """How uvicorn is to serve the app."""
+    import uvicorn
+
+    from cxrlens.serving.connections import allowed_connections, limited_protocol
+
+    connections = allowed_connections(settings.connections)
+    if connections < settings.connections:
+        log.warning("%d connections at once are allowed, as this process may open few files", connections)
+    return uvicorn.Config(
+        app,
+        http=limited_protocol(connections, settings.head_seconds, settings.stall_seconds),
+        backlog=_AT_ONCE,
+        log_config=None,  # requests are logged by their route alone, see `serving.metrics`
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE,
+    )
 
 
 def _address(settings: ServerSettings, listener: socket.socket) -> Address:

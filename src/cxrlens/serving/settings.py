@@ -18,7 +18,11 @@ class ServerSettings:
         hosts: further names that requests may call the server by, such as that of a proxy before it.
         max_upload: largest request, in bytes.
         max_pixels: largest picture that is decoded.
+        max_body: largest body of any other request, in bytes.
         upload_seconds: how long a request may take to arrive.
+        stall_seconds: how long a client may send nothing of a request's body, or take nothing of its answer.
+        head_seconds: how long the head of a request may take to arrive.
+        connections: at once, see `connections.allowed_connections`.
         decode_seconds: how long the decoding of one file may take.
         decoders: processes that decode.
         batch_size: images per pass through the network.
@@ -32,7 +36,11 @@ class ServerSettings:
     hosts: tuple[str, ...] = ()
     max_upload: int = 64_000_000
     max_pixels: int = min(50_000_000, MAX_PIXELS)
+    max_body: int = 16_000
     upload_seconds: float = 120.0
+    stall_seconds: float = 20.0
+    head_seconds: float = 10.0
+    connections: int = 256
     decode_seconds: float = 30.0
     decoders: int = 2
     batch_size: int = 8
@@ -44,6 +52,11 @@ class ServerSettings:
     def is_local(self) -> bool:
         """True where none but this machine can reach the server, and none is said to be before it."""
         return is_loopback(self.host) and not self.hosts
+
+    @property
+    def max_arriving(self) -> int:
+        """Bytes of uploads that are held at once, in memory or the temporary folder."""
+        return 8 * self.max_upload
 
     def with_token(self, token: str | None) -> ServerSettings:
         """The same with this token."""

@@ -15,6 +15,8 @@ from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.metrics import Metrics
 from cxrlens.serving.review import Review
 from cxrlens.serving.settings import ServerSettings
+from cxrlens.serving.threads import Threads
+from cxrlens.serving.uploads import Uploads
 
 
 class ServerState:
@@ -22,7 +24,9 @@ class ServerState:
 
     Attributes:
         review: the screened folder, None where none is served.
-        checks: uploads in the making.
+        uploads: those in the making.
+        writing: threads that give verdicts; one that waits for the store's lock holds up no other request.
+        reading: threads that read the store.
     """
 
     def __init__(self, settings: ServerSettings, model: QualityModel, review: Review | None) -> None:
@@ -30,8 +34,10 @@ class ServerState:
         self.model = model
         self.review = review
         self.metrics = Metrics()
-        self.checks = 0
-        self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.checks)
+        self.uploads = Uploads()
+        self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.uploads.count)
+        self.writing = Threads("verdicts", 2, waiting=settings.queue)
+        self.reading = Threads("store", 8, waiting=settings.queue)
         self._explainer: BatchedExplainer | None = None
         self._decoders: Decoders | None = None
 
@@ -61,6 +67,8 @@ class ServerState:
                 yield
             finally:
                 await asyncio.to_thread(self._explainer.close)
+                self.writing.close()
+                self.reading.close()
 
 
 def warm_up(model: QualityModel) -> None:

@@ -18,7 +18,7 @@ from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import Batch, BatchReader, DecodedImage
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.remarked import remarked, report_remarked
-from cxrlens.process import keep_freed_memory
+from cxrlens.process import isolated_children, keep_freed_memory
 from cxrlens.study.blocks import BlockRun, score_sample
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan
@@ -93,9 +93,10 @@ def run_on(
         return
     threads = max(1, torch.get_num_threads() // len(devices))
     share = (list(devices), plan, data, list(subjects), records, max(workers // len(devices), 1), threads)
-    processes = multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-        _run_share, share, nprocs=len(devices), join=False, start_method="spawn"
-    )
+    with isolated_children():
+        processes = multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+            _run_share, share, nprocs=len(devices), join=False, start_method="spawn"
+        )
     units = [unit for unit in all_work(plan, data, subjects) if is_missing(plan, data, subjects, records, unit)]
     total = sum(unit.cost for unit in units)
     while not processes.join(timeout=_SECONDS_BETWEEN_LOOKS):

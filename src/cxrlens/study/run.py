@@ -17,6 +17,7 @@ from cxrlens.inputs.decoding import decode_images
 from cxrlens.inputs.reading import Unreadable
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.model_file import load_model
+from cxrlens.outputs import new_output, own_names
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_on
 from cxrlens.study.plan import StudyPlan
@@ -31,6 +32,20 @@ from cxrlens.training.run import train_model
 log = logging.getLogger(__name__)
 
 _PLAN = "study.yaml"
+OUTPUTS = (
+    _PLAN,
+    "environment.json",
+    "figures",
+    "findings.md",
+    "gallery",
+    "records",
+    "report.html",
+    "runs",
+    "submissions",
+    "tables",
+    "unreadable.txt",
+)
+"""What a study writes right into its folder."""
 
 
 def run(
@@ -79,15 +94,22 @@ def run(
 
 
 def _claim(out: Path) -> None:
-    """Make the folder, or make sure that it is a study's."""
-    if out.is_dir() and any(out.iterdir()) and not (out / _PLAN).is_file():
+    """Make the folder, or make sure that it is a study's: a plan that somebody wrote does not make it one."""
+    is_study = _PLAN in own_names(out) or _is_study_of_earlier_version(out)
+    if out.is_dir() and any(out.iterdir()) and not is_study:
         raise UsageError(f"{out}: is not empty and holds no study ({_PLAN}); give another --out")
+    new_output(out, OUTPUTS, force=is_study, known=OUTPUTS if is_study else ())
     try:
-        out.mkdir(parents=True, exist_ok=True)
         if not (out / _PLAN).is_file():
             write_text(out / _PLAN, "")
     except OSError as error:
         raise UsageError(f"{out}: cannot be made ({error.strerror or error}); choose another place") from error
+
+
+def _is_study_of_earlier_version(out: Path) -> bool:
+    """True for a folder in which a study was begun before folders had a mark."""
+    plan = out / _PLAN
+    return plan.is_file() and ((out / "records").is_dir() or (out / "runs").is_dir() or plan.stat().st_size == 0)
 
 
 def _with_models(plan: StudyPlan, models: Sequence[Path]) -> tuple[StudyPlan, dict[str, list[Path]]]:

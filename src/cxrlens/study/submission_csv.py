@@ -50,7 +50,8 @@ def _write(path: Path, rows: Iterable[tuple[str, str]]) -> None:
         if name in predictions:
             raise UsageError(f"{name}: two images of one name cannot be told apart in {path.name}; rename one")
         predictions[name] = prediction
-    write_csv(path, _COLUMNS, (dict(zip(_COLUMNS, row, strict=True)) for row in predictions.items()))
+    cells = (dict(zip(_COLUMNS, row, strict=True)) for row in predictions.items())
+    write_csv(path, _COLUMNS, cells, paths=("image_name",))
 
 
 def _point(point: FoundPoint) -> str:

@@ -19,6 +19,15 @@ from cxrlens.testing.predictions import predict
 
 log = logging.getLogger(__name__)
 
+_FIGURES = ("confusion", "reliability", "roc", "precision_recall")
+OUTPUTS = (
+    "scores.json",
+    "predictions.csv",
+    "unreadable.txt",
+    *(f"{name}.{ending}" for name in _FIGURES for ending in ("png", "svg")),
+)
+"""What `score_model` writes right into its folder."""
+
 _COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "remarks")
 
 
@@ -75,7 +84,7 @@ def score_model(
         }
         for item, label, probability, remarks in zip(items, labels, probabilities, found.remarks, strict=True)
     ]
-    write_csv(out / "predictions.csv", _COLUMNS, per_image)
+    write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
     return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)

@@ -24,14 +24,15 @@ import cxrlens
 from cxrlens.devices import cpu_has_bfloat16
 from cxrlens.environment import describe_environment, timestamp
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.files import new_folder, plain, read_yaml, replacing, write_csv, write_json, write_text
+from cxrlens.files import is_partial, plain, read_yaml, replacing, write_csv, write_json, write_text
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.remarked import report_remarked
 from cxrlens.models.card import ModelCard
-from cxrlens.models.model_file import save_model
+from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.outputs import LOCK, remove_own, remove_partials, starts_with
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.lightning_module import QualityClassifier
 from cxrlens.training.recipe import Recipe, validated
@@ -39,6 +40,26 @@ from cxrlens.training.recipe import Recipe, validated
 log = logging.getLogger(__name__)
 
 MODEL_NAME = "model.safetensors"
+CHECKPOINTS = "checkpoints"
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        return {"architecture", "data", "recipe"} <= read_yaml(path, "configuration of a run", "").keys()
+    except UsageError:
+        return False
+
+
+OWN_FILES: dict[str, Callable[[Path], bool] | None] = {
+    r"config\.yaml": _is_config,
+    r"environment\.json": starts_with(b"{"),
+    r"metrics\.csv": starts_with(b"epoch,"),
+    r"unreadable\.txt": None,
+    rf"{CHECKPOINTS}/(best|last)(-v\d+)?\.ckpt": starts_with(b"PK"),
+    r"model-\w+-acc[\dn][.\da]*-auc[\dn][.\da]*\.safetensors": is_model_file,
+    r"model\.safetensors": is_model_file,
+}
+"""Patterns of the files of a run, and checks of what they hold: what is replaced with a run."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +120,18 @@ def start_run(
 ) -> None:
     """Make the run directory and write down what will be done, and with which data (folder, digest, new labels).
 
+    Call it within the run's lock. A run's own files are removed, or nothing where there are others.
+
     Raises:
-        UsageError: when it exists and ``force`` is not given.
+        UsageError: when it exists and ``force`` is not given, or holds files that are not a run's.
     """
-    remedy = "`resume` goes on with it, `force` starts it anew, `run_dir` gives another name"
-    if force and run_dir.is_dir() and (run_dir / "config.yaml").is_file():
-        shutil.rmtree(run_dir)
-    new_folder(run_dir, remedy=remedy)
+    there = [entry for entry in run_dir.iterdir() if not (entry.name == LOCK or is_partial(entry.name))]
+    if there and not (force and (run_dir / "config.yaml").is_file()):
+        raise UsageError(
+            f"{run_dir}: already exists and is not empty; "
+            "`resume` goes on with it, `force` starts it anew, `run_dir` gives another name"
+        )
+    remove_own(run_dir, OWN_FILES, last=("config.yaml",))
     config = {"architecture": architecture, "data": dict(data), "recipe": plain(recipe.model_dump())}
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
@@ -119,11 +145,11 @@ def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
     path = run_dir / "config.yaml"
     if not path.exists():
         raise UsageError(f"{run_dir}: there is no run to resume here; leave `resume` out to start one")
-    config = read_yaml(path, "configuration of a run", "`force` starts the run anew")
+    config = read_yaml(path, "configuration of a run", "give another `run_dir`, or delete the file")
     try:
         return str(config["architecture"]), validated(config["recipe"], str(path)), dict(config["data"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read; `force` starts the run anew") from error
+        raise UsageError(f"{path}: cannot be read; give another `run_dir`, or delete the file") from error
 
 
 def train(
@@ -158,9 +184,10 @@ def train(
     if resume and (run_dir / MODEL_NAME).exists():
         raise NothingToDoError(f"{run_dir}: this run is finished; its model is {run_dir / MODEL_NAME}")
     if is_first_process():
+        remove_partials(run_dir, [CHECKPOINTS])
         write_json(run_dir / "environment.json", describe_environment(device=str(hardware.device), seed=recipe.seed))
     torch.manual_seed(recipe.seed)
-    last = run_dir / "checkpoints" / "last.ckpt"
+    last = run_dir / CHECKPOINTS / "last.ckpt"
     resumes = resume and last.is_file()
     weights = "none" if resumes else recipe.weights
     network = build_network(architecture, weights=weights)
@@ -175,7 +202,7 @@ def train(
         progress=progress,
     )
     module = QualityClassifier(network, recipe, preprocessing)
-    best = _Checkpoints(run_dir / "checkpoints")
+    best = _Checkpoints(run_dir / CHECKPOINTS)
     with store.in_use(), warnings.catch_warnings():
         if is_first_process():  # before Lightning starts, so that its error handling stays out of the way
             data.prepare_data()
@@ -290,6 +317,7 @@ def _save(
     name = f"model-{architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
     save_model(run_dir / name, network, card)
     with replacing(run_dir / MODEL_NAME) as link:
+        link.unlink()
         try:
             link.symlink_to(name)
         except OSError:  # a file system without links

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
 from cxrlens.errors import UsageError
+from cxrlens.files import new_folder
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.label_csv import read_labels, with_labels
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.outputs import locked
 from cxrlens.training.fitting import (
     Hardware,
     TrainingResult,
@@ -56,7 +59,7 @@ def train_model(
         hardware: device and processes.
         store: where decoded images are kept; None = this user's cache.
         labels: a CSV of new labels and further training images, see `cxrlens.inputs.dataset.label_csv`.
-        force: replace a run that is there.
+        force: replace a run that is there, but no folder that holds other files too.
         resume: go on with a run that is there; its recipe cannot be changed.
         callbacks: Lightning's.
         progress: called as progress(split, done, total) while images are decoded.
@@ -88,35 +91,50 @@ def train_model(
             log_remarks(split)
         if not resume:
             build_network(architecture, weights=chosen.weights)  # fails before ``force`` replaces a run
-            start_run(run_dir, architecture, chosen, described, force=force)
-        log.info(
-            "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
+    with _alone_in(run_dir) if is_first_process() else nullcontext():
+        if is_first_process():
+            if not resume:
+                start_run(run_dir, architecture, chosen, described, force=force)
+            _log_beginning(architecture, chosen, hardware)
+            if labels is not None:
+                log.info("%s: %d labels changed, %d images added", labels, described["changed"], described["added"])
+            for split in splits:
+                log.info("%s: %s", split.name, ", ".join(f"{n} {name}" for name, n in split.counts().items()))
+        result = train(
+            splits[0],
+            splits[1],
+            run_dir,
             architecture,
-            chosen.name,
-            chosen.preprocessing().size,
-            chosen.epochs,
-            resolve_precision(chosen, architecture, hardware.device),
-            chosen.weights,
+            chosen,
+            hardware,
+            store=store or ArrayStore.default(),
+            resume=resume,
+            callbacks=callbacks,
+            progress=progress,
         )
-        if labels is not None:
-            log.info("%s: %d labels changed, %d images added", labels, described["changed"], described["added"])
-        for split in splits:
-            log.info("%s: %s", split.name, ", ".join(f"{n} {name}" for name, n in split.counts().items()))
-    result = train(
-        splits[0],
-        splits[1],
-        run_dir,
+        if result is not None:
+            report_unreadable(result.unreadable, run_dir)
+        return result
+
+
+@contextmanager
+def _alone_in(run_dir: Path) -> Iterator[None]:
+    """No other process trains into the folder meanwhile."""
+    new_folder(run_dir, force=True)
+    with locked(run_dir, "training", "a `run_dir`"):
+        yield
+
+
+def _log_beginning(architecture: str, recipe: Recipe, hardware: Hardware) -> None:
+    log.info(
+        "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
         architecture,
-        chosen,
-        hardware,
-        store=store or ArrayStore.default(),
-        resume=resume,
-        callbacks=callbacks,
-        progress=progress,
+        recipe.name,
+        recipe.preprocessing().size,
+        recipe.epochs,
+        resolve_precision(recipe, architecture, hardware.device),
+        recipe.weights,
     )
-    if result is not None:
-        report_unreadable(result.unreadable, run_dir)
-    return result
 
 
 def _resumed(

@@ -38,6 +38,9 @@ _PROBE_NOTE = (
     "A linear probe on brightness, contrast, size and file statistics, cross-validated, with its 95 % interval. 0.5: "
     "they do not tell the classes apart. An AUC below 0.5 of a single statistic: it is lower in affected images."
 )
+OUTPUTS = ("data-check.html", "findings.csv", "unreadable.txt")
+"""What `check_data` writes right into its folder."""
+
 _COLUMNS = ("severity", "kind", "images", "message")
 
 

@@ -26,6 +26,8 @@ from cxrlens.errors import UsageError
 from cxrlens.files import write_csv
 from cxrlens.inputs.annotations.shapes import Shape
 from cxrlens.inputs.annotations.table import write_annotations
+from cxrlens.outputs import starts_with
+from cxrlens.process import isolated_children
 
 _Content: TypeAlias = tuple[tuple[Shape, ...], tuple[str, ...]]  # outlines and names of objects
 
@@ -42,6 +44,15 @@ objects.csv: what the objects are.
 
 They serve to try the tool out and to test it. A score on them says nothing about radiographs.
 """
+
+
+OWN_FILES: dict[str, Callable[[Path], bool] | None] = {
+    r"(train|dev)/(affected|normal)/\d{5}\.jpg": starts_with(b"\xff\xd8"),
+    r"(train|dev)\.csv": starts_with(b"image_name,annotation"),
+    r"objects\.csv": starts_with(b"image_name,split,class,objects"),
+    r"README\.txt": starts_with(_README.encode()[:40]),
+}
+"""Patterns of the files of a data set of phantoms, and checks of what they hold."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +236,9 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterable[_Content]]]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with isolated_children():
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)

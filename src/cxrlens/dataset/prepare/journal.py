@@ -67,9 +67,9 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(_line(key, made))
 
-    def files(self) -> set[str]:
-        """All files that were ever written, below the data set's folder."""
-        return {path for made in self._made.values() for path in made.files()}
+    def files(self) -> dict[str, str]:
+        """All files that were ever written, below the data set's folder, with the hash of each."""
+        return {path: sha256 for made in self._made.values() for path, sha256 in made.files().items()}
 
     def keep(self, keys: Collection[str]) -> None:
         """Forget all but these."""

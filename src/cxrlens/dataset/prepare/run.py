@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cxrlens
@@ -30,7 +31,7 @@ from cxrlens.dataset.prepare.write import (
     key,
 )
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.files import plain, write_json
+from cxrlens.files import is_partial, plain, sha256_of, write_json
 from cxrlens.inputs.annotations.shapes import Shape, map_points
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, write_manifest
@@ -40,6 +41,7 @@ from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, attempt, read_each
 from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
+from cxrlens.outputs import LOCK, locked, new_private_folder, remove_partials
 
 log = logging.getLogger(__name__)
 
@@ -138,35 +140,55 @@ def prepare(
     _try_draw(records, rule)
     log.info("%s (%s): %d images; splits: %s", source, kind.id, len(records), _rule_text(rule))
     claim = _claim_of(source, kind, options)
-    _claim(out, claim, force=force)
-    journal = Journal(out / _JOURNAL)
-    keys = [key(record, options.form) for record in records]
-    outcomes = _make_all(records, keys, journal, out, options.form, workers, progress)
-    unreadable = [*found.refused, *(outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable))]
-    report_unreadable(unreadable, out)
-    made = [
-        (record, outcome.image)
-        for record, outcome in zip(records, outcomes, strict=True)
-        if isinstance(outcome, PreparedOutcome)
-    ]
-    if not made:
-        raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
-    remarks = [*found.remarks, *_other_sizes(made), *_displayed_oddly(made)]
-    for remark in remarks[len(found.remarks) :]:
-        log.warning("%s", remark)
-    rows = split_rows([_row(record, each, source, out, options) for record, each in made], rule)
-    rows.sort(key=lambda row: (SPLIT_NAMES.index(row.split), row.name))
-    if options.dev_as_test:
-        rows += [replace(row, split="test") for row in rows if row.split == "dev"]
-    counts = _counts(rows)
-    write_json(
-        out / PREPARED,
-        {**claim, "split_rule": asdict(rule), "counts": counts, "unreadable": len(unreadable), "remarks": remarks},
-    )
-    write_manifest(out / MANIFEST, rows)
-    _tidy(out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, PreparedOutcome)})
-    reused = sum(isinstance(outcome, PreparedOutcome) and outcome.reused for outcome in outcomes)
-    return PrepareResult(out / MANIFEST, kind.id, counts, rule, len(made) - reused, reused, remarks, unreadable)
+    with _alone_in(out):
+        _claim(out, claim, force=force)
+        journal = Journal(out / _JOURNAL)
+        keys = [key(record, options.form) for record in records]
+        outcomes = _make_all(records, keys, journal, out, options.form, workers, progress)
+        unreadable = [*found.refused, *(outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable))]
+        report_unreadable(unreadable, out)
+        made = [
+            (record, outcome.image)
+            for record, outcome in zip(records, outcomes, strict=True)
+            if isinstance(outcome, PreparedOutcome)
+        ]
+        if not made:
+            raise NothingToDoError(f"{source}: none of its {len(unreadable)} images can be read: {unreadable[0]}")
+        remarks = [*found.remarks, *_other_sizes(made), *_displayed_oddly(made)]
+        for remark in remarks[len(found.remarks) :]:
+            log.warning("%s", remark)
+        rows = split_rows([_row(record, each, source, out, options) for record, each in made], rule)
+        rows.sort(key=lambda row: (SPLIT_NAMES.index(row.split), row.name))
+        if options.dev_as_test:
+            rows += [replace(row, split="test") for row in rows if row.split == "dev"]
+        counts = _counts(rows)
+        write_json(
+            out / PREPARED,
+            {**claim, "split_rule": asdict(rule), "counts": counts, "unreadable": len(unreadable), "remarks": remarks},
+        )
+        write_manifest(out / MANIFEST, rows)
+        _tidy(
+            out, journal, {k for k, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, PreparedOutcome)}
+        )
+        reused = sum(isinstance(outcome, PreparedOutcome) and outcome.reused for outcome in outcomes)
+        return PrepareResult(out / MANIFEST, kind.id, counts, rule, len(made) - reused, reused, remarks, unreadable)
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """No other process prepares into the folder meanwhile; one of something else is left alone."""
+    try:
+        if out.exists() and not (out / PREPARED).is_file() and _holds_something(out):
+            raise UsageError(f"{out}: is not empty and holds no prepared data set ({PREPARED}); give another place")
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made ({error.strerror or error}); choose another place") from error
+    new_private_folder(out)
+    with locked(out, "preparing", "a place"):
+        yield
+
+
+def _holds_something(out: Path) -> bool:
+    return not out.is_dir() or any(not (path.name == LOCK or is_partial(path.name)) for path in out.iterdir())
 
 
 def _scan(source: Path, out: Path, options: Options) -> tuple[SourceKind, Found]:
@@ -230,15 +252,15 @@ def _claim_of(source: Path, kind: SourceKind, options: Options) -> dict[str, Any
 
 
 def _claim(out: Path, claim: dict[str, Any], *, force: bool) -> None:
-    """Make the folder, or make sure that it may be gone on with.
+    """Make sure that the folder may be gone on with, or begin it.
 
     An earlier manifest of other options goes before the first file is replaced.
     """
     mark = out / PREPARED
     try:
-        if out.exists() and not mark.is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out}: is not empty and holds no prepared data set ({PREPARED}); give another place")
         earlier = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else claim
+        if not {"cxrlens", "source", "options"} <= earlier.keys():
+            raise UsageError(f"{mark}: says nothing of a data set that cxrlens prepared; give another place")
         changed = [name for name in ("source", "options") if earlier.get(name) != claim[name]]
         if changed and not force:
             other = f"from {earlier.get('source')}" if "source" in changed else "with other options"
@@ -353,10 +375,12 @@ def _counts(rows: Sequence[ManifestRow]) -> dict[str, dict[str, int]]:
 
 
 def _tidy(out: Path, journal: Journal, keys: set[str]) -> None:
-    """Remove files of earlier runs that no row names any more, and what a killed run left half written."""
+    """Remove files of earlier runs that no row names any more, unless changed since, and what a killed run left."""
     before = journal.files()
     journal.keep(keys)
-    left_over = [out / path for path in before - journal.files()]
-    left_over += [path for folder in (IMAGES, MASKS) for path in (out / folder).rglob(".*.partial.*")]
-    for path in left_over:
-        path.unlink(missing_ok=True)
+    kept = journal.files()
+    for path, sha256 in before.items():
+        is_below = PurePosixPath(path).parts[0] in (IMAGES, MASKS) and ".." not in PurePosixPath(path).parts
+        if path not in kept and is_below and (out / path).is_file() and sha256_of(out / path) == sha256:
+            (out / path).unlink()
+    remove_partials(out, (IMAGES, MASKS))

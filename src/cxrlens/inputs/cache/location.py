@@ -17,12 +17,25 @@ _SIZE: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
 
 
 def default_folder() -> Path:
-    """The folder that ``CXRLENS_CACHE`` names, else the platform's place for caches of this user."""
+    """The folder that ``CXRLENS_CACHE`` names, else the platform's place for caches of this user.
+
+    Raises:
+        UsageError: when this user has no home.
+    """
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
     if caches := os.environ.get("XDG_CACHE_HOME"):  # on macOS and Windows too
         return Path(caches) / "cxrlens"
-    return Path(user_cache_dir("cxrlens", appauthor=False))
+    try:
+        folder = user_cache_dir("cxrlens", appauthor=False)
+    except RuntimeError:
+        folder = "~"
+    if folder.startswith("~"):  # as earlier versions of platformdirs leave it
+        raise UsageError(
+            "this user has no home folder, where decoded images are kept; name a folder with `cache_dir` or the "
+            f"environment variable {FOLDER_VARIABLE}"
+        )
+    return Path(folder)
 
 
 def default_limit() -> int:

@@ -46,7 +46,7 @@ class SourceIndex:
         """Write what was noted."""
         for shelf in self._changed:
             merged = self._read(shelf) | self._known[shelf]
-            write_text(self.folder / f"{shelf}.json", json.dumps(merged, separators=(",", ":")))
+            write_text(self.folder / f"{shelf}.json", json.dumps(merged, separators=(",", ":")), private=True)
         self._changed.clear()
 
     def _shelf(self, shelf: str) -> dict[str, list[int | str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -16,14 +17,21 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from cxrlens.errors import UsageError
-from cxrlens.files import replacing, write_text
+from cxrlens.files import is_partial, replacing, write_text
 from cxrlens.inputs.cache.location import default_folder, default_limit, format_size
+from cxrlens.outputs import make_private, starts_with
 
 # Backup programs leave a folder with this file out (https://bford.info/cachedir/).
 _TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # Decoded images of cxrlens; `cxrlens data cache --clear` removes them.
 """
+_TAG_HEAD = _TAG.partition(";")[0]
+_ARRAY = re.compile(r"images/[A-Za-z0-9-]+/[0-9a-f]{2}/[0-9a-f]{62}\.npy")
+_PLACE = re.compile(r"images/[A-Za-z0-9-]+/[0-9a-f]{2}")
+_SOURCE = re.compile(r"[0-9a-f]{20}\.json")
+_LEASE = re.compile(r"[0-9a-f]{32}\.lock")
+_is_array = starts_with(b"\x93NUMPY")
 
 
 class Entry(NamedTuple):
@@ -36,7 +44,7 @@ class Entry(NamedTuple):
     @property
     def is_partial(self) -> bool:
         """True for a file that a killed writer left, unless that is still at work."""
-        return self.path.name.startswith(".")
+        return is_partial(self.path.name)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,9 @@ class ArrayStore:
     A process that reads from the store does so within `in_use`. Everything used since the oldest of these contexts
     that is still open began stays; the rest may go. When an array was last used is its file's time of modification,
     and a context is a lock file, which the system unlocks when its process is killed.
+
+    The folder is the store's own: a new or an empty one, in which a tag is put first. Nothing is kept in any other, and
+    no file is removed but what has the name of an array in its place and begins as one.
 
     Attributes:
         folder: made when it is first written to, readable by this user alone.
@@ -121,8 +132,14 @@ class ArrayStore:
 
         Args:
             note: follows the array in its file, where those who load the array do not look.
+
+        Raises:
+            UsageError: when the folder is not the store's own, or cannot be written to.
         """
-        with replacing(path) as partial:
+        if not self._is_tagged():
+            with self._locked():
+                pass
+        with replacing(path, private=True) as partial:
             with partial.open("wb") as stream:
                 np.save(stream, array, allow_pickle=False)
                 stream.write(note)
@@ -156,7 +173,12 @@ class ArrayStore:
             )
 
     def contents(self) -> StoreSize:
-        """The size of the store now."""
+        """The size of the store now.
+
+        Raises:
+            UsageError: when the folder is not the store's own.
+        """
+        self._require_own()
         groups: dict[str, tuple[int, int]] = {}
         since = self._in_use_since()
         in_use = 0
@@ -179,8 +201,16 @@ class ArrayStore:
                 for entry in self._entries():
                     if entry.used < since:
                         self._remove(entry)
-                shutil.rmtree(self.sources, ignore_errors=True)
+                self._forget_sources(is_used=since < float("inf"))
         return before
+
+    def _forget_sources(self, *, is_used: bool) -> None:
+        if self.sources.is_dir() and not self.sources.is_symlink():
+            for file in self.sources.iterdir():
+                if _SOURCE.fullmatch(file.name) or (is_partial(file.name) and not is_used):
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # something else is in it
+                self.sources.rmdir()
 
     @property
     def sources(self) -> Path:
@@ -195,14 +225,16 @@ class ArrayStore:
     def _locked(self) -> Iterator[None]:
         """While one process looks for what to remove, no other takes what is there into use."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (tag := self.folder / "CACHEDIR.TAG").exists():
-                write_text(tag, _TAG)
+            make_private(self.folder)
+            self._require_own()
+            if not self._is_tagged():
+                write_text(self._tag, _TAG)
             lock = FileLock(self.folder / "lock")
             lock.acquire()
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise UsageError(
-                f"{self.folder}: decoded images cannot be kept here ({error.strerror or error}); "
+                f"{self.folder}: decoded images cannot be kept here ({reason}); "
                 "name another folder with `cache_dir` or the environment variable CXRLENS_CACHE"
             ) from error
         try:
@@ -210,18 +242,48 @@ class ArrayStore:
         finally:
             lock.release()
 
+    @property
+    def _tag(self) -> Path:
+        return self.folder / "CACHEDIR.TAG"
+
+    def _is_tagged(self) -> bool:
+        try:
+            return self._tag.read_text(encoding="utf-8").startswith(_TAG_HEAD)
+        except (OSError, ValueError):
+            return False
+
+    def _require_own(self) -> None:
+        """Keep out of a folder that holds something and was not made for this.
+
+        Raises:
+            UsageError: when it is such a folder.
+        """
+        if not self.folder.is_dir() or self._is_tagged():
+            return
+        others = sorted(path.name for path in self.folder.iterdir() if not is_partial(path.name))
+        if others and not self._is_tagged():  # another process may have begun it meanwhile
+            raise UsageError(
+                f"{self.folder}: holds {others[0]} and is no folder of decoded images, which are removed when room is "
+                "needed; name a new or an empty folder with `cache_dir` or the environment variable CXRLENS_CACHE"
+            )
+
     def _entries(self) -> Iterator[Entry]:
+        """The files that have the name of an array, or of an unfinished one, in their place."""
         for parent, _, names in os.walk(self.folder / "images"):
+            place = Path(parent).relative_to(self.folder).as_posix()
             for name in names:
-                path = Path(parent, name)
-                with suppress(FileNotFoundError):
-                    state = path.stat()
-                    yield Entry(path, state.st_size, state.st_mtime_ns)
+                if _ARRAY.fullmatch(f"{place}/{name}") or (_PLACE.fullmatch(place) and is_partial(name)):
+                    path = Path(parent, name)
+                    with suppress(FileNotFoundError):
+                        state = path.lstat()
+                        yield Entry(path, state.st_size, state.st_mtime_ns)
 
     def _in_use_since(self) -> float:
         """When the oldest process that is using the store began (ns); infinite when there is none."""
         since = float("inf")
         for path in self._leases.glob("*.lock"):
+            if not _LEASE.fullmatch(path.name):
+                continue
             lease = FileLock(path)
             try:
                 lease.acquire(timeout=0)
@@ -235,8 +297,10 @@ class ArrayStore:
 
     @staticmethod
     def _remove(entry: Entry) -> int:
-        """Bytes that were freed: none where the system keeps a file that someone reads (Windows)."""
+        """Bytes that were freed: none where the system keeps a file that someone reads (Windows), or of no array."""
         try:
+            if not entry.is_partial and not _is_array(entry.path):
+                return 0
             entry.path.unlink(missing_ok=True)
         except PermissionError:
             return 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cxrlens.errors import UsageError
-from cxrlens.files import write_csv
+from cxrlens.files import text_of_cell, write_csv
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, format_annotation, parse_annotation
 from cxrlens.inputs.csv_files import open_csv
 
@@ -67,7 +67,8 @@ def find_manifest(root: Path) -> Path | None:
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Write a manifest, as a whole or not at all."""
-    write_csv(path, COLUMNS, ({**vars(row), "annotation": format_annotation(row.annotation)} for row in rows))
+    cells = ({**vars(row), "annotation": format_annotation(row.annotation)} for row in rows)
+    write_csv(path, COLUMNS, cells, paths=("path", "mask"))
 
 
 def read_manifest(path: Path, *, splits: Iterable[str], labels: Iterable[str]) -> list[ManifestRow]:
@@ -108,7 +109,7 @@ def safe_name(text: str) -> str | None:
 
 
 def _row(cells: dict[str, str], where: str, allowed: dict[str, tuple[str, ...]]) -> ManifestRow:
-    values = {name: cells.get(name) or "" for name in COLUMNS}
+    values = {name: text_of_cell(cells.get(name) or "") for name in COLUMNS}
     if not values["path"]:
         raise UsageError(f"{where}: the path is empty; name the image's file or delete the row")
     for column, names in allowed.items():

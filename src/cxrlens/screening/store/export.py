@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from cxrlens.files import open_private
 from cxrlens.screening.store.results import ResultTable
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Export:
 
     def _write(self, records: Iterable[str]) -> None:
         try:
-            with self.file.open("ab") as stream:
+            with open(self.file, "ab", opener=open_private) as stream:
                 stream.writelines(map(_line, records))
                 self._size = stream.tell()
         except OSError as error:

@@ -6,6 +6,7 @@ What processes of such a version add to them later is taken over when the store 
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
@@ -120,6 +121,13 @@ def _entries(path: Path, after: int) -> list[dict[str, Any]]:
             if format_ != 1:
                 raise UsageError(f"{path}: holds no verdicts, or those of another version of cxrlens; move it away")
             query = f"SELECT {', '.join(_COLUMNS)} FROM audit WHERE id > ? ORDER BY id"
-            return [dict(zip(_COLUMNS, row, strict=True)) for row in connection.execute(query, (after,))]
+            entries = [dict(zip(_COLUMNS, row, strict=True)) for row in connection.execute(query, (after,))]
     except sqlite3.Error as error:
         raise UsageError(f"{path}: verdicts cannot be read ({error}); check the file and its rights") from error
+    for entry in entries:
+        if not re.fullmatch("[0-9a-f]{64}", str(entry["key"])):
+            raise UsageError(
+                f"{path}: entry {entry['id']} of its audit log is on {str(entry['key'])[:80]!r}, which is no digest of "
+                "an image; the file is damaged, move it away"
+            )
+    return entries

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.screening.store.database import Database
+from cxrlens.screening.store.database import Database, StoreError
 from cxrlens.screening.store.schema import UNREAD, is_remarked, results
 
 _ROWS = 500
@@ -66,7 +67,7 @@ class ResultTable:
         """The last result of this content, whatever its name; None where it could not be read or is not known."""
         with self._database.reading() as connection:
             record = connection.scalar(_record_of_key, {"key": key})
-        return None if record is None else ScreenedImage.model_validate_json(record)
+        return None if record is None else image_of(record)
 
     def has(self, key: str) -> bool:
         """True where an image of the worklist has this content."""
@@ -83,7 +84,7 @@ class ResultTable:
         statement = _newest.add_columns(*_in_order).filter_by(**wanted).order_by(*_in_order).limit(_ROWS)
         following = statement
         while rows := self._rows(following):
-            yield from (ScreenedImage.model_validate_json(row.record) for row in rows)
+            yield from (image_of(row.record) for row in rows)
             following = statement.where(tuple_(*_in_order) > tuple_(rows[-1].rank, rows[-1].name))
 
     def records(self) -> Iterator[str]:
@@ -110,6 +111,22 @@ class ResultTable:
             return connection.execute(statement).all()
 
 
+def image_of(record: str) -> ScreenedImage:
+    """The result of a record.
+
+    Raises:
+        StoreError: when it is none.
+    """
+    try:
+        return ScreenedImage.model_validate_json(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StoreError(
+            f"the store holds a damaged result ({'.'.join(map(str, first['loc']))}: {first['msg']}): {record[:80]}; "
+            "screen the folder anew with --force, which keeps the verdicts"
+        ) from error
+
+
 def row_of(image: ScreenedImage, record: str) -> dict[str, Any]:
     """The newest result of a name as the table has it; the record is the image as text."""
     return {
@@ -130,6 +147,6 @@ def _newest_of(connection: Connection, names: Sequence[str]) -> dict[str, Screen
     for begin in range(0, len(names), _ROWS):
         wanted = results.c.name.in_(names[begin : begin + _ROWS])
         for record in connection.scalars(_newest.where(wanted)):
-            image = ScreenedImage.model_validate_json(record)
+            image = image_of(record)
             found[image.name] = image
     return found

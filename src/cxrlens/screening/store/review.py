@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, func, select, true
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.database import Database
+from cxrlens.screening.store.results import image_of
 from cxrlens.screening.store.schema import is_remarked, results, verdicts
 from cxrlens.screening.store.verdicts import Verdict
 
@@ -60,6 +61,6 @@ def worklist_part(database: Database, show: Show, offset: int, limit: int) -> Pa
         rows = connection.execute(part).all()
         keys = select(verdicts.c.key, verdicts.c.verdict).where(verdicts.c.key.in_({row.key for row in rows}))
         given = {row.key: row.verdict for row in connection.execute(keys)}
-    images = [(ScreenedImage.model_validate_json(row.record), given.get(row.key, "none")) for row in rows]
+    images = [(image_of(row.record), given.get(row.key, "none")) for row in rows]
     total, shown, unreadable, decided = counts
     return Part(total, shown, unreadable, decided, images)

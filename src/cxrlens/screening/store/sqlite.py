@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, Table, create_engine, event
 
+from cxrlens.files import open_private
 from cxrlens.screening.store.schema import audit
 
 SECONDS = 20.0
@@ -45,11 +46,14 @@ def _make_triggers(_: Table, connection: Connection, **_more: Any) -> None:
 
 
 def make_engine(path: Path, *, keep_connections: bool = False) -> Engine:
-    """An engine of a file; every transaction that is committed is on the disk.
+    """An engine of a file, which its owner alone may read if it is new; what is committed is on the disk.
 
     Args:
         keep_connections: for the next query; otherwise the file is closed after each, and all is in it alone.
     """
+    if not path.exists():  # to open a file that SQLite has locked would unlock it
+        with contextlib.suppress(OSError):  # what is wrong is said by SQLite, which gives its other files these rights
+            os.close(open_private(str(path), os.O_CREAT | os.O_EXCL | os.O_RDWR))
     engine = create_engine(
         "sqlite://",
         creator=lambda: _connect(path),

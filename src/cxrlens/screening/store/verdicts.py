@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, func, insert, select
 
+from cxrlens.errors import CxrlensError
 from cxrlens.screening.store.database import Database
 from cxrlens.screening.store.schema import audit, results, verdicts
 
@@ -78,22 +79,42 @@ class AuditEntry(_Kept):
     model_sha256: str
 
 
+class StaleVerdictError(CxrlensError):
+    """Somebody has given another verdict since the reader looked.
+
+    Attributes:
+        standing: the verdict that stands.
+    """
+
+    def __init__(self, name: str, standing: Verdict, time: str) -> None:
+        said = "has withdrawn the verdict" if standing == "none" else f"has given the verdict '{standing}'"
+        super().__init__(
+            f"{name}: another reader {said} at {time}, after this page had looked; look at it, and judge again if you "
+            "see it otherwise"
+        )
+        self.standing = standing
+
+
 class VerdictTable:
     """The verdicts of a database. Every call is a transaction of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def give(self, key: str, verdict: Verdict, model_sha256: Callable[[], str]) -> GivenVerdict | None:
+    def give(
+        self, key: str, verdict: Verdict, model_sha256: Callable[[], str], seen: Verdict | None = None
+    ) -> GivenVerdict | None:
         """Let a verdict on an image stand; the one that stands already is not recorded again.
 
         Args:
             model_sha256: of the model that the folder is screened with; asked while no result can be written.
+            seen: the verdict that stood when the reader looked; None replaces whatever stands.
 
         Returns:
             None where no image of the worklist has this key.
 
         Raises:
+            StaleVerdictError: when another verdict stands than was seen; nothing is changed then.
             StoreError: when it cannot be kept (a full disk, a locked file); nothing is changed then.
         """
         wanted = results.c.is_newest, results.c.key == key
@@ -108,6 +129,8 @@ class VerdictTable:
             if image is None:
                 return None
             id_, time, before = last_entry(connection, key)
+            if seen is not None and before not in (seen, verdict):
+                raise StaleVerdictError(image.name, before, time)
             if verdict != before:
                 time = datetime.now(UTC).isoformat(timespec="milliseconds")
                 entry = {"time": time, "key": key, "name": image.name, "verdict": verdict, "replaced": before}

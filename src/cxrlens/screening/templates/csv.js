@@ -1,10 +1,15 @@
 "use strict";
-// CSV as RFC 4180 has it.
+// CSV as RFC 4180 has it; no text in it is a formula to a spreadsheet.
+
+const FORMULA = /^['\s]*[=+\-@\t\r\n＝＋－＠]/;
+const HIDDEN_FORMULA = /[;\t]['\s]*[=+\-@＝＋－＠]/; // where a semicolon ends a cell, as in some languages
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 
 function toCsv(rows) {
   const field = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    const plain = value === null || value === undefined ? "" : String(value);
+    const text = FORMULA.test(plain) && !NUMBER.test(plain) ? `'${plain}` : plain;
+    return /[",\r\n]/.test(text) || HIDDEN_FORMULA.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return rows.map((row) => `${row.map(field).join(",")}\n`).join("");
 }

@@ -43,7 +43,7 @@ class OfflineBackend {
   }
 
   get found() {
-    return Object.entries(this.store.read()).flatMap(([key, given]) => (given?.verdict in VERDICTS ? [{ key, ...given }] : []));
+    return Object.entries(this.store.read()).flatMap(([key, given]) => (Object.hasOwn(VERDICTS, given?.verdict ?? "") ? [{ key, ...given }] : []));
   }
 
   // Reads before it writes, since the page may be open twice.

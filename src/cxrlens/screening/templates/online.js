@@ -49,17 +49,23 @@ class OnlineBackend {
     return { images: [...this.images.filter(({ file }) => file), ...images], found };
   }
 
+  // The same once all verdicts have arrived.
+  async afresh() {
+    await this.queue;
+    return this.news();
+  }
+
   #noteKeys() {
     this.keys = new Set((this.worklist?.images ?? []).filter(isRead).map((image) => image.key));
   }
 
   async #post(changes) {
-    for (const [kept, { image, verdict }] of changes.entries()) {
+    for (const [kept, { image, verdict, seen }] of changes.entries()) {
       try {
         await ask("api/verdicts", {
           method: "POST",
           headers: { "Content-Type": "application/json" },
-          body: JSON.stringify({ key: image.key, verdict: verdict ?? "none" }),
+          body: JSON.stringify({ key: image.key, verdict: verdict ?? "none", seen: seen ?? "none" }),
         });
       } catch (error) {
         throw Object.assign(error, { kept });

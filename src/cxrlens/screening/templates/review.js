@@ -11,6 +11,9 @@
 //   noVerdict(image)             why an image can have no verdict, "" where it can
 //   thumbnail(image), picture(image), map(image)   addresses, null where there is none
 //   noPicture(image)             why there is none
+//   afresh()                     { images, found } as they are now; asked where `keep` fails with the status CONFLICT
+
+const CONFLICT = 409;
 
 class Review {
   constructor(backend) {
@@ -85,8 +88,20 @@ class Review {
       await change();
     } catch (error) {
       this.tell(error.message, "error");
+      await this.#lookAgain(error);
     }
     this.refresh();
+  }
+
+  // Shows what another reader has said meanwhile, where that is why a verdict was not taken.
+  async #lookAgain({ status }) {
+    if (status !== CONFLICT) return;
+    try {
+      const news = await this.backend.afresh();
+      if (news) this.renew(news.images, news.found);
+    } catch {
+      // the reader has been told already that the verdict was not taken
+    }
   }
 
   // Takes a worklist and verdicts that have changed elsewhere; what is selected stays so.
@@ -174,6 +189,7 @@ class Review {
       this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
     } catch (error) {
       this.tell(`${file.name} was not imported: ${error.message.replace(/\.$/, "")}.`, "error");
+      await this.#lookAgain(error);
     }
     this.refresh();
   }

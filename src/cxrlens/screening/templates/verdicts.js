@@ -5,7 +5,8 @@ const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability
 
 class Verdicts {
   // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
-  // good; a verdict of null withdraws. It may fail; `kept` of its error then says how many were stored before.
+  // good; a verdict of null withdraws, and `seen` is the one that stood here before. It may fail; `kept` of its error
+  // then says how many were stored before.
   constructor(found, keep) {
     this.keep = keep;
     this.done = [];
@@ -52,7 +53,7 @@ class Verdicts {
     const before = changes.map(({ image }) => [image.key, this.byKey.get(image.key)]);
     for (const { image, verdict, time } of changes) this.#set(image.key, verdict && { verdict, time });
     try {
-      await this.keep(changes);
+      await this.keep(changes.map((change, place) => ({ ...change, seen: before[place][1]?.verdict ?? null })));
     } catch (error) {
       for (const [key, value] of before.slice(error.kept ?? 0)) this.#set(key, value);
       throw error;
@@ -80,7 +81,7 @@ class Verdicts {
       if (!given) return [];
       const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
       const label = VERDICTS[given.verdict].csv;
-      return [[image.path, label, given.verdict, nameCell(image.name), image.key, probability, given.time]];
+      return [[nameCell(image.path), label, given.verdict, nameCell(image.name), image.key, probability, given.time]];
     });
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }
@@ -105,7 +106,7 @@ class Verdicts {
 }
 
 function verdictIn(line) {
-  if (line.verdict in VERDICTS) return line.verdict;
+  if (Object.hasOwn(VERDICTS, line.verdict ?? "")) return line.verdict;
   const found = Object.keys(VERDICTS).find((verdict) => !line.verdict && VERDICTS[verdict].csv === line.label);
   if (!found) throw new Error('each line needs a "verdict" of accept or retake, or a "label" of normal or affected');
   return found;
@@ -113,7 +114,7 @@ function verdictIn(line) {
 
 // A spreadsheet would take such a name for a formula; "./" before it makes no other path of it.
 function nameCell(name) {
-  return /^[=+\-@\t\r\n＝＋－＠]/.test(name ?? "") ? `./${name}` : name;
+  return FORMULA.test(name ?? "") ? `./${name}` : name;
 }
 
 const now = () => new Date().toISOString();
