@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check audit bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cxrlens demo --out demo --force
@@ -16,6 +16,9 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.installed
+	.ci/audit $(VENV)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks

@@ -42,3 +42,7 @@ class UnreadableImageError(CxrlensError):
     """One image file that cannot be read; a batch lists it and goes on."""
 
     exit_code = EXIT_SOME_UNREADABLE
+
+
+class NotAssessedError(UnreadableImageError):
+    """One image for which a model gives no number; it is neither normal nor affected, and listed as if unreadable."""

@@ -114,6 +114,14 @@ def test_a_pillow_without_webp(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(r"note     WebP: cannot be read \(.*\)\n +-> pip install .*pillow", finished.out)
 
 
+def test_12_bit_jpeg_is_told_apart_from_what_pillow_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [each for each in doctor().json["findings"] if each["name"] == "12-bit JPEG"]  # gdcm is there
+    monkeypatch.setattr("cxrlens.doctor.codecs.find_spec", lambda name: None)
+    finding = found(doctor(), "12-bit JPEG")
+    assert (finding["status"], finding["detail"]) == ("note", "no codec is installed")
+    assert "gdcm" in finding["remedy"]
+
+
 def test_missing_dicom_codecs_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = re.fullmatch(r"(\d+) of (\d+) can be decoded", found(doctor(), "transfer syntaxes")["detail"])
     assert whole is not None

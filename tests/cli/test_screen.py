@@ -300,6 +300,16 @@ def test_force_deletes_what_is_the_screenings_own(folder: Path, model: Path, tmp
     assert list((out / "maps").iterdir()) == []
 
 
+def test_force_deletes_nothing_where_the_store_cannot_be_opened(folder: Path, model: Path, tmp_path: Path) -> None:
+    """The results, the only other copy of what a damaged store held, are still there."""
+    out = tmp_path / "out"
+    run(folder, model, out)
+    before = {path.name: path.read_bytes() for path in out.glob("*.*") if path.name != "store.sqlite"}
+    (out / "store.sqlite").write_bytes(b"no database" * 1000)
+    refused(run(folder, model, out, "--force"), 2, out / "store.sqlite")
+    assert {path.name: path.read_bytes() for path in out.glob("*.*") if path.name != "store.sqlite"} == before
+
+
 def test_usage_errors(folder: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     refused(run(tmp_path / "gone", model, out), 2, tmp_path / "gone", "no such file or folder")

@@ -115,7 +115,7 @@ def test_mistakes_in_a_plan_are_one_sentence(phantoms: Path, model: Path, tmp_pa
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     refused(tried("--plan", tmp_path / "list.yaml"), 2, "list.yaml", "no plan")
     (tmp_path / "broken.yaml").write_text("rows: [a\nb: {")
-    refused(tried("--plan", tmp_path / "broken.yaml"), 2, "broken.yaml", "no YAML")
+    refused(tried("--plan", tmp_path / "broken.yaml"), 2, "broken.yaml", "YAML")
     refused(tried("--plan", write_plan(tmp_path, rows=["nothing last"]), "-m", model), 2, "nothing")
     refused(tried("--plan", write_plan(tmp_path)), 2, "--model")
     refused(tried("--plan", write_plan(tmp_path), "-m", tmp_path / "gone.safetensors"), 2, "gone.safetensors")

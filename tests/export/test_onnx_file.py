@@ -9,12 +9,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exported_models import CALIBRATION, SIZE, Exported
 from torch import nn
 
-from cxrlens.errors import CxrlensError, UsageError
+from cxrlens.errors import CxrlensError, NotAssessedError, UsageError
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.models.card import CARD_KEY, ModelCard
@@ -159,3 +160,54 @@ def test_a_head_that_needs_a_backward_pass_is_refused(
     with pytest.raises(UsageError, match=r"model\.safetensors: behind its last layer there is more than aver"):
         export_onnx(deep, "grad_cam", exported.source, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def changed(exported: Exported, path: Path, **tensors: float) -> Path:
+    """The file with weights, or fields of its card, replaced."""
+    proto = onnx.load(exported.file)
+    fill = tensors.pop("every_weight", None)
+    for each in proto.graph.initializer:
+        if fill is not None and each.data_type == onnx.TensorProto.FLOAT and len(each.dims) > 1:
+            values = onnx.numpy_helper.to_array(each).copy()
+            values[...] = fill
+            each.CopyFrom(onnx.numpy_helper.from_array(values, each.name))
+    for prop in proto.metadata_props:
+        if prop.key == CARD_KEY and tensors:
+            card = json.loads(prop.value)
+            for name, value in tensors.items():
+                part = card["calibration"] if name in card.get("calibration", {}) else card
+                part[name] = value
+            prop.value = json.dumps(card)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(exported: Exported, tmp_path: Path, value: float):
+    with pytest.raises(UsageError, match=r"a\.onnx: its graph gives no number for any image"):
+        read_onnx(changed(exported, tmp_path / "a.onnx", every_weight=value))
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 2.0])
+def test_a_card_out_of_range_is_refused(exported: Exported, tmp_path: Path, threshold: float):
+    with pytest.raises(UsageError, match=r"a\.onnx: its model card cannot be read \(threshold"):
+        read_onnx(changed(exported, tmp_path / "a.onnx", threshold=threshold))
+
+
+def test_a_card_that_does_not_belong_to_the_graph_is_refused(each_exported: Exported, tmp_path: Path):
+    if each_exported.model.card.calibration is None:
+        pytest.skip("the probability of a model that is not calibrated rests on its logits alone")
+    with pytest.raises(UsageError, match="other probabilities than its model card leads to"):
+        read_onnx(changed(each_exported, tmp_path / "a.onnx", prevalence=0.9))
+
+
+def test_an_image_for_which_the_graph_gives_no_number_is_not_assessed(exported: Exported):
+    inspector = load_onnx(exported.file)
+    grey = np.full((2, 1, *SIZE), 0.5, np.float32)
+    grey[1] = np.nan
+    sound, broken = inspector.inspect(grey, [SIZE, SIZE], maps="flagged")
+    assert not sound.not_assessed
+    assert "no number" in broken.not_assessed
+    assert broken.is_flagged
+    with pytest.raises(NotAssessedError):
+        _ = broken.decision

@@ -287,6 +287,7 @@ def _dicom(path: Path) -> str:
         array = dataset.pixel_array
         pixels = f"pixels {array_text(array if array.ndim == 2 else array.mean(axis=-1).round())}"
         del dataset.PixelData
+    del dataset.file_meta.FileMetaInformationGroupLength  # follows from the lengths of UIDs, which differ
     return f"{dataset.file_meta}\n{dataset}\n{pixels}"
 
 

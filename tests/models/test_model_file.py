@@ -163,7 +163,7 @@ def test_weights_without_a_card(network: nn.Module, tmp_path: Path):
         (lambda card: card.update(threshold=1.5), "threshold"),
         (lambda card: card.update(architecture="resnet43"), "resnet43"),
         (lambda card: card.update(architecture="resnet34"), "resnet34"),
-        (lambda card: card.update(classes=["a", "b", "c"]), "4.weight"),
+        (lambda card: card.update(classes=["a", "b", "c"]), "classes"),
     ],
 )
 def test_a_card_that_cannot_be_used(stored: Path, change: Any, told: str, tmp_path: Path):

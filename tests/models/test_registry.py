@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -136,3 +137,106 @@ def test_a_file_cut_short_or_without_a_state_dict_is_refused(source: nn.Module, 
     for name in ("cut.pt", "list.pt", "numbers.pt"):
         with pytest.raises(UsageError, match=name):
             build_network("resnet18", weights=str(tmp_path / name))
+
+
+@pytest.fixture
+def plain() -> nn.Module:
+    torch.manual_seed(2)
+    return ARCHITECTURES["resnet18"].build(2)
+
+
+def renamed(network: nn.Module, prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{key}": value for key, value in network.state_dict().items()}
+
+
+WRAPPED = {
+    "DataParallel": lambda net: nn.DataParallel(net).state_dict(),
+    "a checkpoint of Lightning": lambda net: {"state_dict": renamed(net, "model."), "epoch": 3},
+    "a run's own checkpoint": lambda net: {"state_dict": renamed(net, "network."), "epoch": 3, "loops": {}},
+    "a compiled module": lambda net: renamed(net, "_orig_mod."),
+    "compiled, in DataParallel, in a training module": lambda net: renamed(net, "model.module._orig_mod."),
+    "one block compiled": lambda net: {
+        key.replace("layer1.", "layer1._orig_mod."): value for key, value in net.state_dict().items()
+    },
+    "a dictionary of a training script": lambda net: {"model_state_dict": net.state_dict(), "optimizer": {"lr": 1}},
+    "torchvision's training script": lambda net: {"model": net.state_dict(), "epoch": 3, "args": {"lr": 0.1}},
+    "an averaged model": lambda net: torch.optim.swa_utils.AveragedModel(net).state_dict(),
+}
+
+
+@pytest.mark.parametrize("kind", list(WRAPPED))
+def test_weights_are_taken_whatever_wrapped_the_network_when_they_were_saved(
+    plain: nn.Module, kind: str, tmp_path: Path
+):
+    torch.save(WRAPPED[kind](plain), tmp_path / "weights.ckpt")
+    network = build_network("resnet18", weights=str(tmp_path / "weights.ckpt"))
+    for key, value in network.state_dict().items():  # the head too
+        assert torch.equal(value, plain.state_dict()[key]), key
+
+
+def test_wrapped_weights_in_safetensors(plain: nn.Module, tmp_path: Path):
+    save_file(renamed(plain, "module."), tmp_path / "weights.safetensors")
+    network = build_network("resnet18", weights=str(tmp_path / "weights.safetensors"))
+    assert torch.equal(network.get_submodule("fc").weight, plain.get_submodule("fc").weight)
+
+
+def refusal(state: object, path: Path, architecture: str = "resnet18") -> str:
+    torch.save(state, path)
+    with pytest.raises(UsageError) as caught:
+        build_network(architecture, weights=str(path))
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda state: state.pop("module.layer2.0.conv1.weight"), "layer2.0.conv1.weight is missing"),
+        (lambda state: state.update({"module.extra.weight": torch.ones(1)}), "extra.weight is too many"),
+        (
+            lambda state: state.update({"criterion.weight": torch.ones(2)}),
+            "conv1.weight is missing, module.conv1.weight",
+        ),
+        (
+            lambda state: state.update({"module.conv1.weight": torch.ones(64, 1, 7, 7)}),
+            "conv1.weight has the shape [64, 1, 7, 7], not [64, 3, 7, 7]",
+        ),
+        (
+            lambda state: state.update({"module.conv1.weight": torch.ones(64, 3, 7, 7, dtype=torch.int8)}),
+            "conv1.weight holds int8 numbers",
+        ),
+        (
+            lambda state: state.update({"module.layer1.0.bn1.bias": torch.full((64,), torch.nan)}),
+            "1 of its 122 tensors hold values that are no numbers (first: layer1.0.bn1.bias)",
+        ),
+    ],
+)
+def test_weights_that_fit_in_part_are_refused_and_the_near_miss_is_named(
+    plain: nn.Module, change: Any, told: str, tmp_path: Path
+):
+    state = renamed(plain, "module.")
+    change(state)
+    assert told in refusal(state, tmp_path / "weights.pt")
+
+
+def test_the_architecture_that_weights_are_of_is_named(tmp_path: Path):
+    state = renamed(ARCHITECTURES["resnet34"].build(2), "model.")
+    told = refusal(state, tmp_path / "weights.pt")
+    assert "not of resnet18" in told
+    assert "they are those of resnet34" in told
+
+
+def test_a_pickled_module_is_told_from_a_damaged_file_and_runs_no_code(plain: nn.Module, tmp_path: Path):
+    told = refusal(plain, tmp_path / "whole.pt")
+    assert "a whole module" in told
+    assert "state_dict()" in told
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "executed",)
+
+    for state in (Evil(), {"state_dict": plain.state_dict(), "callbacks": Evil()}):
+        assert "may run code" in refusal(state, tmp_path / "evil.pt")
+        assert not (tmp_path / "executed").exists()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cxrlens.errors import UsageError
 from cxrlens.saliency.capture import INPUT, capture, find_layer
 from cxrlens.saliency.explain import explain
-from cxrlens.saliency.methods import METHODS, Method
+from cxrlens.saliency.methods import METHODS, SaliencyMethod
 from cxrlens.saliency.target import as_logits, target_classes
 
 MIXED = [*LAYER_METHODS, "guided_grad_cam", "gradient"]
@@ -133,7 +133,9 @@ def test_nothing_is_left_behind(trouble: str, grad_mode: bool, frozen: bool, old
         def broken(_pair: Any) -> Tensor:
             raise ZeroDivisionError
 
-        monkeypatch.setitem(METHODS, "broken", Method("broken", "", "", "", "", "layer", broken, has_layers=True))
+        monkeypatch.setitem(
+            METHODS, "broken", SaliencyMethod("broken", "", "", "", "", "layer", broken, has_layers=True)
+        )
         options["methods"], expected = "broken", pytest.raises(ZeroDivisionError)
     elif trouble == "target":
         options["target"], expected = 2, pytest.raises(UsageError)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from small_study import FinishedStudy, RecordedStudy, make_records
 
+from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.report.tables import Column, Table
 from cxrlens.study import experiments
 from cxrlens.study.cells import ROW_COLUMNS, row_lines, score_cells
@@ -132,7 +133,7 @@ def test_a_study_grows_by_an_experiment(
     """Its scores go into the records that are there, its table, figure and sentence into the report."""
     out = Path(shutil.copytree(whole.out, tmp_path / "out"))
     monkeypatch.setattr(experiments, "EXPERIMENTS", (*EXPERIMENTS, TOY))
-    result = run(phantoms, out, whole.plan)
+    result = run(Dataset(phantoms), out, whole.plan)
     sentence = "resnet18: the darkest of 12 maps has 0.0."
     assert [each for each in result.findings if each != sentence] == whole.result.findings
     assert f"- {sentence}\n" in (out / "findings.md").read_text()
@@ -154,7 +155,7 @@ def test_a_study_grows_by_an_experiment(
             np.testing.assert_array_equal(after[name], values, err_msg=f"{path} {name}")
         added = {tuple(parts(name)[2:]) for name in after.keys() - before.keys()}
         assert added <= {("plain", "mean")}
-    assert run(phantoms, out, whole.plan).findings == result.findings
+    assert run(Dataset(phantoms), out, whole.plan).findings == result.findings
 
 
 def test_an_added_score_is_made_once(

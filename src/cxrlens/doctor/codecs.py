@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from PIL import Image
@@ -56,6 +57,9 @@ def dicom() -> Iterator[DoctorFinding]:
     there = sum(decoder.is_available for _, decoder in decoders)
     yield DoctorFinding(section, "transfer syntaxes", "ok", f"{there} of {len(decoders)} can be decoded")
     all_there = _EXTRA in extras() and all(installed(package)[1] for package in requirements(_EXTRA))
+    if find_spec("gdcm") is None:  # pydicom counts Pillow as well, which decodes JPEG of 8 bits alone
+        remedy = f"pip install '{PACKAGE}[{_EXTRA}]', whose gdcm decodes it"
+        yield DoctorFinding(section, "12-bit JPEG", "note", "no codec is installed", remedy)
     for name, decoder in decoders:
         if not decoder.is_available:
             choices = "; or ".join(decoder.missing_dependencies)

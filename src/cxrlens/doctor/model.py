@@ -12,7 +12,8 @@ from cxrlens.devices import resolve_device
 from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.models.model_file import load_model
+from cxrlens.models.model_file import read_model
+from cxrlens.models.weights_file import not_finite
 
 _SECTION = "model"
 _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
@@ -21,7 +22,7 @@ _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
 def model(path: Path, device: str) -> Iterator[DoctorFinding]:
     """Findings on loading it, on its weights being numbers, and on the probability of a blank image."""
     try:
-        network, card = load_model(path)
+        network, card = read_model(path)
     except UsageError as error:  # its sentence names the remedy
         yield DoctorFinding(_SECTION, "file", "problem", str(error))
         return
@@ -32,7 +33,7 @@ def model(path: Path, device: str) -> Iterator[DoctorFinding]:
     yield DoctorFinding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
     yield DoctorFinding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
     state = network.state_dict()
-    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    broken = not_finite(state)
     if broken:
         detail = f"{len(broken)} of {len(state)} tensors hold values that are no numbers, first: {broken[0]}"
         yield DoctorFinding(_SECTION, "weights", "problem", detail, _BROKEN)

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.pointing_game import find_peaks
-from cxrlens.evaluation.similarity import ssim_map
+from cxrlens.evaluation.similarity import is_flat, ssim_map
 
 Matrix: TypeAlias = npt.NDArray[np.float64]  # [3, 3], of homogeneous (x, y, 1)
 Change: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
@@ -93,7 +93,8 @@ class Stability:
     """Likeness of the maps before and after, per image.
 
     Attributes:
-        ssim: mean local structural similarity over valid pixels, float64 [N] in [-1, 1]; NaN without a valid pixel.
+        ssim: mean local structural similarity over valid pixels, float64 [N] in [-1, 1]; NaN without a valid pixel, or
+            where a map is flat there.
         peak_distance: pixels between the two peaks among valid pixels, float64 [N]; NaN where a map is flat there.
     """
 
@@ -128,7 +129,11 @@ def stability(original: Tensor, restored: Tensor, valid: Tensor, *, seeds: Seque
         math.nan if count in (a.tied, b.tied) and count > 1 else math.hypot(a.row - b.row, a.column - b.column)
         for a, b in zip(*peaks, strict=True)
     ]
-    return Stability(local[:, valid].mean(1), torch.tensor(distances, dtype=torch.float64, device=original.device))
+    flat = is_flat(original[:, valid]) | is_flat(restored[:, valid])
+    return Stability(
+        local[:, valid].mean(1).masked_fill(flat, torch.nan),
+        torch.tensor(distances, dtype=torch.float64, device=original.device),
+    )
 
 
 def _noise(images: Tensor, seeds: Sequence[int]) -> Tensor:

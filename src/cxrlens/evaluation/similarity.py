@@ -29,6 +29,17 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     return values
 
 
+def is_flat(maps: Tensor) -> Tensor:
+    """Which maps [N, ...] are constant, bool [N]: they show nothing, and two of them are alike for no reason."""
+    values = maps.flatten(1)
+    return values.amax(1) == values.amin(1)
+
+
+def map_likeness(first: Tensor, second: Tensor) -> Tensor:
+    """As `ssim`, but NaN where either map is flat."""
+    return ssim(first, second).masked_fill(is_flat(first) | is_flat(second), torch.nan)
+
+
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity around each pixel of maps [N, H, W] in [0, 1], float64 [N, H, W] in [-1, 1].
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cxrlens.dicom_out.results import DicomResults
-from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.errors import NotAssessedError, NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
@@ -131,6 +131,7 @@ def explain_images(
         items, root = [_single(source, annotations)], source.parent
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers, keep_pixels=True)
     written: list[dict[str, Any]] = []
+    not_assessed: list[str] = []
     done = 0
     for batch in reader:
         results = model.inspect(
@@ -143,24 +144,30 @@ def explain_images(
             tie_seeds=[(settings.seed, image.index) for image in batch.images],
         )
         for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
+            if result.not_assessed:
+                not_assessed.append(f"{item.origin}: {result.not_assessed}")
+                continue
             explained = _Explained(item, item.name_in(root), decoded, result.with_remarks(decoded.remarks))
             written += _write(explained, out, settings)
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
             done += 1
             if progress:
-                progress(done + len(reader.unreadable), len(items))
+                progress(done + len(reader.unreadable) + len(not_assessed), len(items))
+    unreadable = [*reader.unreadable, *not_assessed]
     if not done:
         if not source.is_dir():
+            if not_assessed:
+                raise NotAssessedError(not_assessed[0])
             raise single_unreadable(reader.unreadable[0])
-        report_unreadable(reader.unreadable, out)
+        report_unreadable(unreadable, out)
         raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
     write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
-    report_unreadable(reader.unreadable, out)
+    report_unreadable(unreadable, out)
     report_remarked(reader.remarked)
     if dicom:
         dicom.report()
-    return ExplainResult(written, reader.unreadable, out)
+    return ExplainResult(written, unreadable, out)
 
 
 def reported_row(rows: Sequence[Row]) -> Row:

@@ -177,6 +177,11 @@ def _compare(model: QualityModel, info: OnnxInfo, file: Path) -> Parity:
     grey = torch.cat([_random_images(model, seed=2), _random_images(model, seed=3)])
     row = Row(info.method, info.layers)
     expected = model.explain_rows(grey, [row])
+    if not expected.logits.isfinite().all():
+        raise UsageError(
+            f"{info.source}: gives no number for random images, so nothing was written; look at it with "
+            "'cxrlens doctor --model'"
+        )
     found = read_onnx(file).run(grey.numpy())
     assert found.maps is not None
     assert found.flat is not None

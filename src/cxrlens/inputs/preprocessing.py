@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,21 +20,29 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Resize: TypeAlias = Literal["stretch", "letterbox"]
 
+LARGEST_SIDE = 16_384
+"""Of a network's input, in pixels: larger than any radiograph, and small enough for one to be laid out in memory."""
+
+_Side = Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
+_Mean = Annotated[float, Field(ge=-1000, le=1000)]
+_Std = Annotated[float, Field(ge=1e-3, le=1000)]
+
 
 class Preprocessing(BaseModel):
     """Resize to ``height`` x ``width``, copy the grey channel to three, subtract ``mean``, divide by ``std``.
 
+    ``mean`` lies between -1000 and 1000, ``std`` between 0.001 and 1000, a side is of at most `LARGEST_SIDE` pixels.
     ``resize`` is "stretch" (aspect not kept) or "letterbox" (aspect kept, the rest black: grey 0 before ``mean`` is
     subtracted).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
+    height: _Side
+    width: _Side
     resize: Resize = "stretch"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
+    std: tuple[_Std, _Std, _Std] = IMAGENET_STD
 
     @property
     def size(self) -> str:

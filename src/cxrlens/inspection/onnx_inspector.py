@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cxrlens.inspection.inspector import GreyBatch, MapChoice
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.result import ImageResult, InputMap, with_remarks
@@ -46,7 +48,8 @@ class OnnxInspector:
         """See `Inspector.inspect`. Maps cost no further pass, so "flagged" makes and drops the others."""
         found = self.model.run(grey, maps=bool(self.method) and maps != "none")
         results = []
-        for index, probability in enumerate(found.probability.tolist()):
+        probabilities = np.where(np.isfinite(found.logits).all(1), found.probability, np.nan)
+        for index, probability in enumerate(probabilities.tolist()):
             whole = []
             if found.maps is not None and found.flat is not None:
                 whole = [InputMap(self.method, self.layers, found.maps[index], bool(found.flat[index]))]

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from torch import Tensor, nn
 
 from cxrlens.devices import resolve_device
+from cxrlens.errors import NotAssessedError, UsageError
 from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, from_array, read
@@ -32,6 +33,7 @@ from cxrlens.saliency.explain import (
     make_row,
     resolve_layers,
 )
+from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods import find_method
 from cxrlens.saliency.target import Target, as_logits
 
@@ -65,8 +67,16 @@ class QualityModel:
 
     def logits(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] at the input size -> the network's logits [N, 2] on the CPU."""
-        with torch.no_grad():
-            return as_logits(self.network(self._input(grey))).cpu()
+        try:
+            with torch.no_grad():
+                return as_logits(self.network(self._input(grey))).cpu()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UsageError(
+                f"{len(grey)} images of {self.preprocessing.size} at once do not fit into the memory of {self.device} "
+                "with this model; use a smaller batch, or `device=cpu`"
+            ) from error
 
     def probabilities(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] at the input size -> probability of affected [N], see `probability_of`."""
@@ -76,11 +86,13 @@ class QualityModel:
         """The probability of affected that this model gives for its network's logits [N, 1 or 2]: [N] on the CPU.
 
         The network's own softmax; by a calibrated model the calibrated probability at the site's prevalence, in
-        float64, so that probabilities near 1 stay apart.
+        float64, so that probabilities near 1 stay apart. NaN where a logit is not finite.
         """
-        if self.card.calibration is None:
-            return affected_probability(logits).cpu()
-        return self.card.calibration.log_odds(affected_log_odds(logits)).sigmoid()
+        calibration = self.card.calibration
+        found = affected_probability(logits).cpu()
+        if calibration is not None:
+            found = calibration.log_odds(affected_log_odds(logits)).sigmoid()
+        return found.masked_fill(~as_logits(logits).isfinite().all(1).cpu(), torch.nan)
 
     def explain_rows(
         self,
@@ -135,7 +147,8 @@ class QualityModel:
             smooth: sigma of a Gaussian over the map at input size.
 
         Raises:
-            UnreadableImageError: when the image cannot be read.
+            UnreadableImageError: when the image cannot be read; `NotAssessedError`, one of these, when the network
+                gives no number for it.
             UsageError: on an unknown method, layer or target.
         """
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
@@ -144,6 +157,8 @@ class QualityModel:
         rows = [make_row(id_, layers) for id_ in ids]
         grey = torch.from_numpy(self.preprocessing.resized(radiograph.pixels, stored))[None]
         result = next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
+        if result.not_assessed:
+            raise NotAssessedError(result.not_assessed)
         return result.with_remarks(radiograph.remarks)
 
     def inspect(
@@ -158,6 +173,8 @@ class QualityModel:
         tie_seeds: Sequence[TieSeed] | None = None,
     ) -> Iterator[ImageResult]:
         """The results of a batch, from one pass; one after the other, as the maps of many rows take much memory.
+
+        The result of an image for which the network gives no number says so, see `ImageResult.not_assessed`.
 
         Args:
             grey: [N, 1, h, w] in [0, 1] at the input size.

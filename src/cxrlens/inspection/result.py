@@ -14,7 +14,7 @@ from cxrlens.inputs.geometry import Geometry
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.models.calibration import Triage
-from cxrlens.models.card import ModelCard
+from cxrlens.models.card import NOT_ASSESSED, ModelCard
 
 TieSeed: TypeAlias = int | tuple[int, ...]
 """Decides between the pixels that share a map's highest value."""
@@ -77,7 +77,7 @@ class ImageResult:
     """The result of one radiograph by a model.
 
     Attributes:
-        probability: of *affected*, in [0, 1]; see `QualityModel.probability_of`.
+        probability: of *affected*, in [0, 1]; NaN where the model gives none, see `QualityModel.probability_of`.
         card: of the model; its thresholds make decision and triage.
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
@@ -109,8 +109,17 @@ class ImageResult:
         return cls(probability, card, model, geometry.without_padding(), explanations)
 
     @property
+    def not_assessed(self) -> str:
+        """Why the image has no decision, as a sentence: the model gives no number for it; "" where it has one."""
+        return "" if 0 <= self.probability <= 1 else NOT_ASSESSED
+
+    @property
     def decision(self) -> str:
-        """ "affected" from the card's threshold on, else "normal"."""
+        """ "affected" from the card's threshold on, else "normal".
+
+        Raises:
+            NotAssessedError: when the model gives no number for the image; likewise `triage` and `reason`.
+        """
         return self.card.decision(self.probability)
 
     @property
@@ -128,8 +137,9 @@ class ImageResult:
 
     @property
     def is_flagged(self) -> bool:
-        """True where a reader should look at the image: it is affected, to be reviewed, or has remarks."""
-        return self.decision == "affected" or self.triage == "review" or bool(self.remarks)
+        """True where a reader should look at the image: affected, to be reviewed, not assessed, or with remarks."""
+        doubtful = bool(self.not_assessed) or bool(self.remarks)
+        return doubtful or self.decision == "affected" or self.triage == "review"
 
     @property
     def height(self) -> int:
@@ -219,7 +229,11 @@ Check = ImageResult
 
 
 def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> Triage | None:
-    """The triage of a calibrated model, None by another; an image with remarks never passes unreviewed."""
+    """The triage of a calibrated model, None by another; an image with remarks never passes unreviewed.
+
+    Raises:
+        NotAssessedError: when the probability is no number in [0, 1].
+    """
     triage = card.triage(probability)
     return "review" if triage == "pass" and remarks else triage
 
@@ -228,7 +242,11 @@ def reason_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) 
     """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
 
     Where an image is reviewed for its remarks alone, they are part of it.
+
+    Raises:
+        NotAssessedError: when the probability is no number in [0, 1].
     """
+    card.decision(probability)
     if card.calibration is None:
         return _compared(probability, card.threshold, "threshold")
     review = card.calibration.review_threshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
 
@@ -15,7 +15,7 @@ TRIAGE: tuple[Triage, Triage, Triage] = ("pass", "review", "retake")
 
 
 class _FrozenPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Estimate(_FrozenPart):
@@ -59,7 +59,7 @@ class Calibration(_FrozenPart):
         auc: on these images.
         before: agreement of the network's own probabilities with the labels of these images.
         after: the same at temperatures fitted without the image, at these images' share of affected ones.
-        expected: by name, what the decisions lead to at the site (`evaluation.operating_points.triage_scores`), images
+        expected: by name, what the decisions lead to at the site (`calibration.operating_points.triage_scores`), images
             that had a part in choosing a threshold judged by one chosen without them.
         apparent: the same with all images judged by the final thresholds: optimistic.
         folds: number of parts of the images, each held out once, behind ``after`` and ``expected``.
@@ -68,7 +68,7 @@ class Calibration(_FrozenPart):
         source_sha256: of the model file that was calibrated.
     """
 
-    temperature: PositiveFloat
+    temperature: float = Field(ge=1e-3, le=1e3)
     source_share: float = Field(gt=0, lt=1)
     prevalence: float = Field(gt=0, lt=1)
     review_threshold: float = Field(ge=0, le=1)

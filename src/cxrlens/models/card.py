@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cxrlens.errors import UsageError
+from cxrlens.errors import NotAssessedError, UsageError
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.calibration import Calibration, Triage
 
 CARD_KEY = "cxrlens"
 """Names the card in the metadata of a model file."""
+
+
+NOT_ASSESSED = (
+    "the model gives no number for this image, so it is neither normal nor affected; look at the model with "
+    "'cxrlens doctor --model'"
+)
 
 
 class ModelCard(BaseModel):
@@ -22,7 +28,7 @@ class ModelCard(BaseModel):
         format: version of this card's layout. Fields that a version of cxrlens does not know are refused by it, and
             written only where they are used; the number rises when a known field changes its meaning.
         architecture: a name of the registry.
-        classes: class name of each logit.
+        classes: class name of each logit: (normal, affected), or affected alone.
         preprocessing: what is done to a radiograph before the network sees it.
         threshold: probability of *affected* (calibrated, where there is a calibration) from which on an image is called
             affected.
@@ -37,12 +43,19 @@ class ModelCard(BaseModel):
     architecture: str
     classes: tuple[str, ...] = ("normal", "affected")
     preprocessing: Preprocessing
-    threshold: float = Field(default=0.5, ge=0, le=1)
+    threshold: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
     training: dict[str, Any] = Field(default_factory=dict)
     dev_scores: dict[str, float | None] = Field(default_factory=dict)
     calibration: Calibration | None = None
     cxrlens_version: str = ""
     created: str = ""
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_are_in_order(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if classes not in (CLASS_NAMES, CLASS_NAMES[-1:]):
+            raise ValueError(f"they should be {', '.join(CLASS_NAMES)}, in this order, or {CLASS_NAMES[-1]} alone")
+        return classes
 
     @model_validator(mode="after")
     def _thresholds_are_in_order(self) -> ModelCard:
@@ -51,11 +64,20 @@ class ModelCard(BaseModel):
         return self
 
     def decision(self, probability: float) -> str:
-        """ "affected" from the threshold on, else "normal"."""
-        return CLASS_NAMES[probability >= self.threshold]
+        """ "affected" from the threshold on, else "normal".
+
+        Raises:
+            NotAssessedError: when the probability is no number in [0, 1].
+        """
+        return CLASS_NAMES[_assessed(probability) >= self.threshold]
 
     def triage(self, probability: float) -> Triage | None:
-        """ "retake" from the threshold on, "review" from the calibration's on, else "pass"; None without one."""
+        """ "retake" from the threshold on, "review" from the calibration's on, else "pass"; None without one.
+
+        Raises:
+            NotAssessedError: when the probability is no number in [0, 1].
+        """
+        probability = _assessed(probability)
         if self.calibration is None:
             return None
         if probability >= self.threshold:
@@ -65,6 +87,13 @@ class ModelCard(BaseModel):
     def to_metadata(self) -> str:
         """The card as JSON text for a file's metadata; `parse_card` reads it."""
         return self.model_dump_json(exclude={"calibration"} if self.calibration is None else None)
+
+
+def _assessed(probability: float) -> float:
+    """The probability, which has to be one: a NaN lies below every threshold, and would pass."""
+    if not 0 <= probability <= 1:
+        raise NotAssessedError(NOT_ASSESSED)
+    return probability
 
 
 def parse_card(text: str, file: str) -> ModelCard:

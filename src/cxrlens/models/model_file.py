@@ -15,6 +15,7 @@ from cxrlens.files import replacing
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
 from cxrlens.models.location import model_path
 from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.models.weights_file import not_finite, unfit
 
 _LARGEST_HEADER = 16 << 20
 
@@ -42,6 +43,29 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """Read a model file; the network is in evaluation mode on the CPU.
 
     Raises:
+        UsageError: when the file is missing, cut short, of another program, or does not fit its architecture, or when
+            its weights are no numbers.
+    """
+    network, card = read_model(path)
+    state = network.state_dict()
+    broken = not_finite(state)
+    if broken:
+        raise UsageError(
+            f"{model_path(path)}: {len(broken)} of its {len(state)} tensors hold values that are no numbers (first: "
+            f"{broken[0]}); take another copy of the file, or train anew with a smaller --lr"
+        )
+    negative = [key for key, value in state.items() if key.endswith(".running_var") and bool((value < 0).any())]
+    if negative:
+        raise UsageError(
+            f"{model_path(path)}: {negative[0]} holds a variance below 0; take another copy of the file, or train anew"
+        )
+    return network, card
+
+
+def read_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """As `load_model`, whatever numbers its weights hold.
+
+    Raises:
         UsageError: when the file is missing, cut short, of another program, or does not fit its architecture.
     """
     path = model_path(path)
@@ -67,12 +91,11 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     with torch.device("meta"):  # no random weights are drawn, only to be replaced
         network = build_network(card.architecture, classes=len(card.classes))
     own = network.state_dict()
-    unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]
-    unfit += [key for key in state if key not in own]
-    if unfit:
+    faults = unfit(state, own)
+    if faults:
         raise UsageError(
-            f"{path}: its weights are not those of the {card.architecture} that it names ({len(unfit)} tensors "
-            f"differ, first: {unfit[0]}); the file is not usable"
+            f"{path}: its weights are not those of the {card.architecture} that it names ({len(faults)} tensors "
+            f"differ, first: {faults[0]}); the file is not usable"
         )
     network.load_state_dict({key: state[key].to(own[key].dtype, copy=True) for key in own}, assign=True)
     return network.eval(), card

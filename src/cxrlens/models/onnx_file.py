@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy.special import expit
 
 from cxrlens.errors import UsageError
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
@@ -93,6 +94,45 @@ class OnnxModel:
         found: Sequence[Any] = self._session.run(list(OUTPUTS if maps else OUTPUTS[:2]), {INPUT: grey}, options)
         return OnnxOutput(*found)
 
+    def check(self, file: Path) -> None:
+        """Try it on black, grey and noise.
+
+        Raises:
+            UsageError: when the graph fails, gives outputs of another shape, no number for any image, or another
+                probability than its logits and its card lead to.
+        """
+        side = (1, self.card.preprocessing.height, self.card.preprocessing.width)
+        noise = np.random.default_rng(0).random(side, dtype=np.float32)
+        grey = np.stack([np.zeros(side, np.float32), np.full(side, 0.5, np.float32), noise])
+        try:
+            found = self.run(grey)
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise UsageError(
+                f"{file}: its graph fails ({str(error).splitlines()[0]}); export the model again"
+            ) from error
+        assert found.maps is not None
+        assert found.flat is not None
+        shapes = [each.shape for each in (found.logits, found.probability, found.maps, found.flat)]
+        if shapes != [(len(grey), 2), (len(grey),), (len(grey), *side[1:]), (len(grey),)]:
+            raise UsageError(f"{file}: its outputs have the shapes {shapes}; export the model again")
+        sound = np.isfinite(found.logits).all(1)
+        if not sound.any():
+            raise UsageError(
+                f"{file}: its graph gives no number for any image, so its weights are not usable; look at the model "
+                "that it was made from with 'cxrlens doctor --model', and export it again"
+            )
+        if not np.allclose(found.probability[sound], self._probability(found.logits[sound]), rtol=1e-3, atol=1e-6):
+            raise UsageError(
+                f"{file}: its graph gives other probabilities than its model card leads to; export the model again"
+            )
+
+    def _probability(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Of affected, as `QualityModel.probability_of` makes it of finite logits [N, 2]."""
+        log_odds = logits[:, 1].astype(np.float64) - logits[:, 0].astype(np.float64)
+        if self.card.calibration is not None:
+            log_odds = self.card.calibration.log_odds(log_odds)
+        return np.asarray(expit(log_odds))
+
 
 def is_export(path: Path) -> bool:
     """True for a file that ``cxrlens export`` wrote, as its end tells."""
@@ -143,7 +183,9 @@ def read_onnx(path: Path) -> OnnxModel:
             f"{path}: what it says of its export cannot be read ({where}: {first['msg']}); update cxrlens?"
         ) from error
     _check_form(session, card, path)
-    return OnnxModel(session, card, info)
+    model = OnnxModel(session, card, info)
+    model.check(path)
+    return model
 
 
 def _onnxruntime() -> Any:

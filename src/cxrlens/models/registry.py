@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -13,12 +12,11 @@ from typing import cast
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models as tv
 
 from cxrlens.errors import UsageError
+from cxrlens.models.weights_file import not_finite, read_weights, unfit, without_wrappers
 
 LayerNames = tuple[str, ...]
 
@@ -127,8 +125,9 @@ def build_network(name: str, *, weights: str = "none", classes: int = 2) -> nn.M
 
     Args:
         name: a key of `ARCHITECTURES`.
-        weights: "none" (random), "imagenet" (torchvision's download, random head), or the path of a model file or
-            a state dict (.safetensors, .pt, .pth); a head of another number of classes is left random.
+        weights: "none" (random), "imagenet" (torchvision's download, random head), or the path of a model file, a
+            state dict (.safetensors, .pt, .pth) or a checkpoint that holds one; a head of another number of classes
+            is left random.
         classes: number of logits.
 
     Raises:
@@ -138,7 +137,7 @@ def build_network(name: str, *, weights: str = "none", classes: int = 2) -> nn.M
     network = architecture.build(classes)
     if weights == "none":
         return network
-    state = _imagenet_state(architecture) if weights == "imagenet" else _file_state(Path(weights))
+    state = _imagenet_state(architecture) if weights == "imagenet" else read_weights(Path(weights))
     _load_but_head(network, state, architecture, weights)
     return network
 
@@ -156,39 +155,34 @@ def _imagenet_state(architecture: Architecture) -> dict[str, Tensor]:
         ) from error
 
 
-def _file_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such weights file; `weights` takes 'imagenet', 'none' or a file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{path}: is no readable weights file ({reason}); is it complete?") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UsageError(f"{path}: holds no state dict of tensors")
-    return state
-
-
 def _load_but_head(network: nn.Module, state: dict[str, Tensor], architecture: Architecture, source: str) -> None:
     own = network.state_dict()
-    optional = {f"{architecture.head}.weight", f"{architecture.head}.bias"}
-    optional |= {key for key in own if key.endswith(".num_batches_tracked")}  # older files lack this counter
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    wrong = [key for key in {**own, **state} if key not in fitting and key not in optional]
-    if wrong:
+    state = without_wrappers(state, own)
+    faults = unfit(state, own, _optional(own, architecture))
+    if faults:
+        others = [other.name for other in ARCHITECTURES.values() if other != architecture and _fits(state, other)]
+        theirs = f"; they are those of {others[0]}" if others else ""
         raise UsageError(
-            f"{source}: these weights are not of {architecture.name}: {len(wrong)} tensors are missing, too many or "
-            f"of another shape (first: {wrong[0]}); give the weights of {architecture.name}"
+            f"{source}: these weights are not of {architecture.name}: {len(faults)} tensors are missing, too many or "
+            f"of another shape (first: {faults[0]}){theirs}; give the weights of {architecture.name}"
         )
+    broken = not_finite(state)
+    if broken:
+        raise UsageError(
+            f"{source}: {len(broken)} of its {len(state)} tensors hold values that are no numbers (first: "
+            f"{broken[0]}); take another copy of the file, or other weights"
+        )
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     network.load_state_dict(fitting, strict=False)
+
+
+def _optional(own: Mapping[str, Tensor], architecture: Architecture) -> frozenset[str]:
+    """The names of the head and of the batch counters, which older files lack."""
+    counters = {key for key in own if key.endswith(".num_batches_tracked")}
+    return frozenset({f"{architecture.head}.weight", f"{architecture.head}.bias", *counters})
+
+
+def _fits(state: Mapping[str, Tensor], architecture: Architecture) -> bool:
+    with torch.device("meta"):
+        own = architecture.build(2).state_dict()
+    return not unfit(without_wrappers(state, own), own, _optional(own, architecture))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.errors import NotAssessedError, NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.bootstrap import bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
@@ -219,6 +219,8 @@ def play_image(
     decoded = batch.images[0]
     assert decoded.pixels is not None
     (result,) = _inspected(batch, model, rows, settings)
+    if result.not_assessed:
+        raise NotAssessedError(f"{image}: {result.not_assessed}")
     bad_masks: list[str] = []
     per_image = _judged(batch, [result], model, settings, None, image.parent, bad_masks)
     if bad_masks:
@@ -316,20 +318,24 @@ def _judged(
     settings: PointingSettings,
     training_map: FloatMap | None,
     root: Path,
-    bad_masks: list[str],
+    left_out: list[str],
 ) -> list[dict[str, Any]]:
     """Records of all rows and baselines for each image whose annotation lies in the image.
 
-    Images whose mask cannot be read are left out, and the reasons are added to ``bad_masks``.
+    Images whose mask cannot be read, or for which the model gives no number, are left out, and the reasons are added
+    to ``left_out``.
     """
     tolerance = settings.tolerance(model.preprocessing)
     records: list[dict[str, Any]] = []
     for item, decoded, grey, result in zip(batch.items, batch.images, batch.grey, results, strict=True):
         name = item.name_in(root)
+        if result.not_assessed:
+            left_out.append(f"{item.origin}: {result.not_assessed}")
+            continue
         try:
             mask = object_mask(item, decoded.height, decoded.width, model.preprocessing)
         except UnreadableImageError as error:
-            bad_masks.append(str(error))
+            left_out.append(str(error))
             continue
         if not mask.any():
             continue

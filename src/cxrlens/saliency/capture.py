@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from cxrlens.errors import UsageError
 from cxrlens.saliency.hooks import forward_hooks
 from cxrlens.saliency.input_gradients import InputGradients
+from cxrlens.saliency.layout import Layout, LayoutTrial, channels_first
 from cxrlens.saliency.norms import norm2
 from cxrlens.saliency.pooled_head import head_trial, run_closed_form
 from cxrlens.saliency.target import Target, as_logits, target_classes, target_scores
 
 INPUT = ""  # names the network's input among the layers
+_CHECKPOINTED = (
+    "parts of the network run under torch.utils.checkpoint, which saves memory in training and keeps no gradients of "
+    "layers; switch it off to explain the network"
+)
 _HALF_FACTOR = 2.0**10
 _MIND_TRAINING = (
     nn.modules.batchnorm._NormBase,
@@ -65,10 +71,11 @@ def capture(
     """Run the network once forward and, down to the earliest of ``layers``, once backward.
 
     Args:
-        network: in evaluation mode; gives logits [N, classes], or [N] / [N, 1] for a single affected logit.
+        network: in evaluation mode; gives logits [N, classes], or [N] / [N, 1] for a single affected logit. Parts that
+            run under `torch.utils.checkpoint` without re-entry are taken like others.
         images: [N, channels, H, W], already preprocessed, on the network's device.
-        layers: module names, each run once per forward pass and giving a map [N, C, h, w], or `INPUT`; none for
-            logits alone.
+        layers: module names, each run once per forward pass and giving a map [N, C, h, w], or [N, h, w, C] (see
+            `cxrlens.saliency.layout`), or `INPUT`; none for logits alone.
         target: which logit is differentiated, see `target_classes`.
 
     Returns:
@@ -101,24 +108,60 @@ def capture(
 def _differentiate(
     network: nn.Module, images: Tensor, layers: Sequence[str], modules: dict[str, nn.Module], target: Target
 ) -> tuple[Tensor, dict[str, Captured]]:
-    """As `capture`, by autograd."""
+    """As `capture`, by autograd.
+
+    A network that runs parts under `torch.utils.checkpoint` runs these anew in the backward pass, where no function
+    mode acts, and the checkpoint finds other tensors kept: such a one is run again with torch's own functions.
+    """
+    try:
+        return _by_autograd(network, images, layers, modules, target, InputGradients())
+    except CheckpointError:
+        pass
+    try:
+        return _by_autograd(network, images, layers, modules, target, nullcontext())
+    except CheckpointError as error:
+        raise UsageError(_CHECKPOINTED) from error
+
+
+def _by_autograd(
+    network: nn.Module,
+    images: Tensor,
+    layers: Sequence[str],
+    modules: dict[str, nn.Module],
+    target: Target,
+    mode: AbstractContextManager[Any],
+) -> tuple[Tensor, dict[str, Captured]]:
     outputs: dict[str, Tensor] = {}
+    layouts: dict[str, Layout] = {}
+    trial = LayoutTrial((images.shape[-2], images.shape[-1]))
+    leaves = trial.watched(network, modules)
+    is_over = False
+
+    def see(name: str, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
+        if is_over:  # the backward pass runs checkpointed parts anew
+            return None
+        if name in leaves:
+            trial.see(leaves[name], inputs, output)
+        return store(name, inputs, output) if name in modules else None
 
     def store(name: str, _inputs: tuple[Any, ...], output: Any) -> Tensor:
         """Switch gradients on, keep the output and hand a clone on, which in-place operations may rewrite."""
         if not isinstance(output, Tensor) or output.ndim != 4:
-            raise UsageError(f"layer '{name}' gives no map [N, C, h, w]; name a convolutional layer")
+            raise UsageError(_no_map(name, output))
         if name in outputs:
             raise UsageError(f"layer '{name}' runs more than once in a forward pass; name a layer that runs once")
+        if name != INPUT:
+            layouts[name] = trial.layout(name, modules[name], output)
         torch.set_grad_enabled(True)
         outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
         return outputs[name].clone()
 
-    with forward_hooks(modules, store), InputGradients(), torch.no_grad():
+    with forward_hooks({**leaves, **modules}, see), mode, torch.no_grad():
         # The first hook switches gradients on; no_grad's exit switches them back to what the caller had.
         if INPUT in layers:
             images = store(INPUT, (), images.detach())
         output = as_logits(network(images))
+        is_over = True
         _check_ran(layers, outputs)
         with torch.enable_grad():
             score = target_scores(output, target_classes(output, target)).sum()
@@ -130,7 +173,8 @@ def _differentiate(
                 f"the target logit does not depend on {_title(name)}, or the network cuts the graph behind it "
                 "(by no_grad or detach); name a layer on the way to the logits, behind any such cut"
             )
-        captured[name] = Captured(outputs[name].detach().float(), gradient)
+        pair = (channels_first(each, layouts.get(name, "first")) for each in (outputs[name].detach().float(), gradient))
+        captured[name] = Captured(*pair)
     return output.detach().float(), captured
 
 
@@ -142,8 +186,22 @@ def _gradients(score: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor | No
     if not score.requires_grad:
         return [None] * len(outputs)
     factor = _HALF_FACTOR if any(each.dtype == torch.float16 for each in (score, *outputs)) else 1
-    gradients = torch.autograd.grad(score * factor, outputs, allow_unused=True)
+    try:
+        gradients = torch.autograd.grad(score * factor, outputs, allow_unused=True)
+    except RuntimeError as error:
+        if isinstance(error, CheckpointError) or "torch.utils.checkpoint" not in str(error):
+            raise
+        raise UsageError(_CHECKPOINTED) from error
     return [None if each is None else each.float() / factor if factor > 1 else each.float() for each in gradients]
+
+
+def _no_map(name: str, output: Any) -> str:
+    if isinstance(output, Tensor) and output.ndim == 3:
+        return (
+            f"layer '{name}' gives no map [N, C, h, w] but {list(output.shape)}, which are tokens [N, L, C] as vision "
+            "transformers have them, whose places in the image are not known here; name a layer that gives a map"
+        )
+    return f"layer '{name}' gives no map [N, C, h, w]; name a convolutional layer"
 
 
 def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Module:

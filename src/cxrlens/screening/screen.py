@@ -129,7 +129,9 @@ class Screening:
         return [self._record(image, result) for image, result in zip(images, results, strict=True)]
 
     def _record(self, image: ReadImage, result: ImageResult) -> ScreenedImage:
-        """The record of an image, its picture and map being written."""
+        """The record of an image, its picture and map being written; one that is not assessed has neither."""
+        if result.not_assessed:
+            return ScreenedImage(name=image.task.name, key=image.key, status="unreadable", reason=result.not_assessed)
         files = {"picture": (self.folder.picture_file(image.key), image.preview)}
         if result.map:
             files["map"] = (self.folder.map_file(image.key), map_png(result.map.values, compress_level=1))

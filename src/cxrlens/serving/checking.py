@@ -63,8 +63,11 @@ def routes(state: ServerState) -> APIRouter:
                 raise HTTPException(status, image.reason)
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             result = (await asyncio.wrap_future(answer)).with_remarks(image.remarks)
+            if result.not_assessed:
+                state.metrics.refused.labels("422").inc()
+                raise HTTPException(422, result.not_assessed)
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
-        except BusyError:
+        except (BusyError, MemoryError):  # the server's own memory; a decoder's is told by what it answers
             raise _busy() from None
         except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
             raise HTTPException(422, str(error)) from error

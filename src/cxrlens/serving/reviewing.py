@@ -66,7 +66,7 @@ def routes(state: ServerState) -> APIRouter:
         """The verdicts that stand."""
         return Verdicts(verdicts=tuple(review().store.verdicts.standing()))
 
-    @router.post("/api/verdicts", responses=described(400, 403, 404, 409, 422, 503))
+    @router.post("/api/verdicts", responses=described(400, 403, 404, 408, 409, 413, 422, 503))
     @state.writing
     def give(new: NewVerdict) -> GivenVerdict:
         """Give a verdict on an image, or withdraw it ("none"); the answer says what it replaced.

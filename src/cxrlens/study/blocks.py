@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cxrlens.errors import UsageError
 from cxrlens.evaluation import baselines
 from cxrlens.evaluation.subgroups import object_area, shape_type
 from cxrlens.inputs.annotations.ground_truth import annotated_objects, object_masks
@@ -99,6 +100,13 @@ class BlockRun:
     def _scores(
         self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truths: Sequence[Truth], *, annotated: bool
     ) -> None:
+        sound = result.logits.isfinite().all(1).tolist()
+        if not all(sound):
+            item = self.batch.items[sound.index(False)]
+            raise UsageError(
+                f"{item.origin}: {subject.title}, gives no number for this image; leave out the image or the model "
+                "(see 'cxrlens doctor --model')"
+            )
         arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
         groups = [truth.group for truth in truths]
 

@@ -96,6 +96,21 @@ def conditions(results: Results) -> str:
     )
 
 
+def flat_note(values: Floats) -> str:
+    """A sentence on the comparisons that were not made (NaN) because a map is flat; "" where all were made."""
+    left_out = int(np.isnan(values).sum())
+    if not left_out:
+        return ""
+    return f" A flat map shows nothing and is not compared: {left_out} of {values.size} comparisons are left out."
+
+
+def flat_maps_note(results: Results, groups: Sequence[Group]) -> str:
+    """A sentence on the maps of the groups' rows that are flat; "" where none is."""
+    flat = [np.isinf(results.scores(group, results.rows(group), "distance")) for group in groups]
+    count, total = sum(int(each.sum()) for each in flat), sum(each.size for each in flat)
+    return f" A flat map points nowhere, which is a miss: {count} of {total} maps." if count else ""
+
+
 def row_words(row: Row) -> str:
     """A row's name in a sentence: "NormGrad scaling combined"."""
     return f"{find_method(row.method).title} {row.layers}"

@@ -20,7 +20,7 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan, digest
 
-SCORING_VERSION = 2  # raised when a score is defined anew, so that older records are not used
+SCORING_VERSION = 3  # raised when a score is defined anew, so that older records are not used
 DATA, MAPS, PAIRS = "data", "maps", "pairs"  # parts of the records; the samples' bear the names of their experiments
 PLAIN, SMOOTHED = "plain", "smoothed"  # variants of a map
 

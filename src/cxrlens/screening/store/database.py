@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
-from cxrlens.errors import CxrlensError
+from cxrlens.errors import EXIT_USAGE, CxrlensError
 from cxrlens.screening.store import sqlite
 
 
 class StoreError(CxrlensError):
     """The store cannot be read or written at the moment; nothing is changed."""
+
+    exit_code = EXIT_USAGE
 
 
 class Database:

@@ -10,7 +10,7 @@ from cxrlens.evaluation.bootstrap import Floats, row_means
 from cxrlens.evaluation.comparison import Comparison, beats_best_baseline, compare_rows
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.study.cells import conditions, difference_cell, row_words
+from cxrlens.study.cells import conditions, difference_cell, flat_maps_note, row_words
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.results import Group, Results
 
@@ -39,7 +39,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
             Column("adjusted", "p (Holm)", "number", 4),
         ),
         body,
-        note=f"{conditions(results)} Paired bootstrap of 10,000 resamples.",
+        note=f"{conditions(results)} Paired bootstrap of 10,000 resamples.{flat_maps_note(results, [group])}",
     )
 
 
@@ -48,11 +48,14 @@ def _findings(results: Results, group: Group) -> Iterator[str]:
     rows = results.rows(group)
     hits = results.hits(group, rows)
     means = row_means(hits)
-    normgrads = [place for place, row in enumerate(rows) if row.method.startswith(_NORMGRAD)]
+    flat = np.isinf(results.scores(group, rows, "distance")).reshape(len(rows), -1)
+    shown = [place for place, own in enumerate(flat) if not own.all()]  # of a row with flat maps alone nothing is said
+    normgrads = [place for place in shown if rows[place].method.startswith(_NORMGRAD)]
     if not normgrads:
         return
     champion = max(normgrads, key=lambda place: means[place])
-    for other, row in enumerate(rows):
+    for other in shown:
+        row = rows[other]
         if row == _GRAD_CAM or _same_layers(row, rows[champion]):
             yield _against(results, hits, rows, champion, other)
     baselines = results.baselines("hit")

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from cxrlens.evaluation.faithfulness import faithfulness
+from cxrlens.evaluation.similarity import is_flat
 from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inspection.quality_model import affected_probability
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.study.cells import ROW_COLUMNS, row_names, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.image_groups import ImageGroup
 from cxrlens.study.records import Arrays
@@ -44,7 +45,8 @@ def _score(block: SampleBlock) -> Arrays:
         found = faithfulness(
             probability_of(group), group.cut(block.batch.grey), maps, steps=block.plan.faithfulness.steps
         )
-        return {name: getattr(found, name).cpu().numpy() for name in _HEADINGS}
+        flat = is_flat(maps)  # its pixels have no order
+        return {name: getattr(found, name).cpu().masked_fill(flat, torch.nan).numpy() for name in _HEADINGS}
 
     return block.by_row(of_row)
 
@@ -67,7 +69,8 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"Faithfulness, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, heading, "score") for name, heading in _HEADINGS.items())),
         body,
-        note=f"{results.plan.faithfulness.steps} steps; removed pixels are replaced by a blurred picture.",
+        note=f"{results.plan.faithfulness.steps} steps; removed pixels are replaced by a blurred picture."
+        f"{flat_note(found)}",
     )
 
 

@@ -11,7 +11,7 @@ from cxrlens.evaluation.bootstrap import row_means
 from cxrlens.evaluation.perturbation import PERTURBATIONS, Perturbation, stability
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.study.cells import ROW_COLUMNS, row_names, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.records import Arrays, key
 from cxrlens.study.results import Group, Results
@@ -53,7 +53,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         return
     stays = np.where(np.isnan(moved), np.nan, moved < results.plan.tolerance * group.side)
     body: list[list[Cell]] = [
-        [*row_names(row), *score_cells(results, values), float(np.mean(row_means(staying)))]
+        [*row_names(row), *score_cells(results, values), float(row_means(row_means(staying)[None])[0])]
         for row, values, staying in zip(rows, similarity, stays, strict=True)
     ]
     yield Table(
@@ -66,7 +66,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         ),
         body,
         note="Structural similarity of the maps before and after, brought back to the same pixels. Peak stays: share "
-        "of peaks that move less than the tolerance, over all changes.",
+        f"of peaks that move less than the tolerance, over all changes.{flat_note(similarity)}",
     )
 
 

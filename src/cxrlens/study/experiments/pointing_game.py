@@ -15,6 +15,7 @@ from cxrlens.study.cells import (
     ROW_COLUMNS,
     baseline_levels,
     conditions,
+    flat_maps_note,
     hit_cells,
     repeated_baseline_lines,
     row_names,
@@ -58,7 +59,9 @@ def hit_table(results: Results, groups: Sequence[Group], name: str, title: str, 
         [*row_names(row), *(found.get(row) for found in cells)] for row in rows_of(results, groups)
     ]
     body += repeated_baseline_lines(results, len(groups))
-    return Table(name, title, (*ROW_COLUMNS, *columns), body, note=conditions(results))
+    return Table(
+        name, title, (*ROW_COLUMNS, *columns), body, note=f"{conditions(results)}{flat_maps_note(results, groups)}"
+    )
 
 
 def hit_bars(results: Results, groups: Sequence[Group], name: str, title: str) -> Drawn:

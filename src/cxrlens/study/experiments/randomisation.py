@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,12 +12,12 @@ from torch.nn import functional
 
 from cxrlens.evaluation.bootstrap import Floats, row_means
 from cxrlens.evaluation.randomisation import cascade
-from cxrlens.evaluation.similarity import pixel_ranks, rank_correlation, ssim
+from cxrlens.evaluation.similarity import map_likeness, pixel_ranks, rank_correlation
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.study.cells import ROW_COLUMNS, row_names, row_words, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, row_words, score_cells
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.image_groups import ImageGroup
 from cxrlens.study.plots import Curve, curve_figure
@@ -25,6 +26,7 @@ from cxrlens.study.results import Group, Results
 from cxrlens.study.rows import cascade_stages
 from cxrlens.study.scores import SampleBlock, SampleScores
 
+_VERDICTS = {True: "passes", False: "fails", None: "flat maps"}
 _UNRELATED = "pairs"  # in a stage's place: maps of different images by the trained network
 
 
@@ -45,7 +47,7 @@ def _score(block: SampleBlock) -> Arrays:
             after = block.maps(changed, row, number)
             correlation = rank_correlation(ranks[row][number], pixel_ranks(after))
             return {
-                key(stage, "ssim"): ssim(maps[row][number], after).cpu().numpy(),
+                key(stage, "ssim"): map_likeness(maps[row][number], after).cpu().numpy(),
                 key(stage, "spearman"): correlation.numpy(),
             }
 
@@ -54,7 +56,9 @@ def _score(block: SampleBlock) -> Arrays:
 
 
 def _unrelated(groups: Sequence[ImageGroup], maps: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-    """Similarity of each map of a block to that of the image before, stretched to its size; NaN for one image alone."""
+    """Similarity of each map of a block to that of the image before, stretched to its size; NaN for one image alone,
+    and where a map is flat.
+    """
     single = {
         place: map_ for group, some in zip(groups, maps, strict=True)
         for place, map_ in zip(group.places, some, strict=True)
@@ -66,21 +70,24 @@ def _unrelated(groups: Sequence[ImageGroup], maps: Sequence[Tensor]) -> npt.NDAr
         other = single[(place - 1) % len(single)][None, None]
         if other.shape[2:] != map_.shape:
             other = functional.interpolate(other, map_.shape, mode="bilinear", antialias=True)
-        values[place] = float(ssim(map_[None], other[0])[0])
+        values[place] = float(map_likeness(map_[None], other[0])[0])
     return values
 
 
 SCORES = SampleScores("randomisation", lambda plan: plan.randomisation.images, _score)
 
 
-def depends_on_weights(similarity: Floats, unrelated: Floats) -> bool:
+def depends_on_weights(similarity: Floats, unrelated: Floats) -> bool | None:
     """The criterion of Arun et al.: True where at the last stage a row's maps are less alike than unrelated ones.
+
+    None where there is nothing to judge, as maps are flat.
 
     Args:
         similarity: [stages, seeds, n] to the trained network's maps, in the order of the cascade.
         unrelated: [1, seeds, n] of maps of different images.
     """
-    return bool(row_means(similarity[-1:])[0] < row_means(unrelated)[0])
+    own, other = float(row_means(similarity[-1:])[0]), float(row_means(unrelated)[0])
+    return None if math.isnan(own) or math.isnan(other) else own < other
 
 
 def _similarity(results: Results, group: Group, score: str) -> Floats | None:
@@ -104,7 +111,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     stages = [Column(f"to_{stage}", f"down to {stage}", "score") for stage in cascade_stages(group.architecture)]
     body: list[list[Cell]] = []
     for row, values, unrelated in zip(rows, similarity, _unrelated_maps(results, group), strict=True):
-        verdict = "passes" if depends_on_weights(values, unrelated) else "fails"
+        verdict = _VERDICTS[depends_on_weights(values, unrelated)]
         body.append([*row_names(row), *score_cells(results, values), *score_cells(results, unrelated), verdict])
     yield Table(
         f"randomisation-{group.architecture}",
@@ -112,7 +119,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         (*ROW_COLUMNS, *stages, Column("unrelated", "Unrelated maps", "score"), Column("verdict", "Criterion")),
         body,
         note="Criterion of Arun et al. (2021): with all weights drawn anew a map must be less like the trained "
-        "network's than maps of unrelated images are like each other.",
+        f"network's than maps of unrelated images are like each other.{flat_note(similarity)}",
     )
     yield Table(
         f"randomisation-{group.architecture}-ranks",
@@ -131,12 +138,14 @@ def _figures(results: Results) -> Iterator[Drawn]:
             Curve(row_title(row), row_means(values).tolist())
             for row, values in zip(results.rows(group), similarity, strict=True)
         ]
-        by_map = np.nanmean(_unrelated_maps(results, group)[:, 0], axis=-1)
+        by_map = row_means(_unrelated_maps(results, group)[:, 0])
+        by_map = by_map[~np.isnan(by_map)]
         title = f"Cascading randomisation, {group.architecture}"
         figure = curve_figure(cascade_stages(group.architecture), curves, title=title,
                               x_name="weights drawn anew from the head down to",
                               y_name="SSIM to the trained network's map",
-                              references={"unrelated maps, mean over methods": float(np.mean(by_map))})  # fmt: skip
+                              references={"unrelated maps, mean over methods": float(np.mean(by_map))}
+                              if by_map.size else {})  # fmt: skip
         alt = "Similarity to the trained network's maps falls stage by stage."
         yield Drawn(f"randomisation-{group.architecture}", title, alt, figure)
 
@@ -145,15 +154,18 @@ def _findings(results: Results, group: Group) -> Iterator[str]:
     similarity = _similarity(results, group, "ssim")
     if similarity is None:
         return
-    failing = [
-        row_words(row)
+    verdicts = {
+        row: depends_on_weights(values, unrelated)
         for row, values, unrelated in zip(results.rows(group), similarity, _unrelated_maps(results, group), strict=True)
-        if not depends_on_weights(values, unrelated)
-    ]
+    }
+    failing = [row_words(row) for row, verdict in verdicts.items() if verdict is False]
+    flat = [row_words(row) for row, verdict in verdicts.items() if verdict is None]
     if failing:
         yield f"{', '.join(failing)} fail the randomisation criterion: their maps change too little with the weights."
-    else:
-        yield "every row passes the randomisation criterion."
+    elif len(flat) < len(verdicts):
+        yield f"every {'other ' if flat else ''}row passes the randomisation criterion."
+    if flat:
+        yield f"the randomisation criterion does not judge {', '.join(flat)}, whose maps are flat."
 
 
 EXPERIMENT = Experiment(

@@ -11,7 +11,16 @@ from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.fusion import scale
 from cxrlens.saliency.gaussian import smooth
-from cxrlens.study.cells import ROW_COLUMNS, conditions, difference_cell, row_names, row_words, rows_of, score_cells
+from cxrlens.study.cells import (
+    ROW_COLUMNS,
+    conditions,
+    difference_cell,
+    flat_maps_note,
+    row_names,
+    row_words,
+    rows_of,
+    score_cells,
+)
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.experiments.pointing_game import peak_scores
 from cxrlens.study.image_groups import cut_to_image
@@ -64,13 +73,18 @@ def _tables(results: Results) -> Iterator[Table]:
     ]
     note = (
         f"{conditions(results)} Smoothed by a Gaussian of sigma {results.plan.smoothing:g} px. Tied peaks: share of "
-        "unsmoothed maps whose highest value several pixels share; a seeded draw decides among them."
+        f"unsmoothed maps whose highest value several pixels share; a seeded draw decides among them."
+        f"{flat_maps_note(results, results.trained)}"
     )
     yield Table("smoothing", "Smoothed against unsmoothed maps", columns, body, note=note)
 
 
 def _findings(results: Results, group: Group) -> Iterator[str]:
-    rows = results.rows(group)
+    distances = results.scores(group, results.rows(group), "distance")
+    rows = [row for row, own in zip(results.rows(group), distances, strict=True) if not np.isinf(own).all()]
+    if not rows:
+        yield "smoothing has nothing to change, as all maps are flat."
+        return
     found = _compared(results, group, rows, 10_000)
     changed = [row for row, each in zip(rows, found, strict=True) if each.differs]
     largest = max(found, key=lambda each: abs(each.difference))
