@@ -33,10 +33,10 @@ def _decoded_images() -> Iterator[DoctorFinding]:
     """The cache: what it holds, and whether there is room for more."""
     try:
         store = ArrayStore.default()
+        held = store.contents()
     except UsageError as error:  # its sentence names the remedy
         yield DoctorFinding(_SECTION, "cache", "problem", str(error))
         return
-    held = store.contents()
     size, limit = format_size(held.size), format_size(store.limit)
     yield DoctorFinding(
         _SECTION, "cache", "ok", f"{store.folder}: {held.entries} decoded images, {size} of at most {limit}"
