@@ -95,6 +95,22 @@ def second_row(data: Data) -> Found:
     return {("second-row", ())}
 
 
+def loose_names(data: Data) -> Found:
+    for index, ending in enumerate((".JPG", ".dcm")):
+        name = data.name("train", "normal", index)
+        data.set_row(name, None)
+        data.add_line("train", f"{Path(name).stem}{ending},")
+    return {("loose-name", ())}
+
+
+def doubtful_names(data: Data) -> Found:
+    name = data.name("dev", "normal")
+    data.set_row(name, None)
+    for ending in (".png", ".dcm"):
+        data.add_line("dev", f"{Path(name).stem}{ending},")
+    return {("doubtful-name", ()), ("normal-without-row", (name,))}
+
+
 def bad_row(data: Data) -> Found:
     data.set_row(data.name("dev", "affected"), "0 1 2 3")
     data.set_row(data.name("dev", "normal"), "rectangle 1 2 3 4")
@@ -245,8 +261,8 @@ def copies_across_splits_and_classes(data: Data) -> Found:
 
 
 SPOILERS = (
-    *(missing_row, extra_row, second_row, bad_row, contradiction, stray_image, no_normal_images),
-    *(broken_file, inverted, flat, low_contrast, nearly_black, unusual_size, too_small),
+    *(missing_row, extra_row, second_row, loose_names, doubtful_names, bad_row, contradiction, stray_image),
+    *(no_normal_images, broken_file, inverted, flat, low_contrast, nearly_black, unusual_size, too_small),
     *(leaked_file, leaked_picture, mirrored_and_inverted, contradicting_copies, copies_across_splits_and_classes),
 )
 

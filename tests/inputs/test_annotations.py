@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cxrlens.inputs.annotations.shapes import (
+    FARTHEST,
     AnnotationError,
     Ellipse,
     Point,
@@ -26,7 +27,7 @@ from cxrlens.inputs.annotations.shapes import (
 
 HEIGHT, WIDTH = 14, 23  # not square, so that a transposed mask cannot pass
 
-wide = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6).map(float)
+wide = st.floats(-FARTHEST, FARTHEST) | st.integers(-(10**6), 10**6).map(float)
 near = st.integers(-8 * 64, 30 * 64).map(lambda part: part / 64) | st.integers(-8, 30).map(float)
 
 
