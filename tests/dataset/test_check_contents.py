@@ -112,6 +112,37 @@ def test_a_plain_folder_takes_labels_from_folders_and_rows(tmp_path: Path) -> No
         load_contents(Dataset(tmp_path / "in"), tmp_path / "absent.csv")
 
 
+def test_names_that_fit_loosely_or_several_images(official: Path) -> None:
+    touch(official / "dev", "5.jpg", "5.JPG", "6.PNG")
+    csv(official / "dev.csv", "3.jpg,0 1 2 3 4", "./4.jpg,", "5.Jpg,", "6.jpg,", "dev\\3.jpg,")
+    contents = load_contents(Dataset(official))
+    assert told(contents.findings) == [
+        ("second-row", ()),
+        ("doubtful-name", ()),
+        ("loose-name", ()),
+        ("image-without-row", ("dev/5.JPG",)),
+        ("image-without-row", ("dev/5.jpg",)),
+    ]
+    assert [finding.message for finding in contents.findings if not finding.images] == [
+        "dev.csv, line 2: the row of 3.jpg is replaced by that of dev/3.jpg, the same image",
+        "dev.csv: 5.Jpg could mean 5.JPG or 5.jpg; no such row counts",
+        "dev: 1 rows of dev.csv name their image with another ending, such as 6.jpg for 6.PNG",
+    ]
+    assert labels(contents.splits[1]) == {"3.jpg": NORMAL, "4.jpg": NORMAL, "6.PNG": NORMAL}
+
+
+def test_images_of_a_manifest_in_other_spellings_belong_to_their_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "images", "a.jpg", "b.jpg")
+    rows = [ManifestRow("a.jpg", f"{tmp_path}/x/../images/a.jpg", "train", "normal")]
+    write_manifest(tmp_path / MANIFEST, [*rows, ManifestRow("b.jpg", "images//b.jpg", "train", "normal")])
+    (tmp_path / "link").symlink_to(".")
+    monkeypatch.chdir(tmp_path)
+    for root in (Path(), tmp_path, tmp_path / "link"):
+        assert load_contents(Dataset(root)).findings == ()
+
+
 # -- Object-CXR -------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,13 @@ def table(tmp_path: Path, content: str | bytes) -> AnnotationTable:
     return read_annotations(path)
 
 
+def row_of(read: AnnotationTable, file: str, *others: str) -> str | None:
+    """The name in the row of one of some files."""
+    root = Path("some/folder")
+    found = read.match(root, [root / name for name in (file, *others)]).rows.get(root / file)
+    return found and found.name
+
+
 def refusal(tmp_path: Path, content: str | bytes) -> str:
     with pytest.raises(UsageError) as caught:
         table(tmp_path, content)
@@ -48,7 +55,7 @@ def test_both_published_headers(tmp_path: Path, column: str) -> None:
         "image_name,reader,annotation\na.jpg,X,0 1 2 3 4\nb.jpg,Y,\n",
         'image_name,annotation\n"a.jpg","0 1 2 3 4"\n"b.jpg",""\n',
         "image_name,annotation\na.jpg,0 3 4 1 2\nb.jpg,",
-        "image_path,annotation\n/mnt/x/a.jpg,0 1 2 3 4\nnormal\\b.jpg,\n",
+        "image_path,annotation\n./a.jpg,0 1 2 3 4\n.\\x\\..\\b.jpg,\n",
     ],
     ids=[
         *("dos", "byte-order mark", "blank lines", "blank cells", "blanks", "other column order", "further column"),
@@ -59,6 +66,12 @@ def test_spellings_of_the_same_table(tmp_path: Path, content: str) -> None:
     assert table(tmp_path, content).shapes == {"a.jpg": BOX, "b.jpg": ()}
 
 
+def test_paths_keep_their_folders(tmp_path: Path) -> None:
+    read = table(tmp_path, "image_path,annotation\n/mnt/x/a.jpg,0 1 2 3 4\nnormal\\b.jpg,\nx//./b.jpg ,\n")
+    assert read.shapes == {"/mnt/x/a.jpg": BOX, "normal/b.jpg": (), "x/b.jpg": ()}
+    assert read.remarks == ()
+
+
 @pytest.mark.parametrize(
     ("row", "part"),
     [
@@ -67,6 +80,9 @@ def test_spellings_of_the_same_table(tmp_path: Path, content: str) -> None:
         ("a.jpg,2 1 2 3 4", "'2 1 2 3 4' should have an even count of at least 6"),
         ("a.jpg,0 1 2 x 4", "'0 1 2 x 4'"),
         ("a.jpg,0 1 2 nan 4", "not finite"),
+        ("a.jpg,0 1 2 1e999 4", "not finite"),
+        ("a.jpg,0 1 2 1e308 4", "'0 1 2 1e308 4' holds a number beyond 1e+09, which is a place in no image"),
+        ("a.jpg,2 0 0 9 0 9 -1e300", "holds a number beyond"),
         ("a.jpg,0 1,2 3 4", "'a.jpg,0 1,2 3 4'"),
         ("a.jpg", "'a.jpg'"),
         (",0 1 2 3 4", "',0 1 2 3 4'"),
@@ -124,13 +140,19 @@ def test_a_second_row_replaces_the_first_and_is_reported(tmp_path: Path) -> None
 )
 def test_the_row_of_a_file(tmp_path: Path, row: str, file: str) -> None:
     read = table(tmp_path, f"image_name,annotation\nother.jpg,\n{row},0 1 2 3 4\n")
-    assert read.find(Path("some/folder") / file) == row
-    assert read.find(Path("b.jpg")) is None
+    assert row_of(read, file, "c.jpg") == row
+    assert row_of(read, "b.jpg", "c.jpg") is None
 
 
 def test_the_exact_name_comes_before_another_ending(tmp_path: Path) -> None:
     read = table(tmp_path, "image_name,annotation\na.jpg,0 1 2 3 4\na.png,\n")
-    assert [read.find(Path(name)) for name in ("a.png", "a.jpg", "a.dcm")] == ["a.png", "a.jpg", "a.jpg"]
+    assert [row_of(read, name) for name in ("a.png", "a.jpg")] == ["a.png", "a.jpg"]
+    assert row_of(read, "a.dcm") is None
+    root = Path("x")
+    assert read.match(root, [root / "a.dcm"]).doubts == (
+        "dev.csv: a.dcm could be meant by a.jpg or a.png; no such row counts",
+    )
+    assert read.match(root, [root / "a.jpg", root / "a.dcm"]).rows.keys() == {root / "a.jpg"}
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cxrlens.errors import UsageError
-from cxrlens.inputs.dataset.layouts import list_images
+from cxrlens.inputs.dataset.layouts import load_folder
+from cxrlens.inputs.finding import list_images
 from image_files import dicom, dicom_bytes, levels
 
 
@@ -95,3 +96,36 @@ def test_folders_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.Mon
     assert names(tmp_path) == ["closed", "open/a.jpg"]
     with pytest.raises(UsageError, match=r"closed: cannot be searched \(Permission denied\); check its rights"):
         list_images(tmp_path / "closed")
+
+
+STORAGE = ("@eaDir", "#recycle", ".AppleDouble", "@Recycle", ".@__thumb", "lost+found", "System Volume Information",
+           "$RECYCLE.BIN", "Thumbs")  # fmt: skip
+
+
+def with_thumbnails(folder: Path, *images: str) -> None:
+    """Images, with a thumbnail of each in every folder that servers and systems keep."""
+    for image in images:
+        path = folder / image
+        for place in (path, *(path.parent / name / path.name / "thumb.jpg" for name in STORAGE)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+
+
+def test_thumbnails_of_network_storage_are_no_images_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with_thumbnails(tmp_path, "affected/1.jpg", "normal/2.jpg")
+    (tmp_path / "normal" / "Thumbs.db").touch()
+    (tmp_path / "normal" / "lost+found.jpg").touch()
+    found = ["affected/1.jpg", "normal/2.jpg", "normal/lost+found.jpg"]
+    assert names(tmp_path) == found
+    assert caplog.messages == [
+        "18 folders of the storage's own (thumbnails, deleted files) are not searched: "
+        + ", ".join(str(tmp_path / "affected" / name) for name in sorted(STORAGE)[:3]) + " ..."
+    ]  # fmt: skip
+    assert [item.name_in(tmp_path) for item in load_folder(tmp_path).items] == found
+    assert len(caplog.messages) == 2
+    assert names(tmp_path, recursive=False) == []
+    assert len(caplog.messages) == 2
+    assert names(tmp_path / "normal" / "@eaDir") == ["2.jpg/thumb.jpg"]  # when it is asked for

@@ -94,3 +94,34 @@ def test_an_image_is_known_by_its_content(tmp_path: Path, splits: tuple[Split, S
 def test_there_is_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read_labels(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["a.jpg", " a.jpg ", "./a.jpg", "x\\..\\a.jpg", "A.JPG", "{root}/a.jpg", "{root}\\a.jpg", "x//..//a.jpg"],
+)
+@pytest.mark.parametrize("label", ["affected", " Affected ", "AFFECTED"])
+def test_paths_and_labels_as_people_write_them(
+    tmp_path: Path, splits: tuple[Split, Split], spelling: str, label: str
+) -> None:
+    new = read_labels(write(tmp_path, f"{spelling.format(root=tmp_path)},{label}", head="Path , LABEL"))
+    found = with_labels(splits[0], new, splits[1:])
+    assert [(item.path.name, item.label) for item in found.split.items] == [("a.jpg", AFFECTED), ("b.jpg", AFFECTED)]
+    assert (found.changed, found.added) == (1, 0)
+    loose = ("1 rows of verdicts.csv name their image in another letter case, such as A.JPG for a.jpg",)
+    assert found.split.remarks == new.remarks == (loose if "A" in spelling else ())
+
+
+def test_accents_and_doubtful_names(tmp_path: Path, splits: tuple[Split, Split]) -> None:
+    for name in ("u\u0308.jpg", "C.jpg", "c.JPG"):
+        (tmp_path / name).write_text(name)
+    new = read_labels(write(tmp_path, "\u00fc.jpg,affected", head="path,label"))
+    assert [path.name for path in new.files.values()] == ["u\u0308.jpg"]
+    with pytest.raises(
+        UsageError, match=r"line 2: c\.jpg could mean .*/C\.jpg or .*/c\.JPG; write the file's own name"
+    ):
+        read_labels(write(tmp_path, "c.jpg,affected", head="path,label"))
+    with pytest.raises(UsageError, match="line 2: the path is empty"):
+        read_labels(write(tmp_path, " ,affected", head="path,label"))
+    with pytest.raises(UsageError, match="has the column 'label' twice"):
+        read_labels(write(tmp_path, "a.jpg,affected,normal", head="path,label, Label"))

@@ -144,7 +144,10 @@ def test_endings_in_any_case_and_kind_beside_each_other(tmp_path: Path) -> None:
     assert {path.name for path in list_images(tmp_path / "dev")} == set(names)
     split = Dataset(tmp_path).split("dev")
     assert {item.name for item in split.items if item.shapes == BOX} == set(names)
-    assert split.remarks == ()
+    assert split.remarks == (
+        "dev: 1 rows of dev.csv name their image in another letter case, such as a.jpg for a.JPG",
+        "dev: 5 rows of dev.csv name their image with another ending, such as b.jpg for b.Jpeg",
+    )
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["empty", "missing"])

@@ -156,3 +156,27 @@ def test_names_of_a_split_are_distinct_and_splits_may_share_them(tmp_path: Path)
     row = ManifestRow("a.jpg", "a.jpg", "dev", "normal")
     write_manifest(tmp_path / MANIFEST, [row, replace(row, split="test")])
     assert len(read(tmp_path / MANIFEST)) == 2
+
+
+def test_paths_that_another_system_wrote(tmp_path: Path) -> None:
+    for name in ("images/a.jpg", "images/u\u0308.jpg", "images/B.jpg", "images/C.jpg", "images/c.JPG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / MANIFEST).write_text(
+        "name,path,split,label\n"
+        "1,images\\a.jpg,dev,normal\n2, images/\u00fc.jpg,dev,affected\n3,images/b.jpg,dev,normal\n"
+        f"4,./images//a.jpg,dev,affected\n5,images/c.jpg,dev,normal\n6,{tmp_path}/images/B.jpg,test,normal\n",
+        encoding="utf-8",
+    )
+    split = Dataset(tmp_path).split("dev")
+    assert [item.path.relative_to(tmp_path).as_posix() for item in split.items] == [
+        "images/a.jpg", "images/u\u0308.jpg", "images/B.jpg", "images/a.jpg", "images/c.jpg"
+    ]  # fmt: skip
+    assert split.remarks == (
+        f"5: images/c.jpg could mean {tmp_path}/images/C.jpg or {tmp_path}/images/c.JPG; none is taken",
+        "1 rows of manifest.csv name their image in another letter case, such as images/b.jpg for B.jpg",
+        "1 rows of manifest.csv name their image with its accents in another Unicode form, such as images/\u00fc.jpg "
+        "for u\u0308.jpg",
+        "dev: 1 of its 5 images are listed again, 1 of them with another label: 4",
+        "dev: 1 of its 5 images are in 'test' too: 3",
+    )

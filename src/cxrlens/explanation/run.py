@@ -198,11 +198,12 @@ def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings:
 def _single(path: Path, annotations: Path | None) -> Item:
     if annotations is None:
         return Item(FileOrigin(path))
-    table = read_annotations(annotations)
-    name = table.find(path)
-    if name is None:
+    rows = read_annotations(annotations).match_one(path)
+    for remark in (*rows.repeated, *rows.differences, *rows.doubts):
+        log.warning("%s", remark)
+    if path not in rows.rows:
         log.warning("%s has no row for %s", annotations, path.name)
-    return Item(FileOrigin(path), shapes=None if name is None else table.shapes[name])
+    return Item(FileOrigin(path), shapes=rows.shapes_of(path))
 
 
 def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[dict[str, Any]]:

@@ -13,6 +13,20 @@ from cxrlens.outputs import own_names
 
 log = logging.getLogger(__name__)
 
+# Folders that servers and systems keep beside a user's files: thumbnails, copies and what was deleted. In lower case.
+_OF_STORAGE = frozenset((
+    *("@eadir", "#recycle", "#snapshot", "@tmp", "@sharebin"),  # Synology
+    *("@recycle", "@recently-snapshot", ".@__thumb"),  # QNAP
+    *(".appledouble", ".appledb", ".appledesktop", "network trash folder", "temporary items", "__macosx"),  # Netatalk
+    *("system volume information", "$recycle.bin", "recycler", "thumbs", "thumbs.db"),  # Windows
+    *("lost+found", "~snapshot"),
+))  # fmt: skip
+
+
+def is_of_storage(name: str) -> bool:
+    """True of the name of a folder (or file) in which a server or system keeps its own copies of images."""
+    return name.lower() in _OF_STORAGE
+
 
 def require_folder(path: Path) -> Path:
     """The path itself when it is a folder.
@@ -34,7 +48,8 @@ def walk_images(
     any_dicom: bool = False,
     left_out: Callable[[Path], object] = lambda _: None,
 ) -> Iterator[Path]:
-    """The images in a folder: by their ending (any case), or DICOM files without one; hidden ones are left out.
+    """The images in a folder: by their ending (any case), or DICOM files without one; hidden ones are left out, and
+    folders of the storage's own (`is_of_storage`).
 
     So are results that this program wrote there, such as overlays, see `cxrlens.outputs`.
 
@@ -46,7 +61,8 @@ def walk_images(
     Args:
         recursive: search folders in folders.
         any_dicom: also give DICOM files of any other ending.
-        left_out: called with each file or folder of results that is left out; `log_left_out` says it.
+        left_out: called with each file or folder of results, and each folder of the storage's own, that is left out;
+            `log_left_out` says it.
 
     Raises:
         UsageError: when the folder itself cannot be searched.
@@ -71,6 +87,10 @@ def walk_images(
         results = own_names(here, {entry.name for entry in entries})
         for entry in entries:
             path = Path(entry.path)
+            if is_of_storage(entry.name) and _is_folder(entry):
+                if recursive:
+                    left_out(path)
+                continue
             if entry.name.startswith("."):
                 continue
             if entry.name in results:
@@ -86,6 +106,9 @@ def walk_images(
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The images in a folder, as `walk_images` finds them; sorted.
 
+    Args:
+        recursive: search folders in folders.
+
     Raises:
         UsageError: when the folder itself cannot be searched.
     """
@@ -95,12 +118,20 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     return found
 
 
-def log_left_out(results: Sequence[Path]) -> None:
-    """Say how many images there are in results that were left out, and where."""
-    images = {path: count for path in results if (count := _count_images(path))}
+def log_left_out(paths: Sequence[Path]) -> None:
+    """Say what was left out and where: how many folders of the storage's own, and how many images among results."""
+    of_storage = [path for path in paths if is_of_storage(path.name)]
+    if of_storage:
+        what = "folders of the storage's own (thumbnails, deleted files)"
+        log.info("%d %s are not searched: %s", len(of_storage), what, _first_of(of_storage))
+    images = {path: count for path in paths if not is_of_storage(path.name) and (count := _count_images(path))}
     if images:
-        some = ", ".join(map(str, [*images][:3])) + (" ..." if len(images) > 3 else "")
-        log.info("%d images are results that cxrlens wrote, and are left out: %s", sum(images.values()), some)
+        count = sum(images.values())
+        log.info("%d images are results that cxrlens wrote, and are left out: %s", count, _first_of([*images]))
+
+
+def _first_of(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:3])) + (" ..." if len(paths) > 3 else "")
 
 
 def _count_images(path: Path) -> int:

@@ -267,11 +267,13 @@ def annotated_item(
     if mask is not None:
         return Item(FileOrigin(image), AFFECTED, mask=require_file(mask))
     if table is not None:
-        rows = read_annotations(table)
-        name = rows.find(image)
-        if name is None:
-            raise UsageError(f"{table}: has no row for {image.name}; add one, or give `annotation=TEXT`")
-        shapes = rows.shapes[name]
+        rows = read_annotations(table).match_one(image)
+        if image not in rows.rows:
+            doubt = "".join(f" ({doubt})" for doubt in rows.doubts)
+            raise UsageError(f"{table}: has no row for {image.name}{doubt}; add one, or give `annotation=TEXT`")
+        for remark in (*rows.repeated, *rows.differences):
+            log.warning("%s", remark)
+        shapes = rows.rows[image].shapes
     else:
         try:
             shapes = parse_annotation(annotation or "")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
 from cxrlens.errors import NothingToDoError, UsageError
-from cxrlens.inputs.annotations.table import AnnotationTable, RowFault, read_annotations
+from cxrlens.inputs.annotations.table import AnnotationTable, MatchedRows, read_annotations
 from cxrlens.inputs.dataset.dataset import Dataset
-from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split, load_folder, some
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, Split, load_folder, match_rows, some
 from cxrlens.inputs.finding import list_images
+from cxrlens.inputs.matching import canonical
 from cxrlens.inputs.origin import FileOrigin, Origin
 
 UNUSABLE_SPLIT = new_kind(
@@ -32,6 +33,18 @@ IMAGE_WITHOUT_ROW = new_kind(
     Severity.problem,
     "Image without a row",
     "The split has a CSV without a row for this image, which is affected, or whose label the row should give.",
+)
+DOUBTFUL_NAME = new_kind(
+    "doubtful-name",
+    Severity.problem,
+    "Row or image that others are as like",
+    "A row's name fits several images, or several rows fit an image alike; none of them counts.",
+)
+LOOSE_NAME = new_kind(
+    "loose-name",
+    Severity.note,
+    "Rows matched loosely",
+    "Rows name their image in another letter case, Unicode form or folder, or with another ending.",
 )
 NORMAL_WITHOUT_ROW = new_kind(
     "normal-without-row",
@@ -62,10 +75,10 @@ class Contents:
     @property
     def own(self) -> tuple[Split, ...]:
         """The splits, test without the images that dev lists too: dev is then offered as test."""
-        dev = {item.origin for split in self.splits if split.name == "dev" for item in split.items}
+        dev = {canonical(item.path) for split in self.splits if split.name == "dev" for item in split.items}
         found = []
         for split in self.splits:
-            items = tuple(item for item in split.items if split.name != "test" or item.origin not in dev)
+            items = tuple(item for item in split.items if split.name != "test" or canonical(item.path) not in dev)
             if items or not split.items:
                 found.append(replace(split, items=items))
         return tuple(found)
@@ -124,39 +137,41 @@ def _read_split(data: Dataset, name: str) -> tuple[Split, list[Finding]]:
         return split, findings
     if (table := data.table(name)) is not None:
         paths = [item.path for item in split.items] if data.is_sorted(name) else data.images_in(root / name)
-        return split, list(_compare(root, split, paths, table))
+        return split, list(_compare(root, split, paths, table, match_rows(table, root / name, paths)))
     return split, [Finding(REMARK, remark) for remark in split.remarks]
 
 
 def _read_folder(root: Path, folder: Path, annotations: Path | None) -> tuple[Split, list[Finding]]:
     """All images below a folder, in whatever order they lie, with the rows that can be read."""
     split = load_folder(folder)
+    remarks = [Finding(REMARK, remark) for remark in split.remarks]
     if annotations is None:
-        return split, []
-    faults: list[RowFault] = []
-    table = read_annotations(annotations, faults)
+        return split, remarks
+    table = read_annotations(annotations, with_faults=True)
+    rows = match_rows(table, folder, [item.path for item in split.items])
     items = []
     for item in split.items:
-        row = table.find(item.path)
-        shapes = None if row is None else table.shapes[row]
+        shapes = rows.shapes_of(item.path)
         by_row = item.label if shapes is None else AFFECTED if shapes else NORMAL
         items.append(replace(item, shapes=shapes, label=by_row if item.label is None else item.label))
     split = replace(split, items=tuple(items))
-    bad = AnnotationTable(annotations, {fault.name: () for fault in faults})
-    found = _compare(root, split, [item.path for item in items if bad.find(item.path) is None], table)
-    return split, [*(Finding(BAD_ROW, fault.reason) for fault in faults), *found]
+    found = _compare(root, split, [item.path for item in items], table, rows)
+    return split, [*remarks, *(Finding(BAD_ROW, fault.reason) for fault in table.faults), *found]
 
 
-def _compare(root: Path, split: Split, paths: list[Path], table: AnnotationTable) -> Iterator[Finding]:
+def _compare(
+    root: Path, split: Split, paths: list[Path], table: AnnotationTable, rows: MatchedRows
+) -> Iterator[Finding]:
     """Hold the images, those that were taken and those that would be with a row, against the rows of the CSV."""
     name = table.path.name
     labels = {item.path: item.label for item in split.items}
-    rows = {path: table.find(path) for path in paths}
-    yield from (Finding(SECOND_ROW, remark) for remark in table.remarks)
-    for row in sorted(set(table.shapes) - set(rows.values())):
+    yield from (Finding(SECOND_ROW, remark) for remark in (*table.remarks, *rows.repeated))
+    for row in rows.without_image:
         yield Finding(ROW_WITHOUT_IMAGE, f"{name}: there is no image {row} in '{split.name}'")
-    for path, found in rows.items():
-        if found is None:
+    yield from (Finding(DOUBTFUL_NAME, doubt) for doubt in rows.doubts)
+    yield from (Finding(LOOSE_NAME, f"{split.name}: {difference}") for difference in rows.differences)
+    for path in paths:
+        if path not in rows.rows and path not in rows.faulty:
             without = NORMAL_WITHOUT_ROW if labels.get(path) == NORMAL else IMAGE_WITHOUT_ROW
             image = FileOrigin(path).below(root)
             yield Finding(without, f"{image}: has no row in {name}", (image,))
@@ -174,12 +189,12 @@ def _contradictions(root: Path, split: Split) -> Iterator[Finding]:
 
 def _unused(root: Path, splits: list[Split], findings: list[Finding]) -> list[Finding]:
     """Images below the root that no split took and no finding names; those in hidden folders do not count."""
-    known = {item.origin for split in splits for item in split.items}
+    known = {canonical(item.path) for split in splits for item in split.items}
     named = {image for finding in findings for image in finding.images}
     unused = [
         name
         for path in list_images(root, recursive=True)
-        if FileOrigin(path) not in known
+        if canonical(path) not in known
         and (name := FileOrigin(path).below(root)) not in named
         and not any(part.startswith(".") for part in Path(name).parts)
     ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from cxrlens.dataset.prepare.record import ClassNames
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
+from cxrlens.inputs.matching import folded
 
 _AFFECTED_WORDS = frozenset((
     *("affected", "abnormal", "positive", "pos", "yes", "true", "1", "bad", "poor", "reject", "rejected", "retake"),
@@ -65,4 +66,5 @@ def _guess(folded: str, name: str, listed: str, where: str) -> int:
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[^0-9a-z]+", " ", name.casefold()).strip() or name
+    """A class's name without case, a blank for what stands between its words; signs at its ends stay: -1, +."""
+    return re.sub(r"(?<=\w)[\s_\W]+(?=\w)|_+", " ", folded(name)).strip(" .,:;") or name

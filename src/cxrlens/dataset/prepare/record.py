@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cxrlens.inputs.annotations.shapes import Shape
 from cxrlens.inputs.dataset.manifest import safe_name
+from cxrlens.inputs.matching import ending_of, folded, without_ending
 from cxrlens.inputs.origin import Origin
 
 _LONGEST_PART = 180  # bytes of a folder's or file's name; systems allow 255, and temporary names are longer
@@ -101,23 +101,13 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     return found
 
 
-def ending_of(name: str) -> str:
-    """The ending of an image's name; the last number of a UID, as DICOM files are called, is none."""
-    ending = PurePosixPath(name).suffix
-    return "" if ending[1:].isdigit() else ending
-
-
-def without_ending(name: str) -> str:
-    return name.removesuffix(ending_of(name))
-
-
 def _plain(name: str) -> str:
     """The name as a manifest takes it: a file may be called anything, a line break or a drive in its name."""
     return name if safe_name(name) == name else re.sub(r"[\x00-\x1f\\:]", "_", name)
 
 
 def _folded(path: PurePosixPath) -> str:
-    return unicodedata.normalize("NFC", str(path)).casefold()
+    return folded(str(path))
 
 
 def _shortened(part: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.dataset.manifest import safe_name
-from cxrlens.inputs.finding import is_unnamed, list_images
+from cxrlens.inputs.finding import is_of_storage, is_unnamed, list_images
+from cxrlens.inputs.matching import shared_parts
 from cxrlens.inputs.origin import FileOrigin, Origin, ZipMember, list_members
 from cxrlens.inputs.readers import IMAGE_SUFFIXES, starts_as_dicom
 
@@ -44,7 +44,14 @@ class Tree:
             if any(name.startswith(f"{archive.stem}/") for name in files):
                 self._remarks.append(f"{archive.name} is not read: the folder '{archive.stem}' beside it holds images")
                 continue
-            for member, name in _mounted(archive.stem, [each for each in list_members(archive) if _is_image(each)]):
+            members = list_members(archive)
+            own = [member for member in members if not _is_of_storage(member)]
+            if len(own) < len(members):
+                self._remarks.append(
+                    f"{archive.name}: {len(members) - len(own)} members in folders of a storage's own (thumbnails, "
+                    "deleted files) are left out"
+                )
+            for member, name in _mounted(archive.stem, [each for each in own if _is_image(each)]):
                 if name is None:
                     self._refused.append(f"{member}: its name leads out of the archive or cannot be a file's name")
                 elif name in files:
@@ -72,17 +79,20 @@ class Tree:
         return sorted({name.split("/")[0] for name in self.files if "/" in name})
 
 
-def shared_parts(paths: Collection[Sequence[str]]) -> int:
-    """Number of first parts that all paths share."""
-    return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
-
-
 def _is_image(member: ZipMember) -> bool:
     """By its ending, or a DICOM file without one; hidden members and what macOS adds to archives are none."""
-    path = PurePosixPath(member.name.replace("\\", "/"))
+    path = _path(member)
     if any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts):
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or (is_unnamed(path) and _starts_as_dicom(member))
+
+
+def _is_of_storage(member: ZipMember) -> bool:
+    return any(is_of_storage(part) and part != "__MACOSX" for part in _path(member).parts[:-1])
+
+
+def _path(member: ZipMember) -> PurePosixPath:
+    return PurePosixPath(member.name.replace("\\", "/"))
 
 
 def _starts_as_dicom(member: ZipMember) -> bool:

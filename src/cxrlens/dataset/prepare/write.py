@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from cxrlens.dataset.prepare.journal import PreparedImage
-from cxrlens.dataset.prepare.record import Record, ending_of, without_ending
+from cxrlens.dataset.prepare.record import Record
 from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.files import replacing
 from cxrlens.inputs.annotations.masks import decode_mask
 from cxrlens.inputs.geometry import Geometry
+from cxrlens.inputs.matching import ending_of, without_ending
 from cxrlens.inputs.origin import Origin, ZipMember
 from cxrlens.inputs.readers import Pixels, decode
 from cxrlens.inputs.resampling import resample

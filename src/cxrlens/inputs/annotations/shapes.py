@@ -21,6 +21,9 @@ from cxrlens.errors import UsageError
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 Point: TypeAlias = tuple[float, float]  # (x, y)
 
+FARTHEST = 1e9
+"""Pixels: a coordinate beyond is that of no image."""
+
 _EDGE = 1e-9  # share of a pixel within which a pixel centre counts as lying on a shape's edge
 
 
@@ -217,6 +220,8 @@ def _parse_shape(text: str) -> Shape:
         raise AnnotationError(f"{text.strip()!r} is not a shape code followed by numbers") from None
     if not all(map(math.isfinite, values)):
         raise AnnotationError(f"{text.strip()!r} holds a number that is not finite")
+    if any(abs(value) > FARTHEST for value in values):
+        raise AnnotationError(f"{text.strip()!r} holds a number beyond {FARTHEST:.0e}, which is a place in no image")
     if code in ("0", "1"):
         if len(values) != 4:
             raise AnnotationError(f"{text.strip()!r} should have 4 numbers after its code, not {len(values)}")

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import csv
-import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, clip_shape, format_annotation, parse_annotation
 from cxrlens.inputs.csv_files import open_csv
+from cxrlens.inputs.matching import Differences, Disk, FileNames, Likeness, Parts, pair, path_parts, plain_path
+from cxrlens.inputs.readers import IMAGE_SUFFIXES
 
 _NAME_COLUMNS = ("image_name", "image_path")
 
 
-@dataclass(frozen=True)
-class AnnotationTable:
-    """An annotation CSV: shapes per file name, and remarks about odd rows."""
+class AnnotationRow(NamedTuple):
+    """A row: the file's name or path as it stands there, and the objects; its line in the file."""
 
-    path: Path
-    shapes: Mapping[str, tuple[Shape, ...]]
-    remarks: tuple[str, ...] = ()
-    _by_lower_name: dict[str, str] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        for name in self.shapes:
-            self._by_lower_name.setdefault(_folded(name), name)
-            self._by_lower_name.setdefault(_folded(Path(name).stem), name)
-
-    def find(self, path: Path) -> str | None:
-        """The row that belongs to an image file: same name, else same name but for case or the ending."""
-        for key in (_folded(path.name), _folded(path.stem)):
-            if key in self._by_lower_name:
-                return self._by_lower_name[key]
-        return None
+    name: str
+    shapes: tuple[Shape, ...]
+    line: int = 0
 
 
 class RowFault(NamedTuple):
@@ -45,19 +32,118 @@ class RowFault(NamedTuple):
     reason: str
 
 
-def read_annotations(path: Path, faults: list[RowFault] | None = None) -> AnnotationTable:
+@dataclass(frozen=True)
+class MatchedRows:
+    """The rows of a table with the images that they are about.
+
+    Attributes:
+        rows: by image.
+        faulty: images whose row cannot be parsed.
+        without_image: names in the rows that mean no image.
+        repeated: a sentence for each row in whose place another counts.
+        doubts: a sentence for each name that could mean several images, or image that several rows could mean; none of
+            these rows counts.
+        doubtful: the images that a doubt is about.
+        differences: a sentence for each kind of rows whose name is not quite that of their image.
+    """
+
+    rows: Mapping[Path, AnnotationRow]
+    faulty: frozenset[Path] = frozenset()
+    without_image: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    doubtful: frozenset[Path] = frozenset()
+    differences: tuple[str, ...] = ()
+
+    def shapes_of(self, image: Path) -> tuple[Shape, ...] | None:
+        """The objects of an image; None without a row."""
+        return self.rows[image].shapes if image in self.rows else None
+
+
+@dataclass(frozen=True)
+class AnnotationTable:
+    """An annotation CSV: its rows, those that cannot be parsed, and remarks about rows that others replace."""
+
+    path: Path
+    rows: tuple[AnnotationRow, ...]
+    faults: tuple[RowFault, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[Shape, ...]]:
+        """The objects by the plain path in the row."""
+        return {plain_path(row.name): row.shapes for row in self.rows}
+
+    def match(self, root: Path, images: Iterable[Path], *, silent: Collection[str] = ()) -> MatchedRows:
+        """Find the rows of images, see `cxrlens.inputs.matching`.
+
+        Args:
+            root: the folder below which all of them lie.
+            silent: folders that rows may leave out, such as those of classes.
+        """
+        by_name = {image.relative_to(root).as_posix(): image for image in images}
+        texts = [*(row.name for row in self.rows), *(fault.name for fault in self.faults)]
+        found = pair(texts, FileNames(root, by_name, silent=silent), base=self.path.parent)
+        good = len(self.rows)
+        shown = [plain_path(text) for text in texts]
+        differences = Differences()
+        for file, place in found.names.items():
+            differences.note(shown[place], found.matches[place].difference, file)
+        doubts = [
+            *(f"{shown[place]} could mean {_either(files)}" for place, files in found.doubtful_names.items()),
+            *(
+                f"{file} could be meant by {_either([shown[place] for place in places])}"
+                for file, places in found.doubtful_files.items()
+            ),
+        ]
+        doubtful = {*found.doubtful_files, *(file for files in found.doubtful_names.values() for file in files)}
+        return MatchedRows(
+            {by_name[file]: self.rows[place] for file, place in found.names.items() if place < good},
+            frozenset(by_name[file] for file, place in found.names.items() if place >= good),
+            tuple(sorted(dict.fromkeys(shown[place] for place in found.unmet if place < good))),
+            tuple(
+                f"{self.path.name}, line {self.rows[old].line}: the row of {shown[old]} is replaced by that of "
+                f"{shown[new]}, the same image"
+                for old, new in found.repeated
+                if old < good
+            ),
+            tuple(f"{self.path.name}: {doubt}; no such row counts" for doubt in doubts),
+            frozenset(by_name[file] for file in doubtful - set(found.names)),
+            tuple(differences.remarks(f"rows of {self.path.name}")),
+        )
+
+    def match_one(self, image: Path) -> MatchedRows:
+        """Find the row of one image; one that fits loosely must not fit others beside the image as well."""
+        found = self.match(image.parent, [image])
+        if not found.differences:
+            return found
+        names = Disk().names(image.parent) or ()
+        beside = {image.parent / name for name in names if Path(name).suffix.lower() in (*IMAGE_SUFFIXES, "")}
+        if image in self.match(image.parent, {*beside, image}).rows:
+            return found
+        doubt = f"{self.path.name}: no row is sure to mean {image.name}, others beside it being as like; none counts"
+        return MatchedRows({}, doubts=(doubt,), doubtful=frozenset((image,)))
+
+
+def _either(names: Sequence[str]) -> str:
+    """Up to three names as alternatives."""
+    return " or ".join(names) if len(names) < 4 else f"{names[0]} or {len(names) - 1} others"
+
+
+def read_annotations(path: Path, *, with_faults: bool = False) -> AnnotationTable:
     """Read an annotation CSV with the columns ``image_name`` (or ``image_path``) and ``annotation``.
 
-    DOS line ends, a byte-order mark and blank lines are accepted.
+    DOS line ends, a byte-order mark and blank lines are accepted. Of several rows of one name the last counts.
 
     Args:
         path: the CSV.
-        faults: takes the rows that cannot be parsed, which are then left out; without it the first one is an error.
+        with_faults: keep what is wrong with rows that cannot be parsed; without it the first one is an error.
 
     Raises:
         UsageError: when the file or a column is missing, or a row cannot be parsed (file, line and text are named).
     """
-    shapes: dict[str, tuple[Shape, ...]] = {}
+    rows: dict[Parts, AnnotationRow] = {}
+    faults: list[RowFault] = []
     remarks: list[str] = []
     with open_csv(path, utf8_only=True, missing="check the path of the annotations") as reader:
         columns = [name.strip() for name in reader.fieldnames or ()]
@@ -70,18 +156,21 @@ def read_annotations(path: Path, faults: list[RowFault] | None = None) -> Annota
         for row in reader:
             if not any(map(_has_text, row.values())):
                 continue
-            name = Path((row[name_column] or "").strip().replace("\\", "/")).name
+            name = row[name_column] or ""
             try:
-                parsed = _parse_row(row, name, f"{path}, line {reader.line_num}")
+                shapes = _parse_row(row, plain_path(name), f"{path}, line {reader.line_num}")
             except UsageError as error:
-                if faults is None:
+                if not with_faults:
                     raise
                 faults.append(RowFault(name, str(error)))
                 continue
-            if name in shapes:
-                remarks.append(f"{path.name}, line {reader.line_num}: a second row for {name} replaces the first")
-            shapes[name] = parsed
-    return AnnotationTable(path, shapes, tuple(remarks))
+            parts = path_parts(name, Likeness.EXACT)
+            if parts in rows:
+                shown = plain_path(name)
+                remarks.append(f"{path.name}, line {reader.line_num}: a second row for {shown} replaces the first")
+            rows.pop(parts, None)
+            rows[parts] = AnnotationRow(name, shapes, reader.line_num)
+    return AnnotationTable(path, tuple(rows.values()), tuple(faults), tuple(remarks))
 
 
 def write_annotations(path: Path, rows: Iterable[tuple[str, Iterable[Shape]]]) -> None:
@@ -121,11 +210,6 @@ def _parse_row(row: Mapping[str | None, Any], name: str, where: str) -> tuple[Sh
         raise UsageError(
             f"{where}: cannot read the annotation of {name}: {error}; correct the row or delete it"
         ) from error
-
-
-def _folded(name: str) -> str:
-    """A file name without case, its accents in one form: macOS stores them apart from their letters."""
-    return unicodedata.normalize("NFC", name).lower()
 
 
 def _has_text(value: str | list[str] | None) -> bool:

@@ -20,8 +20,9 @@ from cxrlens.inputs.dataset.layouts import (
     sorted_split,
     unsorted_split,
 )
-from cxrlens.inputs.dataset.manifest import ManifestRow, find_manifest, read_manifest
+from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, find_manifest, read_manifest
 from cxrlens.inputs.finding import list_images, require_folder
+from cxrlens.inputs.matching import Differences, Disk, Doubt, Match, canonical, plain_path
 from cxrlens.inputs.origin import FileOrigin
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Dataset:
     root: Path
     _read: dict[str, Split] = field(default_factory=dict, init=False, repr=False, compare=False)
     _tables: dict[Path, AnnotationTable] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _disk: Disk = field(default_factory=Disk, init=False, repr=False, compare=False)
     _listed: dict[Path, list[Path]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -155,11 +157,12 @@ class Dataset:
             there = f"it holds {', '.join(self.splits)}" if self.splits else "it holds none of train, dev and test"
             raise UsageError(f"{self.root}: there is no split '{name}' ({there}); see the README for the folder layout")
         if self._rows is not None:
-            return _listed_split(name, self.root, self._rows)
+            return _listed_split(name, self.root, self._rows, self._disk)
         table = self.table(name)
         if self.is_sorted(name):
             folders = [folder / class_name for class_name in CLASS_NAMES]
-            return sorted_split(name, {path: self.images_in(path) if path.is_dir() else [] for path in folders}, table)
+            per_class = {path: self.images_in(path) if path.is_dir() else [] for path in folders}
+            return sorted_split(name, folder, per_class, table)
         if table is None:
             raise UsageError(
                 f"{folder}: neither the folders 'affected' and 'normal' nor {name}.csv beside it were found; "
@@ -175,13 +178,15 @@ def log_remarks(split: Split) -> Split:
     return split
 
 
-def _listed_split(name: str, root: Path, rows: list[ManifestRow]) -> Split:
+def _listed_split(name: str, root: Path, rows: list[ManifestRow], disk: Disk) -> Split:
     own = [row for row in rows if row.split == name]
+    differences = Differences()
     items: list[Item] = []
     remarks: list[str] = []
     for row in own:
         label = CLASS_NAMES.index(row.label) if row.label else None
-        mask = root / row.mask if row.mask else None
+        path = _located(row.path, row, root, disk, differences, remarks)
+        mask = _located(row.mask, row, root, disk, differences, remarks) if row.mask else None
         if mask is not None and not mask.is_file():
             remarks.append(f"{row.name}: its mask {mask} is missing; it counts as not annotated")
             mask = None
@@ -190,10 +195,30 @@ def _listed_split(name: str, root: Path, rows: list[ManifestRow]) -> Split:
         known_free = label == NORMAL and not row.mask
         shapes = row.annotation if row.annotation or known_free else None
         digests = tuple(filter(None, (row.sha256, row.source_sha256)))
-        items.append(Item(FileOrigin(root / row.path), label, shapes, mask, row.name, digests))
-    for other in SPLIT_NAMES:
-        there = {row.path for row in rows if row.split == other}
-        shared = [row.name for row in own if row.path in there]
-        if shared and other != name:
-            remarks.append(f"{name}: {len(shared)} of its {len(items)} images are in '{other}' too: {some(shared)}")
+        items.append(Item(FileOrigin(path), label, shapes, mask, row.name, digests))
+    remarks += differences.remarks(f"rows of {MANIFEST}")
+    first: dict[Path, Item] = {}
+    again = [(first[key], item) for item in items if first.setdefault(key := canonical(item.path), item) is not item]
+    if again:
+        other = sum(one.label != two.label for one, two in again)
+        remarks.append(
+            f"{name}: {len(again)} of its {len(items)} images are listed again"
+            f"{f', {other} of them with another label' if other else ''}: {some([str(two.listed) for _, two in again])}"
+        )
+    for split in SPLIT_NAMES:
+        there = {canonical(root / plain_path(row.path)) for row in rows if row.split == split}
+        shared = [row.name for row, item in zip(own, items, strict=True) if canonical(item.path) in there]
+        if shared and split != name:
+            remarks.append(f"{name}: {len(shared)} of its {len(items)} images are in '{split}' too: {some(shared)}")
     return Split(name, tuple(items), tuple(remarks))
+
+
+def _located(text: str, row: ManifestRow, root: Path, disk: Disk, differences: Differences, remarks: list[str]) -> Path:
+    """The file that a row names; what is odd about the name is noted."""
+    found = disk.find(text, root)
+    if isinstance(found, Doubt):
+        remarks.append(f"{row.name}: {text} could mean {found.files[0]} or {found.files[1]}; none is taken")
+    if not isinstance(found, Match):
+        return root / text
+    differences.note(plain_path(text), found.difference, found.file.name)
+    return found.file

@@ -1,7 +1,8 @@
 """New labels of images as a CSV, such as the verdicts of a reader on a worklist, and a training split with them.
 
-Columns: ``path``, from the CSV's folder on or absolute, and ``label`` ("normal" or "affected"); all others are left
-alone. A row without a label says nothing of its image.
+Columns: ``path``, from the CSV's folder on or absolute, and ``label`` ("normal" or "affected", in any letter case); all
+others are left alone. A row without a label says nothing of its image. How a path finds its file says
+`cxrlens.inputs.matching`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
-from cxrlens.inputs.csv_files import open_csv
+from cxrlens.inputs.csv_files import lower_columns, open_csv
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item, Split, some
+from cxrlens.inputs.matching import Differences, Disk, Doubt, plain_path
 from cxrlens.inputs.origin import FileOrigin
 
 
@@ -26,12 +28,14 @@ class NewLabels:
         labels: 0 or 1 by the SHA-256 of an image's file.
         files: a file of that content, likewise.
         sizes: of these files in bytes.
+        remarks: what was odd, a sentence each.
     """
 
     path: Path
     labels: Mapping[str, int]
     files: Mapping[str, Path]
     sizes: frozenset[int]
+    remarks: tuple[str, ...] = ()
 
     def digest_of(self, item: Item) -> str | None:
         """The digest under which an image has a label here; None where it has none, or cannot be read."""
@@ -62,17 +66,27 @@ def read_labels(path: Path) -> NewLabels:
     labels: dict[str, int] = {}
     files: dict[str, Path] = {}
     missing: list[str] = []
-    for line, text, label in _rows(path):
+    disk, differences = Disk(), Differences()
+    for line, text, written in _rows(path):
+        label = written.lower()
         if not label:
             continue
         if label not in CLASS_NAMES:
-            raise UsageError(f"{path}, line {line}: the label '{label}' is neither 'normal' nor 'affected'; correct it")
-        file = (path.parent / text).resolve()
+            raise UsageError(
+                f"{path}, line {line}: the label '{written}' is neither 'normal' nor 'affected'; correct it"
+            )
+        found = disk.find(text, path.parent)
+        if isinstance(found, Doubt):
+            either = " or ".join(map(str, found.files[:3]))
+            raise UsageError(f"{path}, line {line}: {text} could mean {either}; write the file's own name")
         try:
+            file = (path.parent / text if found is None else found.file).resolve()
             digest = sha256_of(file)
-        except OSError:
+        except (OSError, ValueError):
             missing.append(text)
             continue
+        if found is not None:
+            differences.note(plain_path(text), found.difference, file.name)
         files.setdefault(digest, file)
         if labels.setdefault(digest, CLASS_NAMES.index(label)) != CLASS_NAMES.index(label):
             raise UsageError(
@@ -86,7 +100,8 @@ def read_labels(path: Path) -> NewLabels:
         )
     if not labels:
         raise UsageError(f"{path}: no row has a label; give it rows with a label of 'normal' or 'affected'")
-    return NewLabels(path, labels, files, frozenset(file.stat().st_size for file in files.values()))
+    sizes = frozenset(file.stat().st_size for file in files.values())
+    return NewLabels(path, labels, files, sizes, tuple(differences.remarks(f"rows of {path.name}")))
 
 
 def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabelled:
@@ -117,16 +132,20 @@ def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabe
         for digest, label in new.labels.items()
         if digest not in there
     ]
-    return Relabelled(replace(train, items=(*items, *added)), changed, len(added))
+    remarks = (*train.remarks, *new.remarks)
+    return Relabelled(replace(train, items=(*items, *added), remarks=remarks), changed, len(added))
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     """Line number, path and label of each row."""
     with open_csv(path) as reader:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        columns = lower_columns(path, reader, ("path", "label"))
         if not {"path", "label"} <= set(columns):
             raise UsageError(
                 f"{path}: the first line should name the columns path and label, but it is {','.join(columns)!r}"
             )
-        reader.fieldnames = columns
-        return [(reader.line_num, row["path"] or "", (row["label"] or "").strip()) for row in reader if row["path"]]
+        rows = [(reader.line_num, row["path"] or "", (row["label"] or "").strip()) for row in reader]
+        for line, text, label in rows:
+            if label and not text.strip():
+                raise UsageError(f"{path}, line {line}: the path is empty; fill it in or delete the row")
+        return [row for row in rows if row[1].strip()]

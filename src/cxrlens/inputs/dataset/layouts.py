@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.annotations.shapes import Shape
-from cxrlens.inputs.annotations.table import AnnotationTable, read_annotations
+from cxrlens.inputs.annotations.table import AnnotationTable, MatchedRows, read_annotations
 from cxrlens.inputs.finding import list_images, require_folder
 from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import IMAGE_SUFFIXES
@@ -96,10 +96,10 @@ def load_folder(folder: Path, annotations: Path | None = None) -> Split:
     if not paths:
         raise NothingToDoError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     table = read_annotations(annotations) if annotations else None
-    rows = _matched_rows(paths, table)
+    rows = match_rows(table, folder, paths)
     items = []
     for path in paths:
-        shapes = table.shapes[rows[path]] if table and path in rows else None
+        shapes = rows.shapes_of(path)
         label = _folder_label(path)
         if label is None and shapes is not None:
             label = AFFECTED if shapes else NORMAL
@@ -107,10 +107,13 @@ def load_folder(folder: Path, annotations: Path | None = None) -> Split:
     return Split(folder.name, tuple(items), _remarks(folder.name, paths, table, rows))
 
 
-def sorted_split(name: str, per_class: Mapping[Path, Sequence[Path]], table: AnnotationTable | None) -> Split:
+def sorted_split(
+    name: str, root: Path, per_class: Mapping[Path, Sequence[Path]], table: AnnotationTable | None
+) -> Split:
     """A split whose images are sorted by class.
 
     Args:
+        root: the split's folder.
         per_class: the images of each class by their folder, in the order of `CLASS_NAMES`.
         table: their objects.
 
@@ -124,10 +127,10 @@ def sorted_split(name: str, per_class: Mapping[Path, Sequence[Path]], table: Ann
         if not paths:
             raise UsageError(f"{folder}: holds no images; put the {folder.name} images of '{name}' there")
         all_paths += paths
-    rows = _matched_rows(all_paths, table)
+    rows = match_rows(table, root, all_paths)
     for label, paths in enumerate(per_class.values()):
         for path in paths:
-            shapes = table.shapes[rows[path]] if table and path in rows else None
+            shapes = rows.shapes_of(path)
             if shapes is not None and bool(shapes) != (label == AFFECTED):
                 says = "objects" if shapes else "no object"
                 remarks.append(f"{path.name}: lies in '{CLASS_NAMES[label]}' but its row has {says}; the folder counts")
@@ -143,37 +146,37 @@ def unsorted_split(name: str, folder: Path, paths: Sequence[Path], table: Annota
     """
     if not paths:
         raise UsageError(f"{folder}: holds no images; put the images of '{name}' there")
-    rows = _matched_rows(paths, table)
+    rows = match_rows(table, folder, paths)
     items = [
-        Item(FileOrigin(path), AFFECTED if table.shapes[rows[path]] else NORMAL, table.shapes[rows[path]])
+        Item(FileOrigin(path), AFFECTED if row.shapes else NORMAL, row.shapes)
         for path in paths
-        if path in rows
+        if (row := rows.rows.get(path))
     ]
     if not items:
         raise UsageError(f"{table.path}: no row names an image in {folder}; is this the CSV of these images?")
     return Split(name, tuple(items), _remarks(name, paths, table, rows))
 
 
-def _matched_rows(paths: Iterable[Path], table: AnnotationTable | None) -> dict[Path, str]:
-    if table is None:
-        return {}
-    matched = {path: table.find(path) for path in paths}
-    return {path: row for path, row in matched.items() if row is not None}
+def match_rows(table: AnnotationTable | None, root: Path, paths: Iterable[Path]) -> MatchedRows:
+    """The rows of the images below a folder; none without a table. Rows need not name the folders of classes."""
+    return MatchedRows({}) if table is None else table.match(root, paths, silent=CLASS_NAMES)
 
 
-def _remarks(
-    name: str, paths: Iterable[Path], table: AnnotationTable | None, rows: Mapping[Path, str]
-) -> tuple[str, ...]:
+def _remarks(name: str, paths: Iterable[Path], table: AnnotationTable | None, rows: MatchedRows) -> tuple[str, ...]:
     if table is None:
         return ()
-    without_row = [path.name for path in paths if path not in rows]
-    without_image = sorted(set(table.shapes) - set(rows.values()))
-    remarks = list(table.remarks)
+    without_row = [path.name for path in paths if path not in rows.rows]
+    remarks = [*table.remarks, *rows.repeated]
     if without_row:
         remarks.append(f"{name}: {len(without_row)} images have no row in {table.path.name}: {some(without_row)}")
-    if without_image:
-        remarks.append(f"{name}: {len(without_image)} rows of {table.path.name} have no image: {some(without_image)}")
-    return tuple(remarks)
+    if rows.without_image:
+        remarks.append(
+            f"{name}: {len(rows.without_image)} rows of {table.path.name} have no image: {some(rows.without_image)}"
+        )
+    if rows.doubts:
+        more = f" (and {len(rows.doubts) - 1} more such doubts)" if len(rows.doubts) > 1 else ""
+        remarks.append(f"{name}: {rows.doubts[0]}{more}")
+    return (*remarks, *(f"{name}: {difference}" for difference in rows.differences))
 
 
 def _folder_label(path: Path) -> int | None:

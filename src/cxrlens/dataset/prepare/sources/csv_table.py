@@ -7,22 +7,23 @@ names, or 0 and 1) or ``annotation`` (Object-CXR's text) or both; optionally ``s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxrlens.dataset.prepare.classes import label_classes
-from cxrlens.dataset.prepare.lookup import Lookup
+from cxrlens.dataset.prepare.lookup import find_images
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
-from cxrlens.dataset.prepare.tree import Tree, shared_parts
+from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.errors import UsageError
 from cxrlens.inputs.annotations.shapes import AnnotationError, Shape, parse_annotation
-from cxrlens.inputs.csv_files import open_csv
+from cxrlens.inputs.csv_files import lower_columns, open_csv
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import find_manifest, safe_name
+from cxrlens.inputs.matching import Disk, Doubt, plain_path, shared_parts
 from cxrlens.inputs.origin import FileOrigin
 
 _PATH_COLUMNS = ("path", "image_path", "image_name")
+_OTHER_COLUMNS = ("label", "annotation", "split", "patient_id", "mask", "name")
 
 
 def applies(source: Path, _tree: Tree) -> bool:
@@ -31,7 +32,7 @@ def applies(source: Path, _tree: Tree) -> bool:
 
 
 def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
-    """The images of all rows; of two rows of one path the first counts.
+    """The images of all rows; of two rows of one image the first counts, unless the other names it more exactly.
 
     Raises:
         UsageError: when the file or a row cannot be used (its line is named).
@@ -39,35 +40,63 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     path = source if source.is_file() else source / "manifest.csv"
     rows, path_column = _rows(path)
     labels = label_classes(dict.fromkeys(row["label"] for _, row in rows if row["label"]), names, where=str(path))
-    lookup = Lookup(tree)
-    shorter = _without_shared_folders([row[path_column] for _, row in rows])
-    records: dict[str, Record] = {}
+    texts = [row[path_column] for _, row in rows]
+    shorter = _without_shared_folders(texts)
+    named = find_images(tree, texts, table=path.name, anywhere=True)
+    disk = Disk()
+    records: list[Record | None] = []
     refused: list[str] = []
-    remarks: list[str] = []
-    repeated: list[str] = []
     left_out = 0
-    for line, row in rows:
-        where, text = f"{path}, line {line}", row[path_column]
+    for (line, row), text, origin in zip(rows, texts, named.origins, strict=True):
+        where, shown = f"{path}, line {line}", plain_path(text)
         shapes = _shapes(row["annotation"], where)
         label = labels[row["label"]] if row["label"] else _label_of_objects(shapes, row["mask"])
         split = split_of(row["split"])
         if row["split"] and not split:
             raise UsageError(f"{where}: the split '{row['split']}' is none of train, dev and test; correct it")
+        mask = _mask(row["mask"], path.parent, disk)
+        record = None
         if row["label"] and label is None:
             left_out += 1
-        elif text in records:
-            repeated.append(f"line {line}: {text}")
-        elif isinstance(origin := lookup.find(text, anywhere=True), str):
-            refused.append(f"{text}: {origin} ({where})")
+        elif isinstance(origin, str) or isinstance(mask, str):
+            refused.append(f"{shown}: {origin if isinstance(origin, str) else mask} ({where})")
         else:
-            mask = FileOrigin(path.parent / row["mask"]) if row["mask"] else None
             name = safe_name(row["name"]) or shorter[text]
-            records[text] = Record(name, origin, split, label, shapes, mask, row["patient_id"])
+            record = Record(name, origin, split, label, shapes, mask, row["patient_id"])
+        records.append(record)
+    taken: list[Record] = []
+    repeated: list[str] = []
+    contradicting = 0
+    for places in named.by_file():
+        found = [(place, record) for place in places if (record := records[place]) is not None]
+        if found and named.is_doubtful(places):
+            either = " or ".join(plain_path(texts[place]) for place in places[:2])
+            refused.append(f"{found[0][1].origin}: could be meant by {either} ({path}, line {rows[places[0]][0]})")
+        elif found:
+            taken.append(found[0][1])
+            repeated += [f"line {rows[place][0]}: {texts[place]}" for place, _ in found[1:]]
+            contradicting += sum(_says(record) != _says(found[0][1]) for _, record in found[1:])
+    remarks = [*named.remarks]
     if repeated:
-        remarks.append(f"{path}: {len(repeated)} rows name an image again and are left out, such as {repeated[0]}")
+        other = f", {contradicting} of them with another label, split or objects" if contradicting else ""
+        remarks.append(
+            f"{path}: {len(repeated)} rows name an image again and are left out{other}, such as {repeated[0]}"
+        )
     if left_out:
         remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
-    return Found(tuple(records.values()), (*tree.refused, *refused), (*tree.remarks, *remarks))
+    return Found(tuple(taken), (*tree.refused, *refused), (*tree.remarks, *remarks))
+
+
+def _says(record: Record) -> tuple[object, ...]:
+    return record.label, record.split, record.shapes
+
+
+def _mask(text: str, folder: Path, disk: Disk) -> FileOrigin | str | None:
+    """The mask that a row names, or why it cannot be told which."""
+    found = disk.find(text, folder) if text else None
+    if isinstance(found, Doubt):
+        return f"its mask {text} could be {found.files[0]} or {found.files[1]}"
+    return FileOrigin(folder / text if found is None else found.file) if text else None
 
 
 def _label_of_objects(shapes: tuple[Shape, ...], mask: str) -> int | None:
@@ -81,7 +110,7 @@ def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
     """Line numbers and cells, absent columns empty; and the name of the path column."""
     with open_csv(path) as reader:
         reader.restkey = ""
-        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        columns = lower_columns(path, reader, (*_PATH_COLUMNS, *_OTHER_COLUMNS))
         path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
         if path_column is None or not {"label", "annotation"} & set(columns):
             raise UsageError(
@@ -90,10 +119,12 @@ def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
             )
         rows = []
         for cells in reader:
-            row = dict.fromkeys(("label", "annotation", "split", "patient_id", "mask", "name"), "")
+            row = dict.fromkeys(_OTHER_COLUMNS, "")
             row |= {name: (text or "").strip() for name, text in cells.items() if isinstance(text, str | None)}
             if not any(row.values()):
                 continue
+            if row[path_column]:
+                row[path_column] = cells[path_column]  # with blanks around it, which files may have, too
             if not row[path_column] or ("label" in columns and not row["label"]):
                 missing = "label" if row[path_column] else "path"
                 raise UsageError(f"{path}, line {reader.line_num}: the {missing} is empty; fill it in or delete it")
@@ -110,10 +141,10 @@ def _shapes(text: str, where: str) -> tuple[Shape, ...]:
 
 def _without_shared_folders(paths: Sequence[str]) -> Mapping[str, str]:
     """Names for the paths: those that are absolute or lead upwards lose the folders that all of these share."""
-    outside = [path for path in paths if safe_name(path) is None]
-    parts = [os.path.normpath(path.replace("\\", "/")).split("/") for path in outside]
+    outside = [path for path in paths if safe_name(plain_path(path)) is None]
+    parts = [plain_path(path).split("/") for path in outside]
     shared = shared_parts([each[:-1] for each in parts])
-    found = {path: safe_name(path) or "" for path in paths}
+    found = {path: safe_name(plain_path(path)) or "" for path in paths}
     for path, each in zip(outside, parts, strict=True):
         found[path] = safe_name("/".join(part for part in each[shared:] if part not in ("", ".."))) or "image"
     return found

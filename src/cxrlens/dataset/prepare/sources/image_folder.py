@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from cxrlens.dataset.prepare.classes import label_classes
 from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
-from cxrlens.dataset.prepare.tree import Tree, shared_parts
+from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.errors import UsageError
+from cxrlens.inputs.matching import shared_parts
 
 
 def applies(source: Path, tree: Tree) -> bool:

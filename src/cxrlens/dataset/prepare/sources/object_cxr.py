@@ -50,7 +50,7 @@ def _split(source: Path, tree: Tree, folder: str) -> Split:
             source / folder / class_name: [source / name for name in names if _class_of(name) == class_name]
             for class_name in CLASS_NAMES
         }
-        return sorted_split(folder, per_class, table)
+        return sorted_split(folder, source / folder, per_class, table)
     assert table is not None, "checked by _has_labels"
     return unsorted_split(folder, source / folder, [source / name for name in names], table)
 
