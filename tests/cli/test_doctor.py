@@ -195,12 +195,16 @@ def test_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert found(finished, "cache")["detail"] == f"{tmp_path / 'absent'}: 0 decoded images, 0B of at most 3.0GB"
     assert found(finished, "cache folder")["detail"].startswith(f"{tmp_path}: ")
     assert not any(tmp_path.iterdir())
-    ArrayStore(tmp_path / "absent", 10**9).write(tmp_path / "absent/images/g/ab/cd.npy", np.zeros(1000, np.uint8))
+    store = ArrayStore(tmp_path / "absent", 10**9)
+    store.write(store.path("g", "ab" * 32), np.zeros(1000, np.uint8))
     assert ": 1 decoded images, 1.1KB of at most" in found(doctor(), "cache")["detail"]
     monkeypatch.setenv("CXRLENS_CACHE_SIZE", "much")
     finished = doctor()
     assert finished.code == 2
     assert "CXRLENS_CACHE_SIZE" in found(finished, "cache")["detail"]
+    monkeypatch.delenv("CXRLENS_CACHE_SIZE")
+    monkeypatch.setenv("CXRLENS_CACHE", str(tmp_path))  # it holds something
+    assert "is no folder of decoded images" in found(doctor(), "cache")["detail"]
 
 
 def test_a_working_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
