@@ -151,6 +151,11 @@ def test_the_known_temperature_and_thresholds_are_found(
     assert found["data"] == {"name": "hospital_a", "split": "test", "images": 400, "affected": 200}
 
 
+def remarked(triage: str) -> str:
+    """The triage of this site's images, which show one grey each: that is remarked on, so that none of them passes."""
+    return "review" if triage == "pass" else triage
+
+
 def test_the_copy_gives_the_calibrated_probability_and_triage(
     calibrated: tuple[Path, dict[str, Any]], site: Path, meter: Path
 ) -> None:
@@ -163,7 +168,8 @@ def test_the_copy_gives_the_calibrated_probability_and_triage(
         odds = float(row["log_odds"]) / found["temperature"] + logit(0.12) - logit(0.5)
         assert check.probability == pytest.approx(expit(odds), rel=1e-3)
         assert check.probability == pytest.approx(float(row["probability"]), rel=1e-4)
-        assert check.triage == row["triage"]
+        assert model.triage(check.probability) == row["triage"]
+        assert check.triage == remarked(row["triage"])
     assert {row["triage"] for row in rows} == {row["held_out_triage"] for row in rows} == {"pass", "review", "retake"}
     retaken = np.mean([row["triage"] == "retake" for row in rows if row["label"] == "normal"])
     assert retaken == pytest.approx(0.1)
@@ -185,7 +191,7 @@ def test_test_and_explain_print_the_same_probability(
     listed = {row["image"]: row for row in table(out.parent / "cal.calibration.csv")}
     rows = table(tmp_path / "t" / "predictions.csv")
     assert {row["image"]: (row["probability"], row["triage"]) for row in rows} == {
-        name: (row["probability"], row["triage"]) for name, row in listed.items()
+        name: (row["probability"], remarked(row["triage"])) for name, row in listed.items()
     }
     assert all((row["decision"] == "affected") == (row["triage"] == "retake") for row in rows)
     assert {row["triage"] for row in table(tmp_path / "p" / "predictions.csv")} == {""}
