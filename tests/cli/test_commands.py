@@ -24,6 +24,7 @@ import cxrlens as package
 from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model
+from cxrlens.outputs import MARK
 from cxrlens.saliency.methods import METHODS
 
 BASELINES = {"centre", "mean_annotation", "random", "brightest"}
@@ -56,8 +57,8 @@ def test_test_writes_predictions_scores_and_figures(tested: tuple[Path, Finished
     assert finished.code == 0
     figures = {"confusion", "reliability", "roc", "precision_recall"}
     names = {"scores.json", "predictions.csv", *(f"{name}.{kind}" for name in figures for kind in ("png", "svg"))}
-    assert {path.name for path in out.iterdir()} == names
-    assert set(map(Path, finished.json["files"])) == set(out.iterdir())
+    assert {path.name for path in out.iterdir()} == names | {MARK}
+    assert set(map(Path, finished.json["files"])) == set(out.iterdir()) - {out / MARK}
     assert all(is_picture(out / f"{name}.png") and "<svg" in (out / f"{name}.svg").read_text() for name in figures)
     rows = table(out / "predictions.csv")
     assert {row["image"]: row["label"] for row in rows} == {
@@ -133,7 +134,7 @@ def test_explain_writes_overlays_maps_and_a_table(phantoms: Path, model: Path, t
         assert is_picture(tmp_path / "out" / row["overlay"])
     assert {row["flat"] for row in rows} >= {"0"}
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert files == {"explanations.csv", *(row["map"] for row in rows), *(row["overlay"] for row in rows)}
+    assert files == {MARK, "explanations.csv", *(row["map"] for row in rows), *(row["overlay"] for row in rows)}
 
 
 def test_explain_lists_every_method() -> None:
@@ -192,7 +193,7 @@ def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path
     out, finished = played
     assert finished.code == 0
     assert {path.name for path in out.iterdir()} == {
-        *("pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg")
+        *(MARK, "pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg")
     }
     assert is_picture(out / "pointing_game.png")
     rows = table(out / "pointing_game.csv")
@@ -345,7 +346,7 @@ def test_train_writes_a_run_directory(phantoms: Path, tmp_path: Path, architectu
     scores = finished.json["dev_scores"]
     name = f"model-{architecture}-acc{scores['dev_accuracy']:.4f}-auc{scores['dev_auc']:.4f}.safetensors"
     assert {path.name for path in run.iterdir()} == {
-        *("config.yaml", "environment.json", "metrics.csv", "checkpoints", name, "model.safetensors")
+        *(".lock", "config.yaml", "environment.json", "metrics.csv", "checkpoints", name, "model.safetensors")
     }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert (run / "model.safetensors").resolve() == (run / name).resolve()
