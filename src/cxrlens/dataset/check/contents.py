@@ -75,10 +75,10 @@ class Contents:
     @property
     def own(self) -> tuple[Split, ...]:
         """The splits, test without the images that dev lists too: dev is then offered as test."""
-        dev = {canonical(item.path) for split in self.splits if split.name == "dev" for item in split.items}
+        dev = {_place(item.origin) for split in self.splits if split.name == "dev" for item in split.items}
         found = []
         for split in self.splits:
-            items = tuple(item for item in split.items if split.name != "test" or canonical(item.path) not in dev)
+            items = tuple(item for item in split.items if split.name != "test" or _place(item.origin) not in dev)
             if items or not split.items:
                 found.append(replace(split, items=items))
         return tuple(found)
@@ -86,6 +86,11 @@ class Contents:
     def name(self, origin: Origin) -> str:
         """An image in the findings: its place below the data set's folder."""
         return origin.below(self.root)
+
+
+def _place(origin: Origin) -> Path | Origin:
+    """The same for every spelling of a file's path; another kind of origin stands for itself."""
+    return canonical(origin.path) if isinstance(origin, FileOrigin) else origin
 
 
 def load_contents(data: Dataset, annotations: Path | None = None) -> Contents:
