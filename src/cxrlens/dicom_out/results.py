@@ -13,7 +13,7 @@ from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.readers.dicom import START, is_dicom
 from cxrlens.inputs.reading import Cause, Unreadable, attempt
-from cxrlens.inputs.unreadable import list_unreadable
+from cxrlens.inputs.unreadable import list_unreadable, log_first
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.record import ImageRecord
 
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 FOLDER = "dicom"
 
 _HEADER = 1 << 16
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class DicomResults:
         listed = list_unreadable([*self.refused.values()], self.folder, "left_out.txt")
         if self.refused:
             log.warning("DICOM images without DICOM results: %d; the reasons are in %s", len(self.refused), listed)
-            for reason in [*self.refused.values()][:_SHOWN]:
-                log.warning("  %s", reason)
+            log_first([*self.refused.values()])
 
     def note(self, image: ImageRecord, outcome: DicomOutcome | Unreadable) -> None:
         """Count what came of an image."""

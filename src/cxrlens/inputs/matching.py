@@ -44,11 +44,6 @@ class Likeness(IntEnum):
     CASE = 3
     ENDING = 4
 
-    @property
-    def is_loose(self) -> bool:
-        """True where a remark is due: the names could also mean two files."""
-        return self > Likeness.BLANKS
-
 
 _DIFFERENCE = {
     Likeness.ACCENTS: "with its accents in another Unicode form",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-log = logging.getLogger(__name__)
+from cxrlens.inputs.unreadable import log_first
 
-_SHOWN = 5
+log = logging.getLogger(__name__)
 
 
 def remarked(name: object, remarks: Sequence[str]) -> str:
@@ -20,5 +20,4 @@ def report_remarked(lines: Sequence[str]) -> None:
     if not lines:
         return
     log.warning("images with remarks, which look wrong or were not taken as their files say: %d", len(lines))
-    for line in lines[:_SHOWN]:
-        log.warning("  %s", line)
+    log_first(lines)

@@ -11,6 +11,8 @@ from cxrlens.files import printable, write_text
 
 log = logging.getLogger(__name__)
 
+_SHOWN = 5
+
 
 def list_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.txt") -> Path:
     """Write the sentences to a file of that name in ``out``, a file a line; where there are none, an old list goes."""
@@ -28,8 +30,13 @@ def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable
     if not reasons:
         return
     log.warning("%d images could not be read and were left out; they are listed in %s", len(reasons), path)
-    for reason in reasons[:5]:
-        log.warning("  %s", reason)
+    log_first(reasons)
+
+
+def log_first(lines: Sequence[str]) -> None:
+    """Log the first of many lines, below the sentence that says how many there are."""
+    for line in lines[:_SHOWN]:
+        log.warning("  %s", line)
 
 
 def single_unreadable(reason: str) -> UnreadableImageError:

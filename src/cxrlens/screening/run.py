@@ -273,11 +273,12 @@ def _refuse_foreign(folder: ScreenedFolder, *, force: bool) -> None:
 
 def _begin_anew(folder: ScreenedFolder) -> Store:
     """Open a screened folder's store without results; verdicts stay."""
+    store = None
     if folder.store_file.exists() and not folder.is_of_earlier_version():
-        Store(folder).close()  # one that cannot be opened is refused before anything is deleted
+        store = Store(folder, keep_connections=True)  # refused, where it must be, before anything is deleted
     for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
         file.unlink(missing_ok=True)
-    store = Store(folder, keep_connections=True)
+    store = store or Store(folder, keep_connections=True)
     store.results.clear()
     _remove_partials(folder)
     for name, pattern in _CLEARED.items():  # the results have gone: a kill from here on leaves none without its picture

@@ -61,10 +61,6 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections that are kept."""
         self.database.close()
 
     def go_on(self) -> None:
