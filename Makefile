@@ -3,19 +3,28 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check audit bench docs clean
+.PHONY: demo test check locked lock audit bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cxrlens demo --out demo --force
 
+# Processors are shared out among processes of tests: threads within each would only wait for one another.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-test
-	$(BIN)/pytest --numprocesses logical --dist loadfile
+	$(BIN)/pytest --numprocesses logical --dist loadfile --max-worker-restart 0 # a process that dies ends it, else xdist may wait for ever
 
 check: $(VENV)/.installed-test
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache # it files imports by what lies in tests/, which its cache does not know
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+locked: | $(VENV)/bin/python # what CI installs: exact versions, with hashes
+	.ci/install $(VENV)
+	touch $(VENV)/.installed-test $(VENV)/.installed
+
+lock: # newer versions into .ci/requirements.lock
+	$(PYTHON) .ci/lock
 
 audit: $(VENV)/.installed
 	.ci/audit $(VENV)

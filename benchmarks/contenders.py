@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from cxrlens.models.registry import Stages, stages_of
 from cxrlens.saliency.capture import Captured
 from cxrlens.saliency.explain import Row, default_rows, explain_rows
-from cxrlens.saliency.fusion import combine, scale, upsample
+from cxrlens.saliency.fusion import Fusion, combine, scale
 from cxrlens.saliency.hooks import forward_hooks
 from cxrlens.saliency.methods import DEFAULT_METHODS, find_method
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE, resized
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -24,6 +25,7 @@ with warnings.catch_warnings():
 
 GRAD_CAM = [Row("grad_cam", "last")]
 SEVEN = default_rows(DEFAULT_METHODS, "both")
+PUBLISHED = Fusion(resize=PUBLISHED_RESIZE)
 
 
 def forward(network: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -57,7 +59,7 @@ def torch_cam(network: nn.Module, images: Tensor) -> Callable[[], object]:
     def run() -> object:
         with TorchCam(network, target_layer=last) as extractor:
             (maps,) = extractor(1, network(inputs))
-        return upsample(maps, (images.shape[2], images.shape[3]))
+        return resized(maps, (images.shape[2], images.shape[3]), None, PUBLISHED_RESIZE)
 
     return run
 
@@ -68,7 +70,7 @@ def captum(network: nn.Module, images: Tensor) -> Callable[[], object]:
 
     def run() -> object:
         maps = method.attribute(images, target=1, relu_attributions=True)
-        return scale(upsample(maps[:, 0], (images.shape[2], images.shape[3])))
+        return scale(resized(maps[:, 0], (images.shape[2], images.shape[3]), None, PUBLISHED_RESIZE))
 
     return run
 
@@ -87,7 +89,8 @@ def published(network: nn.Module, image: Tensor) -> Callable[[], object]:
             pairs = _full_pass(network, image, names)
             function = find_method(row.method).function
             size = (image.shape[2], image.shape[3])
-            maps.append(scale(combine([function(pair) for pair in pairs], size))[0])
+            layer_maps = [function(pair) for pair in pairs]
+            maps.append(scale(combine(layer_maps, [None] * len(pairs), size, PUBLISHED))[0])
         return maps
 
     return run
@@ -100,7 +103,7 @@ def _full_pass(network: nn.Module, image: Tensor, names: list[str]) -> list[Capt
 
     def see(_name: str, _inputs: object, output: Tensor) -> Tensor:
         outputs.append(output.detach().clone())
-        output.register_hook(lambda gradient: gradients.append(gradient))
+        output.register_hook(gradients.append)  # type: ignore[no-untyped-call]
         return output.clone()
 
     with forward_hooks({name: network.get_submodule(name) for name in names}, see):

@@ -85,7 +85,7 @@ def _write(folder: ScreenedFolder, results: int) -> float:
             batch = [result(number) for number in range(begin, min(begin + BATCH, results))]
             began = time.perf_counter()
             for image in batch:
-                store.results.known_key(image.name)
+                store.results.of_name(image.name)
                 store.results.of_content(image.key)
             store.add(batch)
             seconds += time.perf_counter() - began

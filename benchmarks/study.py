@@ -54,7 +54,7 @@ def study_all(*, quick: bool, repeats: int, progress: Callable[[str], None]) -> 
     for architecture in ARCHITECTURES:
         with tempfile.TemporaryDirectory() as folder:
             work = _Work.make(Path(folder), architecture, size, max(images, *numbers))
-            runs = {
+            runs: dict[str, Callable[[], object]] = {
                 "forward": work.forward(images),
                 "14 rows": partial(work.study, CAM_ROWS, images),
                 "paper preset": partial(work.study, PAPER_ROWS, images),

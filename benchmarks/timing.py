@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 def medians(
-    contenders: Mapping[str, Callable[[], object]], repeats: int, fewer: Mapping[str, int] | None = None
-) -> dict[str, float]:
+    contenders: Mapping[Name, Callable[[], object]],
+    repeats: int,
+    fewer: Mapping[Name, int] | None = None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Name, float]:
     """Median seconds of each contender; they take turns, and the first round is not counted.
 
     Args:
         contenders: what is run, by name.
         repeats: the rounds that count.
         fewer: in how many of them a slow contender takes part, by name; evenly spread over the run.
+        clock: gives seconds; `time.process_time` where other programs run meanwhile.
     """
     rounds = {name: spread((fewer or {}).get(name, repeats), repeats) for name in contenders}
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for turn in range(-1, repeats):
         for name, run in contenders.items():
             if turn >= 0 and turn not in rounds[name]:
                 continue
-            began = time.perf_counter()
+            began = clock()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

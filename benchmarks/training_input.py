@@ -170,9 +170,14 @@ def write_pictures(data: Path, images: int, workers: int) -> int:
     return round(statistics.mean(sizes))
 
 
-def _write_picture(path: Path, number: int) -> int:
+def noisy_picture(number: int) -> npt.NDArray[np.uint8]:
+    """[`HEIGHT`, `WIDTH`]: a phantom with noise, whose JPEG is as large as a radiograph's."""
     noise = np.random.default_rng(number).integers(-_NOISE, _NOISE + 1, (HEIGHT, WIDTH), dtype=np.int8)
-    picture = np.clip(np.add(_subject(number % _SUBJECTS), noise, dtype=np.int16), 0, 255).astype(np.uint8)
+    return np.clip(np.add(_subject(number % _SUBJECTS), noise, dtype=np.int16), 0, 255).astype(np.uint8)
+
+
+def _write_picture(path: Path, number: int) -> int:
+    picture = noisy_picture(number)
     Image.fromarray(picture).save(path, quality=90)
     return path.stat().st_size
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -15,6 +16,23 @@ from torch import nn
 
 from cxrlens.inputs.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
 from cxrlens.models.registry import build_network
+
+_MADE_ONCE = ("study", "export")
+"""Folders whose files share what takes long to make: one process of pytest-xdist runs all of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With ``--dist loadfile``: a file at a time, and a folder at a time where its files share what takes long."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByWhatIsShared(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = PurePosixPath(super()._split_scope(nodeid))
+            return str(file.parent if file.parent.name in _MADE_ONCE else file)
+
+    return ByWhatIsShared(config, log) if config.getvalue("dist") == "loadfile" else None
+
 
 settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -1,4 +1,4 @@
-"""All that ``pip install cxrlens[dicom,onnx,serve]`` brings is under a licence that binds its users to little."""
+"""All that ``cxrlens[dicom,onnx,openvino,serve]`` brings is under a licence that binds its users to little."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def installed() -> Iterator[Distribution]:
     """The package's dependencies and theirs, with its extras, as far as this system needs them."""
     root = Path(__file__).parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for name in ("dicom", "onnx", "serve") for line in project["optional-dependencies"][name]]
+    extras = [
+        line for name in ("dicom", "onnx", "openvino", "serve") for line in project["optional-dependencies"][name]
+    ]
     waiting = [Requirement(line) for line in [*project["dependencies"], *extras]]
     known: set[tuple[str, str]] = set()
     while waiting:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.sections import export, saliency, screening, serving, store, study, training_input
+from benchmarks.sections import export, reading, saliency, screening, serving, store, study, training_input
 
 Progress = Callable[[str], None]
 
@@ -20,6 +20,7 @@ class Section(Protocol):
 SECTIONS: dict[str, Section] = {
     "saliency": saliency.section,
     "study": study.section,
+    "reading": reading.section,
     "training_input": training_input.section,
     "screening": screening.section,
     "store": store.section,

@@ -10,6 +10,7 @@ from benchmarks.screening import ARCHITECTURE, BATCH, LAYERS, time_screening
 from benchmarks.training_input import HEIGHT, PAPER, WIDTH
 from cxrlens.inputs.processes import default_workers
 
+NOTES = Path(__file__).with_name("screening_notes.md")
 GOAL = 0.9
 _INTRODUCTION = """\
 Images a second of `cxrlens screen` from {} grey JPEGs of {} x {} pixels ({:.1f} MB each) with {} at {} px, batch {}:
@@ -54,5 +55,6 @@ def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str]
             table([*timed.rates, *(f"{name} / plain (at least {GOAL:g})" for name in LAYERS)], [row]),
             paragraph(_MEMORY),
             table(heads, [[f"{value:.0f} MiB" for value in timed.peak.values()]]),
+            NOTES.read_text("utf-8"),
         ]
     )

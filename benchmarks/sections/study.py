@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.page import against, measured_on, paragraph, table
 from benchmarks.study import study_all
 
+NOTES = Path(__file__).with_name("study_notes.md")
 GOAL = 2.5
 _INTRODUCTION = """\
 Per image at 600 px, batch 8, all scores included, from the files to the records. "14 rows" are Grad-CAM, HiResCAM,
@@ -26,4 +27,5 @@ def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str]
         peaks = [f"{value:.0f} MiB" for value in study.peak.values()]
         rows.append([study.architecture, *times, against(ratio, GOAL, most=True), *peaks])
     head = ["network", *runs, f"14 rows / forward (at most {GOAL:g})", *(f"peak, {n} images" for n in numbers)]
-    return "\n\n".join(["## The study", paragraph(f"{_INTRODUCTION} {measured_on()}"), table(head, rows)])
+    introduction = paragraph(f"{_INTRODUCTION} {measured_on()}")
+    return "\n\n".join(["## The study", introduction, table(head, rows), NOTES.read_text("utf-8")])

@@ -33,8 +33,17 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
     Args:
         private: readable by its owner alone, whatever the umask; a file that is replaced hands on its rights.
+
+    Raises:
+        UsageError: when a folder lies where the file should, or a file where its folder should.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_folder(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{error.filename}: is no folder, and one of this name is to be written; move it away"
+        ) from error
     partial = _new_partial(path, 0o600 if private else 0o666)
     try:
         if private and path.is_file():
@@ -47,6 +56,16 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def refuse_folder(path: Path) -> None:
+    """Make sure that no folder lies where a file is to be written, or removed.
+
+    Raises:
+        UsageError: when one does.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder, and a file of this name is to be written; move it away")
 
 
 def _new_partial(path: Path, mode: int) -> Path:

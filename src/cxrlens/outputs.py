@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cxrlens.errors import UsageError
-from cxrlens.files import is_partial, to_json, write_json
+from cxrlens.files import is_partial, refuse_folder, write_json
 
 MARK = ".cxrlens.json"
 """A file that names what commands wrote into its folder: no command takes these for images, and `force` replaces them
@@ -47,7 +47,7 @@ def new_private_folder(path: Path) -> None:
     try:
         make_private(path)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be made ({error.strerror or error}); choose another place") from error
+        raise _not_made(path, error) from error
 
 
 def new_output(
@@ -69,35 +69,79 @@ def new_output(
         UsageError: when the folder holds something and ``force`` is not given, when one of the names is there and was
             not written by this program, or when the folder cannot be made.
     """
+    new_private_folder(path)
+    own = _check_output(path, names, force=force, known=known, remedy=remedy)
     try:
-        make_private(path)
-        there = {entry.name for entry in path.iterdir()} - {MARK, LOCK}
-        there = {name for name in there if not is_partial(name)}
-        if there and not force:
-            raise UsageError(f"{path}: already exists and is not empty; {remedy}")
-        own = own_names(path) | set(known)
-        if foreign := sorted(there & set(names) - own):
-            raise UsageError(
-                f"{path / foreign[0]}: is there already, and was not written by cxrlens; move it away, or give "
-                "another folder"
-            )
-        _write_mark(path, own | set(names))
+        write_json(path / MARK, {"format": 1, "names": sorted(own | set(names))})
         remove_partials(path, names, unless_younger=_OLD)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be made ({error.strerror or error}); choose another place") from error
+        raise _not_made(path, error) from error
     return path
 
 
-def _write_mark(path: Path, names: Collection[str]) -> None:
-    content = {"format": 1, "names": sorted(names)}
-    if (path / MARK).exists():
-        write_json(path / MARK, content)
-        return
+def _check_output(
+    path: Path, names: Collection[str], *, force: bool, known: Collection[str], remedy: str
+) -> frozenset[str]:
+    """Refuse a folder that may not be written into; the names in it that are this program's."""
     try:
-        with (path / MARK).open("x", encoding="utf-8") as stream:
-            stream.write(to_json(content) + "\n")
-    except FileExistsError:
-        raise UsageError(f"{path}: another process is writing into this folder; wait for it, or give another") from None
+        there = {entry.name for entry in path.iterdir()} - {MARK, LOCK}
+    except OSError as error:
+        raise _not_made(path, error) from error
+    there = {name for name in there if not is_partial(name)}
+    if there and not force:
+        raise UsageError(f"{path}: already exists and is not empty; {remedy}")
+    check_kinds(path, names)
+    own = own_names(path) | set(known)
+    if foreign := sorted(there & set(names) - own):
+        raise UsageError(
+            f"{path / foreign[0]}: is there already, and was not written by cxrlens; move it away, or give "
+            "another folder"
+        )
+    return own
+
+
+def check_kinds(folder: Path, names: Iterable[str]) -> None:
+    """Make sure that no folder lies where a file will be written, and no file where a folder will be.
+
+    Args:
+        names: of files and folders right in the folder; a file's has a dot.
+
+    Raises:
+        UsageError: when one does; it is named.
+    """
+    for path in sorted(folder / name for name in names):
+        is_file = "." in path.name
+        if is_file:
+            refuse_folder(path)
+        elif os.path.lexists(path) and not path.is_dir():
+            raise UsageError(f"{path}: is no folder, and one of this name is to be written; move it away")
+
+
+def _not_made(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be made ({error.strerror or error}); choose another place")
+
+
+@contextmanager
+def output_folder(
+    path: Path,
+    names: Collection[str],
+    *,
+    force: bool = False,
+    known: Collection[str] = (),
+    remedy: str = "give another name or `force`",
+) -> Iterator[Path]:
+    """A folder as `new_output` takes it, into which no other process writes meanwhile.
+
+    One that is refused gets no lock either.
+
+    Raises:
+        UsageError: as `new_output` and `locked` do.
+    """
+    new_private_folder(path)
+    if not os.path.lexists(path / LOCK):
+        _check_output(path, names, force=force, known=known, remedy=remedy)
+    with locked(path, "writing", "an `out`"):
+        yield new_output(path, names, force=force, known=known, remedy=remedy)
 
 
 def own_names(folder: Path, there: Collection[str] | None = None) -> frozenset[str]:

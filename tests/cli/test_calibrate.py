@@ -6,16 +6,19 @@ import errno
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from command_line import cxrlens, refused, table
+from command_line import Finished, cxrlens, refused, table
 from PIL import Image
 from safetensors.torch import load_file
 from scipy.special import expit, logit
+from scipy.stats import binom
 from torch import Tensor, nn
 
 import cxrlens as package
@@ -25,6 +28,8 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, Stages
+from cxrlens.outputs import LOCK
+from cxrlens.testing.predictions import predict
 
 TEMPERATURE = 2.5
 SIZE = 8
@@ -115,8 +120,9 @@ def calibrated(site: Path, meter: Path, tmp_path_factory: pytest.TempPathFactory
 
 def test_calibrate_writes_a_copy_and_all_that_belongs_to_it(calibrated: tuple[Path, dict[str, Any]]) -> None:
     out, found = calibrated
-    assert {path.name.removeprefix("cal") for path in out.parent.iterdir()} == ENDINGS
-    assert set(map(Path, found["files"])) == set(out.parent.iterdir())
+    written = {path for path in out.parent.iterdir() if path.name != LOCK}
+    assert {path.name.removeprefix("cal") for path in written} == ENDINGS
+    assert set(map(Path, found["files"])) == written
     record = json.loads((out.parent / "cal.calibration.json").read_text())
     assert {**record, "model": str(out)} == {key: value for key, value in found.items() if key != "files"}
     assert all(len((out.parent / f"cal.{name}.png").read_bytes()) > 5000 for name in ("reliability", "operating-point"))
@@ -265,16 +271,15 @@ def test_few_images_are_told_what_they_cannot_establish(meter: Path, tmp_path: P
     labels = np.repeat([0, 1], 55)
     write_images(tmp_path / "site" / "dev", labels, np.linspace(-9, 9, 110) + 0.01 * labels)
     given = ("--specificity", 0.99, "--workers", 0, "--json")
-    remarks = cxrlens("calibrate", tmp_path / "site", "-m", meter, "-o", tmp_path / "c.safetensors", *given).json[
-        "remarks"
-    ]
-    together = "\n".join(remarks)
+    found = cxrlens("calibrate", tmp_path / "site", "-m", meter, "-o", tmp_path / "c.safetensors", *given).json
+    together = "\n".join(found["remarks"])
     assert "55 normal images cannot establish a specificity of at least 0.99" in together
     assert "might still be 0.947 (95 %); it takes 299 without a mistake" in together
     assert "No prevalence was given" in together
     assert "best epoch was chosen on these images of 'dev'" in together
     assert "takes the right side for every image" in together  # separated at 0
-    assert "None of the 55 normal images is retaken" in together
+    shown = json.dumps(found)
+    assert f'"specificity": {{"value": 1.0, "low": {0.025 ** (1 / 55):.9f}'[:-2] in shown  # Clopper-Pearson, by hand
 
 
 def test_an_unreadable_image_is_left_out_and_listed(
@@ -312,7 +317,7 @@ def test_what_cannot_be_calibrated_is_refused(site: Path, meter: Path, tmp_path:
     refused(cxrlens("calibrate", tied, "-m", meter, *out), 2, tied, "retakes nothing", "specificity of at least 0.95")
     finished = cxrlens("calibrate", tied, "-m", meter, *out, "--sensitivity", "0.9")
     refused(finished, 2, tied, "retakes every image", "sensitivity of at least 0.9")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
 
 
 def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path, tmp_path: Path) -> None:
@@ -343,6 +348,38 @@ def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path
     for more in ((), ("--force",)):
         assert cxrlens("calibrate", site, "-m", run, "-o", other, *more, "--workers", 0).code == 0
         assert load_model(other)[1].calibration is not None
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_a_second_writer_is_refused(site: Path, meter: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Two at once would mix their files: the tables of the one beside the model of the other."""
+    out = tmp_path / "cal.safetensors"
+    given = ("-m", meter, "-o", out, "--workers", 0, *more)
+    second: list[Finished] = []
+
+    def predict_beside_another(*arguments: Any, **named: Any) -> Any:
+        second.append(cxrlens("calibrate", site, *given))
+        return predict(*arguments, **named)
+
+    with mock.patch("cxrlens.calibration.run.predict", side_effect=predict_beside_another):
+        assert cxrlens("calibrate", site, *given).code == 0
+    (other,) = second
+    refused(other, 2, tmp_path, "another process is writing into this folder; wait for it, or give another")
+    assert load_model(out)[1].calibration is not None
+
+
+def test_who_waited_finds_what_the_first_has_written(site: Path, meter: Path, tmp_path: Path) -> None:
+    """The file that was not there when it was looked for, and is when the lock is had, is not replaced unasked."""
+    out = tmp_path / "cal.safetensors"
+
+    @contextmanager
+    def written_meanwhile(*_: object) -> Iterator[None]:
+        out.write_bytes(meter.read_bytes())
+        yield
+
+    with mock.patch("cxrlens.calibration.run.locked", written_meanwhile):
+        refused(cxrlens("calibrate", site, "-m", meter, "-o", out, "--workers", 0), 2, out, "already exists")
+    assert out.read_bytes() == meter.read_bytes()
 
 
 def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_path: Path) -> None:
@@ -458,13 +495,11 @@ def test_a_card_of_an_uncalibrated_model_with_scores(tmp_path: Path) -> None:
     assert '- name: "paper"' in page
     found = {score["name"]: score for score in values["dev_scores"]}
     assert found["loss"]["interval"] == {"low": None, "high": None}
-    # Wilson's interval of 83 of 100, and Hanley and McNeil's standard error for 50 and 50 images
+    # Clopper and Pearson's interval of 83 of 100, and Hanley and McNeil's standard error for 50 and 50 images
     z = 1.959964
-    centre, half = (
-        (0.83 + z**2 / 200) / (1 + z**2 / 100),
-        math.sqrt(0.83 * 0.17 / 100 + z**2 / 40000) / (1 + z**2 / 100),
-    )
-    assert found["accuracy"]["interval"] == pytest.approx({"low": centre - z * half, "high": centre + z * half})
+    ends = found["accuracy"]["interval"]
+    assert binom.sf(82, 100, ends["low"]) == pytest.approx(0.025)
+    assert binom.cdf(83, 100, ends["high"]) == pytest.approx(0.025)
     q1, q2 = 0.9 / 1.1, 2 * 0.81 / 1.9
     error = math.sqrt((0.09 + 49 * (q1 - 0.81) + 49 * (q2 - 0.81)) / 2500)
     assert found["auc"]["interval"] == pytest.approx({"low": 0.9 - z * error, "high": 0.9 + z * error}, rel=1e-5)

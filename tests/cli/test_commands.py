@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import Finished, cxrlens, table
+from command_line import Finished, cxrlens, refused, table
 from PIL import Image
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import cxrlens as package
 from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model
-from cxrlens.outputs import MARK
+from cxrlens.outputs import LOCK, MARK
 from cxrlens.saliency.methods import METHODS
 
 BASELINES = {"centre", "mean_annotation", "random", "brightest"}
@@ -57,8 +58,8 @@ def test_test_writes_predictions_scores_and_figures(tested: tuple[Path, Finished
     assert finished.code == 0
     figures = {"confusion", "reliability", "roc", "precision_recall"}
     names = {"scores.json", "predictions.csv", *(f"{name}.{kind}" for name in figures for kind in ("png", "svg"))}
-    assert {path.name for path in out.iterdir()} == names | {MARK}
-    assert set(map(Path, finished.json["files"])) == set(out.iterdir()) - {out / MARK}
+    assert {path.name for path in out.iterdir()} == names | {LOCK, MARK}
+    assert set(map(Path, finished.json["files"])) == set(out.iterdir()) - {out / LOCK, out / MARK}
     assert all(is_picture(out / f"{name}.png") and "<svg" in (out / f"{name}.svg").read_text() for name in figures)
     rows = table(out / "predictions.csv")
     assert {row["image"]: row["label"] for row in rows} == {
@@ -118,6 +119,8 @@ def test_explain_writes_overlays_maps_and_a_table(phantoms: Path, model: Path, t
     for row, printed in zip(rows, finished.json["rows"], strict=True):
         assert row["map"] == printed["map"]
         assert (row["target"], row["smoothing"]) == ("affected", "1")
+        assert (row["grid"], row["interpolation"], row["flip"]) == ("centres", "bicubic", "0")
+        assert (printed["grid"], printed["interpolation"], printed["flip"]) == ("centres", "bicubic", 0)
         map_ = np.load(tmp_path / "out" / row["map"])
         assert map_.dtype == np.float32
         assert map_.shape == (64, 64)
@@ -134,7 +137,41 @@ def test_explain_writes_overlays_maps_and_a_table(phantoms: Path, model: Path, t
         assert is_picture(tmp_path / "out" / row["overlay"])
     assert {row["flat"] for row in rows} >= {"0"}
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert files == {MARK, "explanations.csv", *(row["map"] for row in rows), *(row["overlay"] for row in rows)}
+    named = (row[column] for row in rows for column in ("map", "overlay"))
+    assert files == {LOCK, MARK, "explanations.csv", *named}
+
+
+def test_explain_takes_several_sources(
+    phantoms: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names from the working directory on, equal ones in two folders, one image twice, and one that lies elsewhere."""
+    given = ("-m", model, "--method", "grad_cam", "--layers", "last", "--device", "cpu", "--workers", 0)
+    first, second, third = sorted((phantoms / "dev" / "affected").glob("*.jpg"))[:3]
+    for place, source in {"work/a/x.jpg": first, "work/b/x.jpg": second, "other/x.jpg": third}.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tmp_path / place)
+    monkeypatch.chdir(tmp_path / "work")
+    finished = cxrlens("explain", "a", "b/x.jpg", "./a/x.jpg", "../other", *given, "-o", "out")
+    assert finished.code == 0, finished.err
+    assert "3 images explained" in finished.out
+    elsewhere = (tmp_path / "other" / "x.jpg").as_posix()
+    rows = {row["image"]: row for row in table(Path("out/explanations.csv"))}
+    assert list(rows) == ["a/x.jpg", "b/x.jpg", elsewhere]
+    assert rows[elsewhere]["overlay"] == f"overlays/elsewhere{elsewhere}.png"
+    for name, source in {"a/x.jpg": first, "b/x.jpg": second, elsewhere: third}.items():
+        assert cxrlens("explain", source, *given, "-o", "single", "--force").code == 0
+        (alone,) = table(Path("single/explanations.csv"))
+        assert float(alone["probability"]) == pytest.approx(float(rows[name]["probability"]), abs=1e-4)
+        there = np.load(Path("out") / rows[name]["map"])
+        np.testing.assert_allclose(there, np.load(Path("single") / alone["map"]), atol=1e-4)
+        assert (Path("out") / rows[name]["overlay"]).is_file()
+    written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {"work", "other"}
+    shutil.copy(first, tmp_path / "work" / "same.jpg")
+    Path("elsewhere", *Path(elsewhere).parts[1:-1]).mkdir(parents=True)
+    shutil.copy(second, Path("elsewhere", *Path(elsewhere).parts[1:]))
+    refused(cxrlens("explain", "elsewhere", "../other", *given, "-o", "c"), 2, elsewhere, "explain them one by one")
+    refused(cxrlens("explain", "a", "no.jpg", *given, "-o", "d"), 2, "no.jpg")
 
 
 def test_explain_lists_every_method() -> None:
@@ -167,6 +204,7 @@ def test_explain_takes_one_image_and_a_data_set(phantoms: Path, model: Path, tmp
     finished = cxrlens("explain", image, "-m", model, "-o", tmp_path / "one", *given)
     assert finished.code == 0
     assert "1 images explained" in finished.out
+    assert "resize of the maps: centres bicubic\n" in finished.out
     (row,) = table(tmp_path / "one" / "explanations.csv")
     assert (row["image"], row["layers"], row["target"]) == (image.name, "layer3.0", "predicted")
     finished = cxrlens("explain", phantoms, "-m", model, "-o", tmp_path / "all", *given, "--json")
@@ -193,7 +231,7 @@ def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path
     out, finished = played
     assert finished.code == 0
     assert {path.name for path in out.iterdir()} == {
-        *(MARK, "pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg")
+        *(LOCK, MARK, "pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg")
     }
     assert is_picture(out / "pointing_game.png")
     rows = table(out / "pointing_game.csv")
@@ -210,16 +248,21 @@ def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path
         assert (row["image_size"], row["smoothing"]) == ("64x64", "gaussian sigma 1")
         assert row["target"] == ("affected" if row["kind"] == "method" else "")
         assert row["combination"] == ("product" if row["layers"] == "combined" else "")
+        expected_resize = ("centres", "bicubic", "0") if row["kind"] == "method" else ("", "", "0")
+        assert (row["grid"], row["interpolation"], row["flip"]) == expected_resize
     assert [row["method"] for row in finished.json["table"]] == [row["method"] for row in rows]
 
 
 def test_pointing_game_records_another_combination(phantoms: Path, model: Path, tmp_path: Path) -> None:
     given = ("--method", "normgrad_scaling", "--layers", "combined", "--workers", 0, "--seed", 3)
-    weighted = ("--combination", "geometric", "--layer-weights", "1,2,1,0.5")
+    weighted = ("--combination", "geometric", "--layer-weights", "1,2,1,0.5", "--published-grid", "--flip")
     finished = cxrlens("pointing-game", phantoms, "-m", model, "-o", tmp_path, *given, *weighted)
     assert finished.code == 0
     (row,) = [row for row in table(tmp_path / "pointing_game.csv") if row["kind"] == "method"]
     assert (row["layers"], row["combination"]) == ("combined", "geometric 1 2 1 0.5")
+    assert (row["grid"], row["interpolation"], row["flip"]) == ("areas", "bilinear", "1")
+    images = [image for image in table(tmp_path / "per_image.csv") if image["method"] == "normgrad_scaling"]
+    assert {(image["grid"], image["interpolation"], image["flip"]) for image in images} == {("areas", "bilinear", "1")}
 
 
 def test_pointing_game_table_follows_from_its_images(played: tuple[Path, Finished], phantoms: Path) -> None:
@@ -232,6 +275,9 @@ def test_pointing_game_table_follows_from_its_images(played: tuple[Path, Finishe
         hits = [float(image["hit"]) for image in own]
         assert float(row["accuracy"]) == pytest.approx(np.mean(hits), rel=1e-5)
         assert float(row["hits"]) == pytest.approx(sum(hits), rel=1e-5)
+        if row["method"] != "random":
+            exact = stats.binomtest(int(sum(hits)), len(hits)).proportion_ci(method="exact")
+            assert (float(row["low"]), float(row["high"])) == pytest.approx((exact.low, exact.high), abs=1e-5)
         assert float(row["hits"]) + float(row["misses"]) == pytest.approx(len(hits), rel=1e-5)
         assert int(row["tied"]) == sum(image["tied"] not in ("", "1") for image in own)
         if row["method"] == "random":

@@ -52,6 +52,8 @@ def test_two_models_are_compared_on_the_same_images(phantoms: Path, model: Path,
             roc_auc_score(truth, [float(line["probability"]) for line in lines])
         )
         assert scores["accuracy"][side] == np.mean([int(line["correct"]) for line in lines])
+    assert {name for name, score in scores.items() if score["map_resize_a"]} == {row}
+    assert (scores[row]["map_resize_a"], scores[row]["map_resize_b"]) == ("centres bicubic", "centres bicubic")
     assert scores["sensitivity"]["b"] == 0
     assert scores["specificity"]["b"] == 1
     assert (scores["sensitivity"]["n"], scores["specificity"]["n"]) == (4, 4)
@@ -73,7 +75,12 @@ def _correct(first: list[dict[str, str]], second: list[dict[str, str]]) -> tuple
 
 
 def test_a_worse_model_ends_with_10_only_when_asked(phantoms: Path, eager: Path, other: Path, tmp_path: Path) -> None:
-    given = ("--data", phantoms, "--method", "grad_cam", "--layers", "last", "--force", "-o", tmp_path)
+    """Six of six images lost are enough (0.08 of all at least), four of four are not."""
+    more, out = tmp_path / "more", tmp_path / "compared"
+    assert cxrlens("data", "phantom", more, "--train", 2, "--dev", 12, "--size", 64).code == 0
+    options = ("--method", "grad_cam", "--layers", "last", "--force", "-o", out)
+    assert cxrlens("compare", eager, other, "--data", phantoms, *options, "--fail-if-worse").code == 0
+    given = ("--data", more, *options)
     finished = cxrlens("compare", eager, other, *given, "--json")
     assert (finished.code, finished.json["worse"]) == (0, ["sensitivity"])  # and the specificity is better by as much
     assert cxrlens("compare", eager, other, *given, "--fail-if-worse").code == 10
@@ -82,10 +89,13 @@ def test_a_worse_model_ends_with_10_only_when_asked(phantoms: Path, eager: Path,
 
 
 def test_two_rows_of_one_model(phantoms: Path, model: Path, tmp_path: Path) -> None:
-    rows = ("grad_cam last", "normgrad_scaling combined")
-    finished = cxrlens("compare", *rows, "-m", model, "--data", phantoms, "-o", tmp_path / "c", "--json")
+    rows = ("gradient input", "normgrad_scaling combined")
+    given = ("-m", model, "--data", phantoms, "-o", tmp_path / "c", "--interpolation", "bilinear", "--json")
+    finished = cxrlens("compare", *rows, *given)
     assert finished.code == 0, finished.err
     (score,) = finished.json["scores"]
+    assert (score["map_resize_a"], score["map_resize_b"]) == ("", "centres bilinear")
+    assert table(tmp_path / "c" / "comparison.csv")[0]["map_resize_b"] == "centres bilinear"
     played = table(tmp_path / "c" / "pointing-game" / "per_image.csv")
     hits = [[float(r["hit"]) for r in played if f"{r['method']} {r['layers']}" == row] for row in rows]
     assert (score["a"], score["b"], score["n"]) == (np.mean(hits[0]), np.mean(hits[1]), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from command_line import cxrlens, refused
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
-    done = cxrlens("demo", "--quick", "--out", out, "--device", "cpu", "--workers", "0", "--json")
+    maps = ("--published-grid", "--flip")
+    done = cxrlens("demo", "--quick", "--out", out, "--device", "cpu", "--workers", "0", *maps, "--json")
     assert done.code == 0, done.err
     result = done.json
     assert Path(result["page"]) == out / "README.html"
     assert {row["method"] for row in result["pointing_game"]} >= {"grad_cam", "normgrad_conv1x1", "centre", "random"}
+    resizes = {(row["grid"], row["interpolation"], row["flip"]) for row in result["pointing_game"]}
+    assert resizes == {("areas", "bilinear", 1), ("", "", 0)}
     return out
 
 
@@ -32,6 +36,11 @@ def test_the_page_needs_no_other_file(demo: Path) -> None:
     assert page.count("data:image/") == 4
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
     assert "not a medical device" in page
+    assert "areas bilinear, mirrored" in page
+    trained_in = json.loads((demo / "run" / "environment.json").read_text(encoding="utf-8"))["precision"]
+    words = {"32-true": "float32", "bf16-mixed": "bfloat16 autocast"}[trained_in]
+    assert re.search(rf"Training precision\s*</\w+>\s*<\w+[^>]*>\s*{words}", page)
+    assert page.count("--grid areas --interpolation bilinear --flip") == 2  # its commands make the same maps
 
 
 def test_a_second_run_needs_force(demo: Path) -> None:

@@ -141,7 +141,7 @@ def test_baselines_speak_of_the_picture_and_not_of_its_padding(tmp_path: Path) -
 
 def test_explanations_cover_the_picture_and_name_its_pixels(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "data", dark=True)
-    explain.explain_images(folder, looking(dark=True), tmp_path / "out", ROWS, explain.ExplanationSettings())
+    explain.explain_images([folder], looking(dark=True), tmp_path / "out", ROWS, explain.ExplanationSettings())
     for row in table(tmp_path / "out" / "explanations.csv"):
         height, width = SIZES[Path(row["image"]).stem]
         map_ = np.load(tmp_path / "out" / row["map"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from test_bad_batches import REASONS, dicom, odd_names, spoil
 
 import cxrlens as package
 from cxrlens.inputs.names import path_of
+from cxrlens.models import precision
 from cxrlens.models.calibration import Calibration
 from cxrlens.models.model_file import load_model, save_model
 from cxrlens.screening import screen as screening
@@ -276,6 +278,11 @@ def test_other_settings_are_refused(folder: Path, model: Path, calibrated: Path,
     refused(run(folder, model, out, "--maps", "none"), 2, "--method (normgrad_conv1x1, not none)")
     refused(run(folder, model, out, "--layers", "last"), 2, "--layers (combined, not last)")
     refused(run(folder, model, out, "--keep-tags"), 2, "--keep-tags")
+    refused(run(folder, model, out, "--published-grid"), 2, "--grid (centres, not areas), --interpolation (bicubic, ")
+    refused(
+        run(folder, model, out, "--interpolation", "bilinear"), 2, "another --interpolation (bicubic, not bilinear)"
+    )
+    refused(run(folder, model, out, "--flip"), 2, "another --flip (none, not True)")
     refused(run(folder / "sub", model, out), 2, "folder")
     renamed = tmp_path / "other.safetensors"
     shutil.copy(model, renamed)
@@ -284,6 +291,44 @@ def test_other_settings_are_refused(folder: Path, model: Path, calibrated: Path,
     finished = run(folder, calibrated, out, "--force")
     assert (finished.code, finished.json["computed"]) == (0, 12)
     assert len(lines(out)) == 12
+
+
+def test_a_folder_of_before_goes_on_with_maps_by_areas_alone(folder: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(folder, model, out, "--published-grid", "--maps", "all")
+    info = json.loads((out / "screening.json").read_text())
+    assert {name: info.pop(name) for name in ("grid", "interpolation", "flip")} == {
+        "grid": "areas", "interpolation": "bilinear", "flip": False
+    }  # fmt: skip
+    assert {(image.grid, image.interpolation, image.flip) for image in results(out).values()} == {
+        ("areas", "bilinear", False)
+    }
+    (out / "screening.json").write_text(json.dumps(info))  # as it was before the resize was recorded
+    refused(run(folder, model, out, "--maps", "all"), 2, "--grid (areas, not centres)")
+    finished = run(folder, model, out, "--maps", "all", "--published-grid")
+    assert (finished.code, finished.json["computed"]) == (0, 0)
+
+
+def test_a_map_that_reads_no_layer_has_no_grid(folder: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(folder, model, out, "--method", "gradient", "--flip", "--maps", "all").code == 0
+    assert {(image.grid, image.interpolation, image.flip) for image in results(out).values()} == {("", "", True)}
+    assert {(row["grid"], row["flip"]) for row in table(out / "worklist.csv")} == {("", "1")}
+    assert run(folder, model, out, "--method", "gradient", "--flip", "--maps", "all", "--grid", "areas").code == 0
+
+
+def test_a_lower_precision_is_recorded_and_no_folder_is_gone_on_with_by_another(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: False)
+    refused(run(folder, model, out, "--precision", "bf16"), 2, "device 'cpu' has no units for bfloat16")
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: True)
+    monkeypatch.setattr(precision, "is_faster_in_bfloat16", lambda _device: True)
+    assert run(folder, model, out, "--precision", "auto").code == 0
+    assert ScreenedFolder(out).info().precision == "bf16"
+    assert f"model {model.name} in bf16" in (out / "report.html").read_text("utf-8")
+    refused(run(folder, model, out), 2, "another --precision (bf16, not f32)")
 
 
 def test_force_deletes_what_is_the_screenings_own(folder: Path, model: Path, tmp_path: Path) -> None:
@@ -321,7 +366,7 @@ def test_usage_errors(folder: Path, model: Path, tmp_path: Path) -> None:
     refused(run("-", model, out, "--watch"), 2, "--watch", "standard input")
     refused(run(["-", folder], model, out), 2, "stands alone")
     assert not out.exists()
-    refused(run(folder, model, out, "--runtime", "onnx"), 2, model, "cxrlens export --to onnx")
+    refused(run(folder, model, out, "--runtime", "onnx"), 2, model, "'cxrlens export' makes of it")
     (tmp_path / "empty").mkdir()
     finished = run(tmp_path / "empty", model, out)
     assert finished.code == 4
@@ -346,6 +391,32 @@ def test_verdicts_and_their_log_outlive_force(folder: Path, model: Path, tmp_pat
 def test_a_share_without_locks(folder: Path, model: Path, tmp_path: Path, number: int) -> None:
     with mock.patch("fcntl.flock", side_effect=OSError(number, os.strerror(number))):
         refused(run(folder, model, tmp_path / "out"), 2, tmp_path / "out", os.strerror(number), "local disk")
+
+
+def test_deleted_previews_and_maps_are_made_again(folder: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copy(folder / sorted(path.name for path in folder.glob("*.jpg"))[0], folder / "copy.jpg")
+    assert run(folder, model, out, "--maps", "all").code == 0
+    before = {path.name: path.read_bytes() for name in ("pictures", "maps") for path in (out / name).iterdir()}
+    first, second, third = sorted((out / "pictures").iterdir())[:3]
+    first.unlink()
+    second.unlink()
+    (out / "maps" / f"{second.stem}.png").unlink()
+    (out / "maps" / f"{third.stem}.png").unlink()
+    names, found = stored(out), results(out)
+    again = run(folder, model, out, "--maps", "all")
+    assert again.code == 0, again.err
+    assert "4 previews and maps of earlier results were gone, and were made again" in again.err
+    assert {path.name for name in ("pictures", "maps") for path in (out / name).iterdir()} == before.keys()
+    for path in (first, second):
+        assert path.read_bytes() == before[path.name]
+    for key in (second.stem, third.stem):  # of a batch of one image: to the last digit at most
+        with Image.open(out / "maps" / f"{key}.png") as made:
+            there = np.asarray(made, dtype=int)
+        earlier = np.asarray(Image.open(io.BytesIO(before[f"{key}.png"])), dtype=int)
+        assert np.abs(there - earlier).max() <= 1
+    assert (stored(out), results(out)) == (names, found)  # results stay as they are
+    assert "made again" not in run(folder, model, out, "--maps", "all").err
 
 
 def test_two_at_a_time_are_refused(folder: Path, model: Path, tmp_path: Path) -> None:

@@ -305,6 +305,16 @@ def test_a_planted_shortcut_is_found_with_its_auc() -> None:
     assert strongest(names, -table, labels)[0] == ("statistic 7", pytest.approx(1 - best[1]))
 
 
+def test_a_perfect_probe_is_no_certainty() -> None:
+    """20 affected and 24 normal images, told apart in every fold, two of each affected one: 10 of 10 groups."""
+    labels = np.repeat([1, 0], [20, 24])
+    groups = np.concatenate([np.repeat(np.arange(10), 2), np.arange(10, 34)])
+    table = labels[:, None] + np.random.default_rng(0).normal(scale=1e-3, size=(44, 2))
+    auc, interval = probe(table, labels, groups)
+    assert (auc, interval.high) == (1, 1)
+    assert interval.low == pytest.approx(0.025 ** (1 / 10))
+
+
 def test_without_a_shortcut_the_interval_holds_one_half_nearly_always() -> None:
     held = 0
     for seed in range(12):

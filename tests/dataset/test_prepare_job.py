@@ -24,6 +24,7 @@ from small_sources import BOX, HEIGHT, WIDTH, encoded, files, mask_file, object_
 from torch.nn import functional
 
 from cxrlens.dataset.prepare import write as write_module
+from cxrlens.dataset.prepare.journal import Journal, PreparedImage
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.dataset.prepare.run import Options, prepare
 from cxrlens.dataset.prepare.write import Form, ImagePreparer, ImageToPrepare, PreparedOutcome, geometry_of
@@ -36,7 +37,7 @@ from cxrlens.inputs.dataset.layouts import CLASS_NAMES, SPLIT_NAMES
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, read_manifest
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import Radiograph, read
+from cxrlens.inputs.readers import Note, Radiograph, doubts, read
 from cxrlens.inputs.reading import Unreadable, attempt
 
 SIZE = 50
@@ -272,6 +273,38 @@ def test_images_that_are_displayed_oddly_are_remarked(tmp_path: Path, size: int 
         assert "a.png: " in remark
         assert "12 bits" in remark
         assert remark in json.loads((tmp_path / "out" / "prepared.json").read_text("utf-8"))["remarks"]
+    assert result.reused == 2
+
+
+def test_a_journal_keeps_the_kind_of_remarks(tmp_path: Path) -> None:
+    """Also a line of an earlier version, which has texts alone: what has lost its kind is a doubt."""
+    image = PreparedImage("a.png", "0", 4, 10, "0", 4, 10, remarks=(Note("A note."), "A doubt.", Note("Another.")))
+    Journal(tmp_path / "j").add("k", image)
+    found = Journal(tmp_path / "j").find("k")
+    assert found == image
+    assert doubts(found.remarks) == ("A doubt.",)
+    assert [type(remark) for remark in found.remarks] == [Note, str, Note]
+    made = {"path": "", "sha256": "0", "source_sha256": "0", "remarks": ["A note."]}
+    sizes = dict.fromkeys(("height", "width", "source_height", "source_width"), 4)
+    (tmp_path / "old").write_text(json.dumps({"key": "k", "made": {**made, **sizes}}) + "\n")
+    old = Journal(tmp_path / "old").find("k")
+    assert old is not None
+    assert doubts(old.remarks) == ("A note.",)
+
+
+def test_the_example_of_remarks_is_a_doubt_also_when_it_goes_on(tmp_path: Path) -> None:
+    """`a.png` has a note alone, 12 bits in words of 16; `b.png` is black."""
+    deep = np.random.default_rng(0).integers(0, 4096, (60, 90)).astype(np.uint16)
+    pictures = {
+        "affected/a.png": encoded(Image.fromarray(deep), "a.png"),
+        "normal/b.png": encoded(Image.fromarray(np.zeros((60, 90), np.uint8)), "b.png"),
+    }
+    write(tmp_path / "in", pictures)
+    for _ in range(2):
+        result = prepare(tmp_path / "in", tmp_path / "out", Options(dev_share=0, test_share=0))
+        (remark,) = (each for each in result.remarks if "look wrong" in each)
+        assert remark.startswith("2 images look wrong")
+        assert "b.png: " in remark
     assert result.reused == 2
 
 
@@ -590,5 +623,5 @@ def test_a_row_whose_place_is_taken_by_a_folder_is_named(tmp_path: Path) -> None
     making = ImagePreparer(Form(copy=True), tmp_path / "out")
     refused, made = (attempt(making, task) for task in tasks)
     assert isinstance(refused, Unreadable)
-    assert refused.reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: Is a directory")
+    assert refused.reason.startswith(f"{tmp_path / 'out' / 'images' / 'a.png'}: is a folder")
     assert isinstance(made, PreparedOutcome)

@@ -150,6 +150,8 @@ def test_class_folders_without_splits_and_images_beside_them(tmp_path: Path) -> 
     [
         (["Affected", "NORMAL"], ClassNames(), {"Affected": 1, "NORMAL": 0}),
         (["0", "1"], ClassNames(), {"0": 0, "1": 1}),
+        (["0.0", "1.0", "1", "1,00"], ClassNames(), {"0.0": 0, "1.0": 1, "1": 1, "1,00": 1}),  # as spreadsheets write
+        (["0.0", "-1.0"], ClassNames(affected=("-1",)), {"0.0": 0, "-1.0": 1}),
         (["no_finding", "Artefacts"], ClassNames(), {"no_finding": 0, "Artefacts": 1}),
         (["x", "y"], ClassNames(affected=("X",)), {"x": 1, "y": 0}),
         (["x", "y"], ClassNames(normal=("x",)), {"x": 0, "y": 1}),
@@ -382,6 +384,7 @@ def test_a_csv_whose_labels_are_its_annotations_and_whose_images_lie_elsewhere(t
         ("path,label\n,1\n", "line 2: the path is empty"),
         ("path,label,split\nx.jpg,1,fold3\n", "line 2: the split 'fold3' is none of"),
         ("path,label,annotation\nx.jpg,1,0 1 2\n", "line 2: cannot read the annotation: '0 1 2' should have 4"),
+        ("path,label\nx.jpg,1.0\ny.jpg,0.5\n", "cannot tell whether the class '0.5'"),
         ("path,label\nx.jpg,yes\ny.jpg,perhaps\n", "cannot tell whether the class 'perhaps'"),
     ],
 )

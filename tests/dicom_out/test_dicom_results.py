@@ -92,8 +92,18 @@ def test_again_gives_the_same_bytes(tmp_path: Path) -> None:
         ({}, {"threshold": 0.7}, {}),
         ({}, {}, {"probability": 0.94}),
         ({}, {}, {"contours": ()}),
+        ({}, {}, {"grid": "centres", "interpolation": "bicubic"}),
+        ({}, {}, {"grid": "areas", "interpolation": "bilinear", "flip": True}),
     ],
-    ids=["another image", "another model", "another threshold", "another probability", "other contours"],
+    ids=[
+        "another image",
+        "another model",
+        "another threshold",
+        "another probability",
+        "other contours",
+        "another resize",
+        "with the mirrored image",
+    ],
 )
 def test_whatever_changes_the_content_changes_the_uids(
     source: dict[str, Any], info: dict[str, Any], fields: dict[str, Any], tmp_path: Path
@@ -112,6 +122,23 @@ def test_a_later_run_has_the_same_uids(tmp_path: Path) -> None:
     for one, other in zip(first, second, strict=True):
         assert one.SOPInstanceUID == other.SOPInstanceUID
         assert one.ContentDate != other.ContentDate
+
+
+def test_both_say_how_the_map_was_resized(tmp_path: Path) -> None:
+    document, picture = both(written(tmp_path, grid="centres", interpolation="bicubic", flip=True))
+    assert "map resize: centres bicubic, mirrored" in texts(document).splitlines()
+    assert "saliency map (resize: centres bicubic, mirrored), contours" in picture.DerivationDescription
+    document, picture = both(written(tmp_path, layers="input"))
+    assert "map resize" not in texts(document)
+    assert "saliency map, contours" in picture.DerivationDescription
+
+
+def test_a_lower_precision_is_a_parameter_of_the_model(tmp_path: Path) -> None:
+    in_bf16 = dataclasses.replace(INFO, precision="bf16")
+    document, _ = both(write_dicom(dx(), result(), in_bf16, tmp_path / "a"))
+    assert "precision: bf16" in texts(document).splitlines()
+    document, _ = both(write_dicom(dx(), result(), INFO, tmp_path / "b"))
+    assert "precision" not in texts(document)
 
 
 # -- the report -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_means, resampled_means, row_means
+from cxrlens.evaluation.bootstrap import (
+    Interval,
+    _product,
+    bootstrap_interval,
+    bootstrap_means,
+    resampled_means,
+    row_means,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -198,3 +206,18 @@ def test_trainings_of_different_skill_are_covered_when_there_are_many():
 def test_wrong_values_are_refused(values: np.ndarray):
     with pytest.raises(ValueError, match="values"):
         bootstrap_means(values)
+
+
+@pytest.mark.parametrize("largest", [1.0, 1e-300, 3e200, 0.0])
+def test_the_sums_do_not_depend_on_the_order_in_which_a_blas_adds(largest: float) -> None:
+    rng = np.random.default_rng(0)
+    values = largest * rng.normal(size=(5, 700)) * 10.0 ** rng.integers(-6, 1, size=(5, 700))
+    counts = np.stack([np.bincount(rng.integers(700, size=700), minlength=700) for _ in range(40)]).astype(np.float64)
+    exact = [[math.fsum(np.repeat(row, count.astype(int))) for row in values] for count in counts]
+    found = _product(counts, values)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-16 * 700 * largest)
+    for _ in range(10):
+        order = rng.permutation(700)
+        assert np.array_equal(_product(counts[:, order], values[:, order]), found)
+    for part in (counts[:1], counts[:7]):  # another block of resamples, by other code of the BLAS
+        assert np.array_equal(_product(part, values), found[: len(part)])

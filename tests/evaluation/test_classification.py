@@ -17,10 +17,11 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_average_precision, binary_calibration_error
 
-from cxrlens.evaluation.bootstrap import Interval, bootstrap_interval
+from cxrlens.evaluation.bootstrap import bootstrap_interval
 from cxrlens.evaluation.classification import (
     auc_difference_interval,
     auc_interval,
+    auc_interval_of_counts,
     classification_scores,
     expected_calibration_error,
 )
@@ -195,4 +196,35 @@ def test_auc_difference_is_paired() -> None:
     np.testing.assert_allclose([found.low, found.high], np.quantile(draws, [0.025, 0.975]), atol=1.5e-3)
     single = auc_interval(labels, first)
     assert found.high - found.low < 0.25 * (single.high - single.low)
-    assert auc_difference_interval(labels, first, first) == Interval(0.0, 0.0)
+
+
+def test_an_auc_of_one_is_no_certainty() -> None:
+    """12 affected and 30 normal images make 12 pairs that share none: 12 of 12 leave 0.025^(1/12) = 0.735 open."""
+    labels = np.repeat([1, 0], [12, 30])
+    right, wrong, same = labels + 0.0, 1.0 - labels, np.full(42, 0.5)
+    bound = 0.025 ** (1 / 12)
+    for probabilities, expected in (
+        (right, (bound, 1)),
+        (wrong, (0, 1 - bound)),
+        (same, (0.5 * bound, 1 - 0.5 * bound)),
+    ):
+        found = auc_interval(labels, probabilities, repeats=50)
+        assert (found.low, found.high) == pytest.approx(expected)
+    for auc, expected in ((1.0, (bound, 1)), (0.0, (0, 1 - bound))):
+        found = auc_interval_of_counts(auc, 30, 12)
+        assert (found.low, found.high) == pytest.approx(expected)
+    for alike in (right, np.random.default_rng(0).normal(size=42)):
+        found = auc_difference_interval(labels, alike, 2 * alike, repeats=50)
+        assert (found.low, found.high) == pytest.approx((bound - 1, 1 - bound))
+
+
+def test_intervals_of_shares_are_exact_and_of_nothing_not_numbers() -> None:
+    found = classification_scores([0, 0, 0, 0, 1], [0.1, 0.2, 0.7, 0.3, 0.9]).intervals()
+    accuracy = stats.binomtest(4, 5).proportion_ci(method="exact")
+    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((accuracy.low, accuracy.high))
+    specificity = stats.binomtest(3, 4).proportion_ci(method="exact")
+    assert (found["specificity"].low, found["specificity"].high) == pytest.approx((specificity.low, specificity.high))
+    assert (found["sensitivity"].low, found["sensitivity"].high) == pytest.approx((0.025, 1))
+    assert found["auc"] == classification_scores([0, 0, 0, 0, 1], [0.1, 0.2, 0.7, 0.3, 0.9]).auc_interval
+    alone = classification_scores([0, 0], [0.1, 0.9]).intervals()
+    assert [name for name, interval in alone.items() if math.isnan(interval.low)] == ["auc", "sensitivity"]

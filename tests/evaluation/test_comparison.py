@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrlens.evaluation.comparison import beats_best_baseline, compare_rows, holm
+from cxrlens.evaluation.bootstrap import resampled_means, row_means
+from cxrlens.evaluation.comparison import beats_best_baseline, compare_rows, compare_statistics, holm
 
 
 def test_holm_by_hand():
@@ -40,6 +41,8 @@ def test_every_pair_once_and_corrected():
     found = compare_rows(np.array(rows, dtype=float), repeats=2000)
     assert [(c.first, c.second) for c in found] == [(0, 1), (0, 2), (1, 2)]
     assert (found[0].difference, found[0].p_value, found[0].differs) == (0, 1, False)
+    bound = 1 - 0.025 ** (1 / 300)  # of 300 images none differs
+    assert (found[0].interval.low, found[0].interval.high) == pytest.approx((-bound, bound))
     assert found[1].differs
     assert found[2].differs
     assert found[1].adjusted == pytest.approx(3 / 2001)
@@ -99,6 +102,25 @@ def test_only_the_pairs_asked_for_are_compared_and_counted():
     (turned,) = compare_rows(values, repeats=500, pairs=[(3, 1)])
     assert turned.difference == -alone.difference
     assert compare_rows(values, pairs=[]) == []
+
+
+def test_means_given_as_statistics_compare_like_rows():
+    """The last two rows are equal: nothing but the number of images bounds their difference."""
+    values = np.random.default_rng(3).integers(0, 2, (4, 2, 30)).astype(float)
+    values[3] = values[2]
+    pairs = [(1, 0), (2, 0), (3, 2)]
+    draws = resampled_means(values, repeats=500, seed=7)
+    found = compare_statistics(row_means(values), draws, pairs=pairs, n=30)
+    expected = compare_rows(values, repeats=500, seed=7, pairs=pairs)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.first, one.second) == (other.first, other.second)
+        assert one.difference == pytest.approx(other.difference)
+        assert one.interval.low == pytest.approx(other.interval.low, abs=0.02)  # draws of differences are clipped
+        assert one.interval.high == pytest.approx(other.interval.high, abs=0.02)
+        assert one.p_value == pytest.approx(other.p_value, abs=0.05)
+    assert (found[2].difference, found[2].p_value) == (0, 1)
+    assert found[2].interval.high == pytest.approx(1 - 0.025 ** (1 / 30))
+    assert compare_statistics(row_means(values), draws, pairs=[], n=30) == []
 
 
 def test_one_seed_compares_like_none():

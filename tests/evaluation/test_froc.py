@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlens.evaluation.bootstrap import bootstrap_interval
-from cxrlens.evaluation.froc import CHALLENGE_RATES, Prediction, froc, froc_interval, map_peaks
+from cxrlens.evaluation.froc import CHALLENGE_RATES, Prediction, froc, froc_draws, froc_interval, map_peaks
 from cxrlens.inputs.annotations.shapes import Ellipse, Polygon, Rectangle
 
 BOX, ROUND = Rectangle(10, 20, 30, 40), Ellipse(100, 20, 140, 40)
@@ -124,3 +124,23 @@ def test_the_interval_is_the_bootstrap_of_the_score():
     assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
     assert fast.low < froc(predictions, annotations).mean < fast.high
     assert math.isnan(froc_interval([[[], []]], [[], []], repeats=5).low)
+
+
+def test_draws_of_two_detectors_are_of_the_same_images():
+    """Found in the first image or in the second: on every resample the shares add up to 1 (one object an image)."""
+    boxes = [[Rectangle(0, 0, 4, 4)]] * 2
+    hit, miss = [Prediction(2, 2, 0.5)], [Prediction(9, 9, 0.5)]
+    first, second = (froc_draws([each], boxes, rates=(8,), repeats=40, seed=5) for each in ([hit, miss], [miss, hit]))
+    assert set(first) == {0, 0.5, 1}
+    np.testing.assert_array_equal(first + second, 1)
+
+
+def test_nothing_found_and_all_found_are_no_certainties():
+    """Of 3 images with objects, and one without, in which nothing is found or everything."""
+    annotations = [[BOX], [BOX, ROUND], [], [BOX]]
+    all_found = [[Prediction(20, 30, 0.9)], [Prediction(20, 30, 0.9), Prediction(120, 30, 0.9)], [], []]
+    all_found[3] = all_found[0]
+    share = 0.025 ** (1 / 3)
+    for predictions, expected in (([[], [], [], []], (0, 1 - share)), (all_found, (share, 1))):
+        found = froc_interval([predictions], annotations, repeats=100)
+        assert (found.low, found.high) == pytest.approx(expected)

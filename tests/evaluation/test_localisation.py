@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cxrlens.evaluation.localisation import (
     ObjectPixels,
+    ascending,
     energy_inside,
     otsu_iou,
     otsu_threshold,
@@ -36,8 +37,8 @@ def example(seed: int, levels: int = 0) -> tuple[Tensor, Tensor]:
 
 def otsu_by_trial(values: np.ndarray) -> float:
     """The best of all splits between bins, by the variance between the classes, from the definition."""
-    low, width = values.min(), np.ptp(values) / 256
-    centres = low + width * (np.minimum((values - low) // width, 255) + 0.5)
+    low, width = values.min(), np.ptp(values).astype(np.float64) / 256
+    centres = low + width * (np.minimum(((values - low) / np.ptp(values) * 256).astype(int), 255) + 0.5)
     best, threshold = -1.0, low
     for split in range(1, 256):
         edge = low + width * split
@@ -89,6 +90,34 @@ def test_otsu_is_the_best_of_all_splits(seed: int):
     found = otsu_threshold(maps)
     for index in range(2):
         assert float(found[index]) == pytest.approx(otsu_by_trial(maps[index].double().numpy().ravel()), abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=2, max_size=40).filter(lambda values: len(set(values)) > 1))
+def test_otsu_of_any_small_map(values):
+    """Values on the edges of bins, many of one value, and most bins without any."""
+    map_ = torch.tensor(values, dtype=torch.float32)[None, None]
+    assert float(otsu_threshold(map_)[0]) == pytest.approx(otsu_by_trial(map_.numpy().ravel()), abs=1e-5)
+
+
+@pytest.mark.parametrize("levels", [0, 5])
+def test_values_in_order_may_be_given_and_are_not_taken_for_others(levels: int):
+    maps, masks = example(3, levels)
+    maps[1, :, 5:] = -0.0  # is zero
+    ordered = ascending(maps)
+    assert ordered.tolist() == [sorted(map_.flatten().tolist()) for map_ in maps]
+    for score in (pixel_average_precision, otsu_iou):
+        torch.testing.assert_close(score(maps, masks, ordered=ordered), score(maps, masks), equal_nan=True)
+    torch.testing.assert_close(otsu_threshold(maps, ordered=ordered), otsu_threshold(maps))
+
+
+def test_iou_is_of_the_pixels_above_the_threshold():
+    maps, masks = example(11, 6)
+    thresholds, found = otsu_threshold(maps), otsu_iou(maps, masks)
+    for index in range(3):
+        marked = maps[index] > thresholds[index]
+        expected = (marked & masks[index]).sum() / (marked | masks[index]).sum()
+        assert float(found[index]) == pytest.approx(float(expected))
 
 
 def test_iou_of_two_clear_classes_is_exact():

@@ -15,6 +15,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cxrlens.evaluation.similarity import (
     hit_agreement,
+    image_sums,
     pixel_ranks,
     rank_correlation,
     ssim,
@@ -107,3 +108,18 @@ def test_agreement_equals_its_formula(pairs: list[tuple[bool, bool]]):
     chance = one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean())
     expected = 1.0 if chance == 1 else (seen - chance) / (1 - chance)
     assert hit_agreement(one, other) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sums_of_images_are_the_same_with_any_number_of_threads() -> None:
+    values = torch.rand(2, 300, 301, generator=torch.Generator().manual_seed(0)).double()
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            similar = ssim(values[:1], values[1:])
+            found.append([*image_sums(values), *image_sums(values[:1]), *image_sums(values[0, 0][None]), *similar])
+    finally:
+        torch.set_num_threads(before)
+    assert found[1:] == found[:1] * 3
+    assert found[0][0] == pytest.approx(math.fsum(values[0].flatten().tolist()), rel=1e-14)

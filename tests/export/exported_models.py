@@ -1,7 +1,9 @@
-"""Small models with a pooled linear head, and their ONNX files."""
+"""Small models and their ONNX files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,36 +12,16 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from calibrated_cards import a_calibration
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel, load
-from cxrlens.models.calibration import Agreement, Calibration, CalibrationData, Estimate
-from cxrlens.models.card import ModelCard
+from cxrlens.models.card import CARD_KEY, ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import ARCHITECTURES, Architecture, build_network, resnet_stages
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 
 SIZE = (128, 160)
-_NOTHING = Estimate(value=None, low=None, high=None)
-_AGREEMENT = Agreement(nll=0, brier=0, ece=0, mean_probability=0)
-CALIBRATION = Calibration(
-    temperature=1.7,
-    source_share=0.5,
-    prevalence=0.1,
-    review_threshold=0.05,
-    retake_target="specificity of at least 0.95",
-    review_target=None,
-    threshold_interval=_NOTHING,
-    review_interval=None,
-    data=CalibrationData(name="site", split="dev", images=2, affected=1),
-    auc=_NOTHING,
-    before=_AGREEMENT,
-    after=_AGREEMENT,
-    expected={},
-    apparent={},
-    folds=2,
-    seed=0,
-    remarks=("Ä remark.",),
-    source_sha256="0" * 64,
-)
+CALIBRATION = a_calibration(temperature=1.7, review_target=None, review_interval=None, remarks=("Ä remark.",))
 
 
 def resnet10(classes: int) -> nn.Module:
@@ -54,12 +36,29 @@ RESNET10 = Architecture(
 
 @dataclass(frozen=True)
 class Exported:
-    """A model, its file, its ONNX file and the method of the map."""
+    """A model, its file, its ONNX file, and the methods, the layers and the way of its maps."""
 
     model: QualityModel
     source: Path
     file: Path
-    method: str
+    methods: tuple[str, ...]
+    layers: str
+    fusion: Fusion = DEFAULT_FUSION
+
+    @property
+    def needs_backward(self) -> bool:
+        """True where a backward pass through layers makes the maps, which rounding moves more."""
+        return self.layers != "last"
+
+    def assert_near(self, found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:
+        """Maps [h, w] of onnxruntime and of torch: an activation near 0 moves a map before ReLUs."""
+        apart = [np.abs(one - other) for one, other in zip(found, expected, strict=True)]
+        if not self.needs_backward:
+            assert max(each.max() for each in apart) <= 1e-4
+            return
+        means = [each.mean() for each in apart]
+        assert np.median(means) <= 1e-4
+        assert max(means) <= 5e-2
 
 
 def write_model(path: Path, architecture: str, resize: str, *, calibrated: bool, classes: int = 2) -> QualityModel:
@@ -95,3 +94,25 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
         picture[height // 5 : height // 3, width // 2 : 2 * width // 3] += 0.5
         found.append(picture)
     return found
+
+
+def changed(exported: Exported, path: Path, **tensors: float) -> Path:
+    """The file with weights, or fields of its card, replaced."""
+    import onnx
+
+    proto = onnx.load(exported.file)
+    fill = tensors.pop("every_weight", None)
+    for each in proto.graph.initializer:
+        if fill is not None and each.data_type == onnx.TensorProto.FLOAT and len(each.dims) > 1:
+            values = onnx.numpy_helper.to_array(each).copy()
+            values[...] = fill
+            each.CopyFrom(onnx.numpy_helper.from_array(values, each.name))
+    for prop in proto.metadata_props:
+        if prop.key == CARD_KEY and tensors:
+            card = json.loads(prop.value)
+            for name, value in tensors.items():
+                part = card["calibration"] if name in card.get("calibration", {}) else card
+                part[name] = value
+            prop.value = json.dumps(card)
+    path.write_bytes(proto.SerializeToString())
+    return path

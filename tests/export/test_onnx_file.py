@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exported_models import CALIBRATION, SIZE, Exported
+from exported_models import CALIBRATION, SIZE, Exported, changed
 from torch import nn
 
 from cxrlens.errors import CxrlensError, NotAssessedError, UsageError
@@ -21,12 +21,16 @@ from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.models.card import CARD_KEY, ModelCard
 from cxrlens.models.model_file import load_model
 from cxrlens.models.onnx_file import INFO_KEY, OnnxInfo, read_onnx
+from cxrlens.saliency.explain import resolve_layers
+from cxrlens.saliency.resizing import DEFAULT_RESIZE
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 CARD = ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=6, width=8))
-INFO = OnnxInfo(method="grad_cam", layer="layer4.1", source="a.safetensors", source_sha256="0" * 64)
+INFO = OnnxInfo(
+    methods=("grad_cam",), layers="last", modules=("layer4.1",), source="a.safetensors", source_sha256="0" * 64
+)
 
 
 def write_graph(path: Path, metadata: dict[str, str], *, width: int = 8, output: str = "map") -> Path:
@@ -45,23 +49,37 @@ def test_the_card_and_the_source_travel_with_the_graph(each_exported: Exported):
     _, card = load_model(each_exported.source)
     assert model.card == card == each_exported.model.card
     assert model.card.calibration in (None, CALIBRATION)
-    assert model.info.method == each_exported.method
+    assert model.info.methods == each_exported.methods
+    assert model.info.layers == each_exported.layers
+    assert model.info.modules == tuple(resolve_layers(each_exported.model.network, each_exported.layers))
     assert model.info.source == "model.safetensors"
     assert model.info.source_sha256 == hashlib.sha256(each_exported.source.read_bytes()).hexdigest()
     assert load_onnx(each_exported.file).card == card
 
 
-def test_the_file_is_a_valid_graph_of_any_batch_without_traces_of_its_making(exported: Exported):
-    content = exported.file.read_bytes()
+def test_the_file_is_a_valid_graph_of_any_batch_without_traces_of_its_making(each_exported: Exported):
+    content = each_exported.file.read_bytes()
     proto = onnx.load_from_string(content)
     onnx.checker.check_model(proto, full_check=True)
     dimensions = proto.graph.input[0].type.tensor_type.shape.dim
     assert dimensions[0].dim_param
     assert [dimension.dim_value for dimension in dimensions[1:]] == [1, *SIZE]
     assert {prop.key for prop in proto.metadata_props} == {CARD_KEY, INFO_KEY}
-    assert b".py" not in content
+    described = deepcopy(proto)
+    del described.graph.initializer[:]  # among so many random bytes are these, too
+    assert b".py" not in described.SerializeToString()
     assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
-    assert len(content) < 1.1 * exported.source.stat().st_size
+    assert [each.version for each in proto.opset_import if each.domain == ""] == [18]
+    assert {node.domain for node in proto.graph.node} == {""}
+    assert len(content) < 1.2 * each_exported.source.stat().st_size
+    names = [value.name for value in proto.graph.output]
+    assert names == [
+        "logits",
+        "probability",
+        "map",
+        "flat",
+        *(f"{what}_{method}" for method in each_exported.methods[1:] for what in ("map", "flat")),
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07\x12\x00", b"\x89PNG\r\n\x1a\n" * 40])
@@ -87,7 +105,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
 def test_graphs_of_others_are_refused(tmp_path: Path):
     card, info = CARD.to_metadata(), INFO.model_dump_json()
     newer = json.dumps({**json.loads(card), "smell": 1})
-    later = json.dumps({**json.loads(info), "format": 2})
+    later = json.dumps({**json.loads(info), "format": 99})
     for metadata, reason in (
         ({}, "without a cxrlens model card; make one with 'cxrlens export'"),
         ({CARD_KEY: card}, "without a cxrlens model card"),
@@ -116,9 +134,9 @@ def test_a_graph_that_differs_from_torch_is_not_put_in_place(
     from cxrlens.export import onnx as export
 
     (tmp_path / "a.onnx").write_text("the old one")
-    monkeypatch.setattr(export, "_to_bytes", lambda *_: exported.file.read_bytes())  # of another method
+    monkeypatch.setattr(export, "to_bytes", lambda *_: exported.file.read_bytes())  # of another method
     with pytest.raises(CxrlensError, match=r"differs from torch \(probability by .*nothing was written"):
-        export.export_onnx(exported.model, "grad_cam", exported.source, tmp_path / "a.onnx")
+        export.export_onnx(exported.model, ["grad_cam"], "last", DEFAULT_RESIZE, exported.source, tmp_path / "a.onnx")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.onnx", "the old one")]
 
 
@@ -130,7 +148,7 @@ def test_a_wrong_head_is_seen_where_noise_is_surely_normal(
 
     model = deepcopy(exported.model)
     head = [module for module in model.network.modules() if isinstance(module, torch.nn.Linear)][-1]
-    to_bytes = export._to_bytes
+    to_bytes = export.to_bytes
     with torch.no_grad():
         head.bias += torch.tensor([20.0, 0.0])
 
@@ -143,43 +161,55 @@ def test_a_wrong_head_is_seen_where_noise_is_surely_normal(
             with torch.no_grad():
                 head.bias += torch.tensor([2.0, 0.0])
 
-    export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "right.onnx")
-    monkeypatch.setattr(export, "_to_bytes", of_another_head)
+    how = (["normgrad_conv1x1"], "last", DEFAULT_RESIZE, exported.source)
+    export.export_onnx(model, *how, tmp_path / "right.onnx")
+    monkeypatch.setattr(export, "to_bytes", of_another_head)
     with pytest.raises(CxrlensError, match="differs from torch"):
-        export.export_onnx(model, "normgrad_conv1x1", exported.source, tmp_path / "wrong.onnx")
+        export.export_onnx(model, *how, tmp_path / "wrong.onnx")
     assert not (tmp_path / "wrong.onnx").exists()
 
 
-def test_a_head_that_needs_a_backward_pass_is_refused(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_head_of_several_layers_and_its_single_layer_are_exported(exported: Exported, tmp_path: Path):
     from cxrlens.export.onnx import export_onnx
 
     deep = deepcopy(exported.model)
     deep.network.fc = nn.Sequential(nn.Linear(512, 16), nn.Tanh(), nn.Linear(16, 2)).eval()
-    with pytest.raises(UsageError, match=r"model\.safetensors: behind its last layer there is more than aver"):
-        export_onnx(deep, "grad_cam", exported.source, tmp_path / "a.onnx")
+    file = tmp_path / "a.onnx"
+    info, parity = export_onnx(deep, ["grad_cam"], "last", DEFAULT_RESIZE, exported.source, file)
+    assert info.modules == ("layer4.0",)
+    assert parity.map <= 1e-4
+    assert read_onnx(file).info == info
+
+
+class Jumping(nn.Module):
+    """Resamples what it is given, whose gradient no rule knows."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        grid = nn.functional.affine_grid(torch.eye(2, 3).expand(features.shape[0], 2, 3), features.shape, False)
+        return nn.functional.grid_sample(features, grid, align_corners=False)
+
+
+def test_a_network_that_no_rule_covers_is_refused_by_name(exported: Exported, tmp_path: Path):
+    from cxrlens.export.onnx import export_onnx
+
+    model = deepcopy(exported.model)
+    model.network.layer4.append(Jumping().eval())
+    with pytest.raises(UsageError, match="no rule writes grid_sampler_2d_backward as forward operations"):
+        export_onnx(model, ["grad_cam"], "layer3.0", DEFAULT_RESIZE, exported.source, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def changed(exported: Exported, path: Path, **tensors: float) -> Path:
-    """The file with weights, or fields of its card, replaced."""
+def test_files_of_the_former_formats_are_read(exported: Exported, tmp_path: Path):
     proto = onnx.load(exported.file)
-    fill = tensors.pop("every_weight", None)
-    for each in proto.graph.initializer:
-        if fill is not None and each.data_type == onnx.TensorProto.FLOAT and len(each.dims) > 1:
-            values = onnx.numpy_helper.to_array(each).copy()
-            values[...] = fill
-            each.CopyFrom(onnx.numpy_helper.from_array(values, each.name))
-    for prop in proto.metadata_props:
-        if prop.key == CARD_KEY and tensors:
-            card = json.loads(prop.value)
-            for name, value in tensors.items():
-                part = card["calibration"] if name in card.get("calibration", {}) else card
-                part[name] = value
-            prop.value = json.dumps(card)
-    path.write_bytes(proto.SerializeToString())
-    return path
+    for former, resize in ((1, {}), (2, {"grid": "centres", "interpolation": "bspline"})):
+        for prop in proto.metadata_props:
+            if prop.key == INFO_KEY:
+                old = {"format": former, "method": "grad_cam", "layers": "last", "layer": "layer4.0", **resize}
+                prop.value = json.dumps({**old, "source": "a.safetensors", "source_sha256": "0" * 64})
+        (tmp_path / "a.onnx").write_bytes(proto.SerializeToString())
+        info = read_onnx(tmp_path / "a.onnx").info
+        assert (info.methods, info.layers, info.modules) == (("grad_cam",), "last", ("layer4.0",))
+        assert (info.grid, info.interpolation) == tuple(resize.values() or ("areas", "bilinear"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -10,11 +10,13 @@ from exported_models import SIZE, Exported, pictures, write_model
 from cxrlens.export.graph import ExportedGraph
 from cxrlens.export.onnx import METHOD_IDS
 from cxrlens.inspection.onnx_inspector import OnnxInspector
+from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageMap, InputMap
 from cxrlens.inspection.torch_inspector import TorchInspector
+from cxrlens.models import onnx_sessions
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.saliency.explain import Row
-from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.joint_graph.map_graph import MapGraph
 from cxrlens.study.image_groups import cut_to_image
 
 PICTURES = pictures(5)
@@ -25,20 +27,21 @@ def prepared(model: OnnxModel) -> np.ndarray:
     return np.stack([model.card.preprocessing.resized(picture) for picture in PICTURES])
 
 
-def test_probability_and_map_are_those_of_torch(each_exported: Exported):
+def test_probability_and_maps_are_those_of_torch(each_exported: Exported):
     model = read_onnx(each_exported.file)
     grey = prepared(model)
-    row = Row(each_exported.method, "last")
-    expected = each_exported.model.explain_rows(torch.from_numpy(grey), [row])
-    found = model.run(grey)
-    assert found.maps is not None
-    assert found.flat is not None
-    assert found.maps.shape == (5, *SIZE)
-    assert (found.probability.dtype, found.maps.dtype, found.flat.dtype) == (np.float64, np.float32, np.bool_)
-    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
-    np.testing.assert_allclose(found.probability, each_exported.model.probability_of(expected.logits), atol=1e-4)
-    np.testing.assert_allclose(found.maps, expected.maps[row], atol=1e-4)
-    assert found.flat.tolist() == expected.flat[row].tolist() == [False] * 5
+    rows = [Row(method, each_exported.layers) for method in each_exported.methods]
+    expected = each_exported.model.explain_rows(torch.from_numpy(grey), rows, fusion=each_exported.fusion)
+    for row in rows:
+        found = model.run(grey, method=row.method)
+        assert found.maps is not None
+        assert found.flat is not None
+        assert found.maps.shape == (5, *SIZE)
+        assert (found.probability.dtype, found.maps.dtype, found.flat.dtype) == (np.float64, np.float32, np.bool_)
+        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
+        np.testing.assert_allclose(found.probability, each_exported.model.probability_of(expected.logits), atol=1e-4)
+        each_exported.assert_near(found.maps, expected.maps[row].numpy())
+        assert found.flat.tolist() == expected.flat[row].tolist() == [False] * 5
     assert len({round(value, 4) for value in found.probability.tolist()}) == 5
 
 
@@ -51,26 +54,45 @@ def test_a_batch_gives_what_its_images_give_alone(each_exported: Exported):
         alone, without_map = model.run(grey[index : index + 1]), model.run(grey[index : index + 1], maps=False)
         assert alone.maps is not None
         assert without_map.maps is None
-        assert alone.probability[0] == without_map.probability[0] == together.probability[index]
+        assert alone.probability[0] == together.probability[index]
+        # Of the graph without maps, which may be joined into other operations.
+        assert without_map.probability[0] == pytest.approx(alone.probability[0], rel=1e-4)
+        assert without_map.probability[0] == model.run(grey, maps=False).probability[index]
         assert np.array_equal(alone.maps[0], together.maps[index])
+    assert model.makes_maps_apart
+
+
+def test_without_the_package_that_cuts_graphs_all_is_computed(exported: Exported, monkeypatch: pytest.MonkeyPatch):
+    cut = onnx_sessions.open_session(exported.file)
+    monkeypatch.setattr(onnx_sessions, "can_cut", lambda: False)
+    whole = read_onnx(exported.file)
+    assert not whole.makes_maps_apart
+    grey = prepared(whole)
+    for names in (("logits",), ("probability", "logits")):
+        for one, other in zip(whole._session.run(names, {"grey": grey}), cut.run(names, {"grey": grey}), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_the_inspectors_find_the_same(each_exported: Exported):
     onnx = OnnxInspector(read_onnx(each_exported.file))
-    torch_ = TorchInspector(each_exported.model, Row(each_exported.method, "last"))
+    row = Row(each_exported.methods[0], each_exported.layers)
+    torch_ = TorchInspector(each_exported.model, row, each_exported.fusion)
     assert (onnx.method, onnx.layers) == (torch_.method, torch_.layers)
     assert onnx.card == torch_.card
     grey = prepared(onnx.model)
+    found, expected = [], []
     for one, other, shape in zip(onnx.inspect(grey, SHAPES), torch_.inspect(grey, SHAPES), SHAPES, strict=True):
         assert one.map is not None
         assert other.map is not None
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
         assert one.geometry == other.geometry == onnx.card.preprocessing.geometry(*shape).without_padding()
         assert one.map.values.shape == other.map.values.shape == one.geometry.window[2:]
-        np.testing.assert_allclose(one.map.values, other.map.values, atol=1e-4)
+        found.append(one.map.values)
+        expected.append(other.map.values)
         assert (one.map.values.min(), one.map.values.max()) == (0, 1)
-        assert one.peak == other.peak
+        assert each_exported.needs_backward or one.peak == other.peak
         assert one.flat == ()
+    each_exported.assert_near(found, expected)
 
 
 def test_maps_are_made_for_those_that_are_asked_for(exported: Exported):
@@ -120,15 +142,25 @@ def test_maps_are_cut_and_scaled_as_tensors_are(exported: Exported, shape: tuple
     assert found.flat == bool(flat[0]) == (constant and geometry.is_padded)
 
 
-@pytest.mark.parametrize("method", METHOD_IDS)
-def test_every_method_follows_from_activations_alone(method: str, tmp_path_factory: pytest.TempPathFactory):
-    model = write_model(tmp_path_factory.mktemp("m") / "m.safetensors", "resnet10", "stretch", calibrated=False)
-    graph = ExportedGraph(model.network, model.card, METHODS[method], "layer4.0", model.network.fc)
-    grey = torch.from_numpy(np.stack([model.preprocessing.resized(picture) for picture in PICTURES]))
-    expected = model.explain_rows(grey, [Row(method, "last")])
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> QualityModel:
+    return write_model(tmp_path_factory.mktemp("m") / "m.safetensors", "resnet10", "stretch", calibrated=False)
+
+
+@pytest.fixture(scope="module")
+def every_method(small: QualityModel) -> ExportedGraph:
+    images = small.preprocessing.normalized(torch.rand(1, 1, *SIZE))
+    return ExportedGraph(MapGraph(small.network, images, [Row(id_, "last") for id_ in METHOD_IDS]), small.card)
+
+
+def test_the_graph_gives_what_torch_gives_by_every_method(small: QualityModel, every_method: ExportedGraph):
+    grey = torch.from_numpy(np.stack([small.preprocessing.resized(picture) for picture in PICTURES]))
+    rows = [Row(id_, "last") for id_ in METHOD_IDS]
+    expected = small.explain_rows(grey, rows)
     with torch.no_grad():
-        logits, probability, maps, flat = graph(grey)
+        logits, probability, *found = every_method(grey)
     torch.testing.assert_close(logits, expected.logits)
-    torch.testing.assert_close(probability.float(), model.probability_of(expected.logits), atol=1e-6, rtol=0)
-    torch.testing.assert_close(maps, expected.maps[Row(method, "last")], atol=1e-5, rtol=0)
-    assert not flat.any()
+    torch.testing.assert_close(probability.float(), small.probability_of(expected.logits), atol=1e-6, rtol=0)
+    for row, maps, flat in zip(rows, found[::2], found[1::2], strict=True):
+        torch.testing.assert_close(maps, expected.maps[row], atol=1e-5, rtol=0)
+        assert flat.tolist() == [row.method == "normgrad_bias"] * 5

@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from exported_models import Exported, pictures
+from exported_models import SIZE, Exported, pictures
 from PIL import Image
 
 from cxrlens.cli import main as cli
 from cxrlens.errors import UsageError
+from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.models.onnx_file import read_onnx
+from cxrlens.models.onnx_sessions import open_session
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.run import ScreeningSettings, open_inspector
 from cxrlens.screening.store.store import Store
@@ -70,6 +73,7 @@ def test_a_folder_is_screened_where_there_is_no_torch(
     assert with_torch(monkeypatch, *common, *torch_alone) == 3
     onnx, torch = ScreenedFolder(tmp_path / "onnx"), ScreenedFolder(tmp_path / "torch")
     assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
+    assert (onnx.info().grid, onnx.info().interpolation) == ("centres", "bicubic")
     assert (torch.info().threshold, torch.info().review_threshold) == (0.3, 0.05)
     assert (onnx.info().threshold, onnx.info().review_threshold) == (0.3, 0.05)
     found, expected = ({image.name: image for image in Store(each).results.newest()} for each in (onnx, torch))
@@ -90,16 +94,32 @@ def test_a_folder_is_screened_where_there_is_no_torch(
 
 def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
     for settings, reason in (
-        (ScreeningSettings(exported.file, method="grad_cam"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
-        (ScreeningSettings(exported.file, layers="combined"), "maps of normgrad_conv1x1 at the layers 'last' alone"),
-        (ScreeningSettings(exported.file, device="cuda"), "run on the processor: leave --device cuda out"),
+        (
+            ScreeningSettings(exported.file, method="grad_cam"),
+            "gives maps of normgrad_conv1x1 alone; leave --method out",
+        ),
+        (ScreeningSettings(exported.file, layers="combined"), "gives maps at the layers 'last' alone; leave --layers"),
+        (
+            ScreeningSettings(exported.file, grid="areas"),
+            "maps resized by centres bicubic alone; leave --grid, --inter",
+        ),
+        (ScreeningSettings(exported.file, interpolation="bilinear"), "maps resized by centres bicubic alone"),
+        (ScreeningSettings(exported.file, flip=True), "gives no maps of mirrored images; leave --flip out"),
+        (ScreeningSettings(exported.file, device="cuda"), "this onnxruntime was not built for the device 'cuda'"),
+        (
+            ScreeningSettings(exported.file, device="gpu"),
+            "unknown device 'gpu' of exported models: use auto, cpu, cuda",
+        ),
         (ScreeningSettings(exported.file, runtime="torch"), "is an ONNX model"),
-        (ScreeningSettings(exported.source, runtime="onnx"), r"model\.safetensors: is damaged or no ONNX model"),
+        (ScreeningSettings(exported.source, runtime="onnx"), r"model\.safetensors: is a model file, which torch runs"),
     ):
         with pytest.raises(UsageError, match=reason):
             open_inspector(settings)
     inspector = open_inspector(ScreeningSettings(exported.file, method="normgrad_conv1x1", maps="none"))
     assert (inspector.name, inspector.method, inspector.layers) == ("onnx", "", "")
+    assert str(inspector.resize) == ""
+    own = ScreeningSettings(exported.file, grid="centres", interpolation="bicubic")
+    assert str(open_inspector(own).resize) == "centres bicubic"
 
 
 def test_the_command_writes_beside_the_model(
@@ -111,8 +131,8 @@ def test_the_command_writes_beside_the_model(
     run.mkdir()
     (run / "model-resnet10.safetensors").write_bytes(exported.source.read_bytes())
     (run / "model.safetensors").symlink_to("model-resnet10.safetensors")
-    monkeypatch.setattr(export, "_to_bytes", lambda *_: exported.file.read_bytes())  # the same graph, made before
-    arguments = ["export", "-m", run, "--to", "onnx", "--json"]
+    monkeypatch.setattr(export, "to_bytes", lambda *_: exported.file.read_bytes())  # the same graph, made before
+    arguments = ["export", "-m", run, "--to", "onnx", "--layers", "last", "--json"]
     for more, code in (([], 0), ([], 2), (["--force"], 0)):
         capsys.readouterr()
         assert with_torch(monkeypatch, *arguments, *more) == code
@@ -121,6 +141,8 @@ def test_the_command_writes_beside_the_model(
     assert shown["source"] == "model-resnet10.safetensors"
     assert shown["parity"]["probability"] <= 1e-4
     assert shown["parity"]["map"] <= 1e-4
+    assert shown["parity"]["exact"] <= 1e-4
+    assert (shown["methods"], shown["layers"]) == (["normgrad_conv1x1"], "last")
     assert read_onnx(run / "model.onnx").info.method == "normgrad_conv1x1"
 
 
@@ -130,7 +152,8 @@ def test_what_cannot_be_exported_is_refused(
     (tmp_path / "there.onnx").touch()
     for arguments, reason in (
         (["--method", "smoothgrad"], "'smoothgrad' cannot be exported"),
-        (["--method", "normgrad_bias"], "constant at the last layer; choose one of grad_cam"),
+        (["--method", "normgrad_bias", "--layers", "last"], "'normgrad_bias' at the layers 'last' is constant"),
+        (["--layers", "layer9"], "the network has no layer 'layer9'; near matches: layer"),
         (["--method", "gradcam"], "unknown method 'gradcam'; near matches: grad_cam"),
         (["-o", tmp_path / "there.onnx"], "there.onnx: already exists; give another name or --force"),
         (["-o", tmp_path / "a.pt"], "a.pt: should end in .onnx"),
@@ -142,3 +165,45 @@ def test_what_cannot_be_exported_is_refused(
     assert with_torch(monkeypatch, "export", "-m", exported.source, "-o", tmp_path / "new.onnx") == 2
     assert "needs the package onnxscript; install it with: pip install 'cxrlens[onnx]'" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["there.onnx"]
+
+
+def test_each_map_of_a_file_is_screened_by_its_name(several: Exported):
+    for method in (None, *several.methods):
+        inspector = open_inspector(ScreeningSettings(several.file, method=method))
+        assert (inspector.method, inspector.layers) == (method or several.methods[0], "combined")
+        assert str(inspector.resize) == "areas bilinear"
+    grey = np.zeros((1, 1, *SIZE), np.float32)
+    grey[:, :, 20:40, 90:130] = 1
+    first, second = (
+        OnnxInspector(read_onnx(several.file), method=method).inspect(grey, [SIZE])[0].map for method in several.methods
+    )
+    assert first is not None
+    assert second is not None
+    assert (first.method, second.method) == several.methods
+    assert not np.array_equal(first.values, second.values)
+
+
+def test_doctor_looks_at_an_exported_model(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert with_torch(monkeypatch, "doctor", "--device", "cpu", "--json", "--model", exported.file) == 0
+    findings = {
+        each["name"]: each for each in json.loads(capsys.readouterr().out)["findings"] if each["section"] == "model"
+    }
+    assert {each["status"] for each in findings.values()} == {"ok"}
+    assert findings["maps"]["detail"] == "normgrad_conv1x1, last"
+    assert f"{exported.file}, exported" in findings["file"]["detail"]
+    probability = read_onnx(exported.file).run(np.zeros((1, 1, *SIZE), np.float32)).probability[0]
+    assert findings["forward pass"]["detail"] == f"a blank image is affected with a probability of {probability:.3f}"
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(exported.file.read_bytes()[:5000])
+    assert with_torch(monkeypatch, "doctor", "--device", "cpu", "--json", "--model", broken) == 2
+    (finding,) = (each for each in json.loads(capsys.readouterr().out)["findings"] if each["section"] == "model")
+    assert finding["status"] == "problem"
+    assert "broken.onnx: is damaged or no ONNX model" in finding["detail"]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_model_file_is_not_called_damaged(exported: Exported, runtime: Any):
+    with pytest.raises(UsageError, match=r"model\.safetensors: is a model file, which torch runs; .*'cxrlens export'"):
+        open_session(exported.source, runtime)

@@ -25,7 +25,7 @@ from cxrlens.inputs.cache.images import CachedImages, cache_images, group_name
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import Radiograph, decode, read
+from cxrlens.inputs.readers import Note, Radiograph, decode, doubts, read
 
 PREPROCESSING = Preprocessing(height=24, width=40)
 BAD = {0: "the file is empty", 3: "no image", 6: "No such file"}
@@ -189,6 +189,22 @@ def test_a_kept_image_keeps_its_remarks(
     assert build(store, moved, workers=workers).remarks == {0: first.remarks[3], 2: first.remarks[1]}
     for index, path in enumerate(paths):
         torch.testing.assert_close(first.image(index), direct(path), rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+def test_kept_remarks_keep_their_kind(tmp_path: Path, store: ArrayStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 170)).astype(np.uint16)).save(path)  # a note
+    first = build(store, [path]).remarks[0]
+    assert [isinstance(remark, Note) for remark in first] == [True]
+    remarks = "It is black.", *first
+    monkeypatch.setattr(
+        images, "decode", lambda content, name, **options: replace(decode(content, name, **options), remarks=remarks)
+    )
+    build(store, [dull(tmp_path / "b.png", 250, 0)])
+    monkeypatch.setattr(images, "decode", None)  # decoding would fail
+    kept = build(store, [path, tmp_path / "b.png"]).remarks
+    assert kept == {0: first, 1: remarks}
+    assert {place: doubts(found) for place, found in kept.items()} == {0: (), 1: ("It is black.",)}
 
 
 def test_an_entry_without_its_remarks_is_decoded_again(tmp_path: Path, store: ArrayStore) -> None:

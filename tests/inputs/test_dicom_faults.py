@@ -33,7 +33,7 @@ from pydicom.uid import (
 
 from cxrlens.dicom_out.source import NotReferableError, open_source
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.readers import Radiograph, read
+from cxrlens.inputs.readers import Radiograph, doubts, read
 from cxrlens.inputs.readers.quiet import without_warnings
 from image_files import dicom, dicom_bytes, encoded
 
@@ -87,12 +87,23 @@ def with_text(dataset: Dataset, keyword: str, text: str) -> bytes:
     return content[:at] + text.encode() + content[at + len(text) :]
 
 
+NOTED = (  # parts of remarks that speak against nothing
+    "they lie in the lower ones",
+    "entries of 16 bits",
+    "has 4096; the last one stands for the rest",
+    "where no pixel lies",
+    "palette is said to have 16 bits",
+    "not two lengths",
+)
+
+
 def shows(source: bytes | Dataset, expected: npt.ArrayLike, *remarks: str, tolerance: float = 1e-6) -> Radiograph:
     """The source is read as expected, with one remark for each of these parts of them."""
     image = read(source)
     np.testing.assert_allclose(image.pixels, expected, rtol=0, atol=tolerance)
     for part, remark in zip(remarks, image.remarks, strict=True):
         assert part in remark
+        assert (doubts([remark]) == ()) == any(noted in remark for noted in NOTED)
     return image
 
 
@@ -103,7 +114,7 @@ def shows(source: bytes | Dataset, expected: npt.ArrayLike, *remarks: str, toler
 @pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagerPixelSpacing"])
 def test_a_spacing_that_is_none_leaves_the_picture_as_it_is(keyword: str, text: str) -> None:
     content = with_text(dicom(P12, WindowCenter=2048, WindowWidth=4096), keyword, text)
-    assert shows(content, P12 / 4095).spacing is None
+    assert shows(content, P12 / 4095, f"Its {keyword} is '{text}', not two lengths; it was left out").spacing is None
 
 
 def test_several_values_where_one_is_due() -> None:

@@ -45,6 +45,21 @@ def test_labels_change_and_images_come(tmp_path: Path, splits: tuple[Split, Spli
     assert found.split.items[3].name_in(Path("/elsewhere")) == str(tmp_path / "more.jpg")
 
 
+def test_labels_are_numbers_as_spreadsheets_write_them(tmp_path: Path, splits: tuple[Split, Split]) -> None:
+    path = write(tmp_path, "a.jpg,1.0", "b.jpg,0", 'new.jpg," 0,00"', "more.jpg,1.", head="path,label")
+    with pytest.raises(UsageError, match=r"line 5: the label '1\.' is neither 'normal' \(0\) nor 'affected' \(1\)"):
+        read_labels(path)
+    path = write(tmp_path, "a.jpg,1.0", "b.jpg,0", 'new.jpg," 0,00"', "more.jpg,1", head="path,label")
+    found = with_labels(splits[0], read_labels(path), splits[1:])
+    assert [item.label for item in found.split.items] == [AFFECTED, NORMAL, NORMAL, AFFECTED]
+
+
+@pytest.mark.parametrize("label", ["0.5", "1.5", "2.0", "-1.0", "1.01", "01.0", "1e0"])
+def test_a_number_that_is_no_class_is_refused(tmp_path: Path, splits: tuple[Split, Split], label: str) -> None:
+    with pytest.raises(UsageError, match="is neither 'normal'"):
+        read_labels(write(tmp_path, f"a.jpg,{label}", head="path,label"))
+
+
 @pytest.mark.parametrize(
     ("lines", "head", "message"),
     [

@@ -29,7 +29,7 @@ from cxrlens.inputs.decoding import BatchReader
 from cxrlens.inputs.origin import ContentOrigin, FileOrigin, Origin, State, ZipMember
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import decode
-from cxrlens.inputs.reading import Cause, Unreadable, attempt
+from cxrlens.inputs.reading import Cause, Readers, Unreadable, attempt
 from cxrlens.screening.reading import ImageToRead, Reading, read_images
 
 PREPROCESSING = Preprocessing(height=24, width=40)
@@ -116,7 +116,8 @@ def test_it_is_kept_decoded(tmp_path: Path, workers: int, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("workers", [0, 2])
 def test_it_is_screened(workers: int) -> None:
     tasks = [ImageToRead(origin, origin.below(Path())) for origin in ORIGINS]
-    good, bad, other, gone = read_images(Reading(PREPROCESSING), tasks, workers=workers)
+    with Readers(Reading(PREPROCESSING), workers=workers) as readers:
+        good, bad, other, gone = read_images(readers, tasks)
     np.testing.assert_array_equal(good.grey, expected("1.2.3"))
     assert (good.key, bad.key) == tuple(hashlib.sha256(ARCHIVE[uid]).hexdigest() for uid in ("1.2.3", "1.2.4"))
     assert other.preview[:2] == b"\xff\xd8"

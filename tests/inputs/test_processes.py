@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cxrlens.inputs import processes
-from cxrlens.inputs.processes import in_order
+from cxrlens.inputs.processes import Pool, in_order
 
 TASKS = list(range(23))
 ENDLESS = 10**6  # seconds
@@ -144,6 +144,47 @@ def test_errors_reach_the_caller(count: int) -> None:
         next(results)
 
 
+def doubled(task: int) -> int:
+    return 2 * task
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_pool_does_other_work_beside_what_comes_in_order(count: int) -> None:
+    others = []
+    with Pool(named, doubled, workers=count) as pool:
+        for place, result in enumerate(pool.in_order(named, TASKS, lost)):
+            assert result == named(place)
+            others.append(pool.submit(doubled, place, lambda *_: -1))
+        assert [other.result() for other in others] == [2 * task for task in TASKS]
+
+
+def test_what_a_pool_lost_is_given_by_a_function_of_this_process() -> None:
+    with Pool(died, workers=2) as pool:
+        found = [pool.submit(died, task, lambda task, reason: (os.getpid(), task, reason)) for task in TASKS]
+        for task, future in zip(TASKS, found, strict=True):
+            if task in (0, 9, 10, 22):
+                assert future.result()[:2] == (os.getpid(), task)
+                assert future.result()[2].startswith("reading it ended the process")
+            else:
+                assert future.result() == named(task)
+
+
+@pytest.mark.parametrize(("count", "ahead", "taken"), [(0, 9, 1), (1, 0, 2), (1, 9, 9), (3, 4, 6)])
+def test_so_many_tasks_are_taken_before_the_first_result(count: int, ahead: int, taken: int) -> None:
+    coming = iter(TASKS)
+    with Pool(named, workers=count) as pool:
+        results = pool.in_order(named, coming, lost, ahead=ahead)
+        assert next(results) == named(0)
+        assert next(coming) == taken
+
+
+def test_a_pool_that_is_closed_leaves_nobody_waiting() -> None:
+    pool = Pool(hung, workers=1)
+    waiting = [pool.submit(hung, task, lost) for task in (5, 6, 5)]
+    pool.close()
+    assert [future.result(timeout=60) for future in waiting] == [f"{task}: the work was ended" for task in (5, 6, 5)]
+
+
 def test_leaving_early_is_no_error() -> None:
     results: Iterator[str] = in_order(named, TASKS, workers=2, lost=lost)
     assert next(results) == named(0)
@@ -152,7 +193,7 @@ def test_leaving_early_is_no_error() -> None:
 
 def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "import os, time\nfrom pathlib import Path\nfrom cxrlens.inputs.processes import in_order\n"
+        "import os, time\nfrom pathlib import Path\nfrom cxrlens.inputs.processes import Pool, in_order\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "def stay(task):\n    (folder / str(os.getpid())).touch()\n    time.sleep(10**6)\n"
         "list(in_order(stay, range(9), workers=2, lost=None))\n"

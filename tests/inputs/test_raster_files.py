@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.readers import image_size, radiograph, read
+from cxrlens.inputs.readers import doubts, image_size, radiograph, read
+from cxrlens.inputs.readers.jpeg import structure_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from image_files import encoded
 
@@ -315,6 +316,44 @@ def test_jpegs_of_which_a_part_is_missing_are_refused(picture: str, kind: str, d
             read(broken, at_least=at_least)
 
 
+@pytest.mark.parametrize("rows", [240, 64], ids=["one strip", "strips"])
+@pytest.mark.parametrize("picture", ["grey", "colours"])
+@pytest.mark.parametrize("damage", ["zeros", "an end", "half written"])
+def test_a_tiff_of_damaged_jpegs_is_refused(damage: str, picture: str, rows: int) -> None:
+    content = encoded(PICTURES[picture], "TIFF", compression="jpeg", quality=80, tiffinfo={278: rows})
+    with Image.open(io.BytesIO(content)) as opened:
+        offsets, sizes = opened.tag_v2[273], opened.tag_v2[279]  # type: ignore[attr-defined]
+        expected = np.asarray(opened.convert("L"), np.float32) / np.float32(255)
+    assert len(offsets) == -(-240 // rows)
+    np.testing.assert_array_equal(read(content).pixels, expected)
+    begin, end = offsets[-1] + sizes[-1] // 2, offsets[-1] + sizes[-1]
+    fill = {"zeros": bytes(sizes[-1] // 3), "an end": b"\xff\xd9", "half written": bytes(end - begin)}[damage]
+    with pytest.raises(UnreadableImageError, match=r"damaged|truncated"):
+        read(content[:begin] + fill + content[begin + len(fill) :])
+
+
+def test_a_progressive_jpeg_is_read_wherever_its_codes_are_parted() -> None:
+    """A byte of 255 among codes and the zero behind it belong together, also where the last codes begin."""
+    parted = []
+    for seed in range(500):
+        blocks = np.random.default_rng(seed).integers(0, 256, (12, 12), dtype=np.uint8)
+        content = encoded(Image.fromarray(blocks.repeat(8, 0).repeat(8, 1)), "JPEG", progressive=True, quality=98)
+        scan = structure_of(content).scans[0]
+        if scan.end - scan.begin > 65 and content[scan.end - 65 : scan.end - 63] == b"\xff\0":
+            parted.append(content)
+    assert parted
+    for content in parted:
+        assert read(content).pixels.shape == (96, 96)
+
+
+def test_a_progressive_jpeg_with_a_strange_marker_among_its_codes_is_refused() -> None:
+    content = encoded(BLURRED, "JPEG", progressive=True)
+    middle = (content.index(b"\xff\xda") + len(content)) // 2
+    for marker in (b"\xff\xd8", b"\xff\x80\x00\x02", b"\xff\xf3\x00\x02"):
+        with pytest.raises(UnreadableImageError, match="damaged"):
+            read(content[:middle] + marker + content[middle + len(marker) :])
+
+
 # -- what is displayed ------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +366,7 @@ def test_values_of_fewer_bits_in_words_of_16(kind: str, top: int, bits: int) -> 
     assert image.bit_depth == bits
     taken = f"It is said to have 16 bits, and its values reach {top}; the range of {bits} bits was taken."
     assert (taken in image.remarks) == (bits < 16)
+    assert taken not in doubts(image.remarks)
     assert any("nearly black" in remark for remark in image.remarks) == (top in (256, 4096))
 
 
@@ -335,3 +375,18 @@ def test_a_sound_picture_has_no_remarks() -> None:
         assert read(encoded(BLURRED, kind)).remarks == ()
     flat = read(encoded(Image.new("L", (30, 20), 51), "PNG")).remarks
     assert flat == ("All its pixels have the same value, 20 % of the full range: nothing is to be seen.",)
+
+
+def test_pixels_that_lie_between_the_samples_count() -> None:
+    """Of a picture of 600 rows and columns every second one is looked at, and where these are dark, all."""
+    for value in (50, 255):  # most pixels are dark in either case
+        pixels = np.full((600, 600), 51, dtype=np.uint8)
+        pixels[1::2, 1::2] = value
+        remarks = " ".join(read(encoded(Image.fromarray(pixels), "PNG")).remarks)
+        assert "same value" not in remarks
+        assert "nearly black" in remarks
+    pixels = np.full((600, 600), 110, dtype=np.uint8)
+    pixels[::4, ::4] = 20
+    assert "nearly black" in " ".join(read(encoded(Image.fromarray(pixels), "PNG")).remarks)
+    pixels[1, 1] = 255
+    assert "nearly black" not in " ".join(read(encoded(Image.fromarray(pixels), "PNG")).remarks)

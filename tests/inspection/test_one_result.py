@@ -104,7 +104,7 @@ def test_all_say_the_same_of_an_image(model_file: Path, images: Path, tmp_path: 
         assert answer["key"] == screened[name]["key"]
 
     settings = explanation.ExplanationSettings()
-    explanation.explain_images(images, model, tmp_path / "explained", [Row(METHOD, LAYERS)], settings)
+    explanation.explain_images([images], model, tmp_path / "explained", [Row(METHOD, LAYERS)], settings)
     with (tmp_path / "explained" / "explanations.csv").open(encoding="utf-8") as stream:
         rows = {row["image"]: row for row in csv.DictReader(stream)}
     assert rows.keys() == expected.keys()

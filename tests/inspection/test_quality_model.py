@@ -20,6 +20,7 @@ from torch import nn
 import cxrlens
 from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import from_array
 from cxrlens.inspection.quality_model import QualityModel, affected_probability
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
@@ -232,6 +233,18 @@ def test_target_and_smoothing_reach_the_maps(model: QualityModel):
     np.testing.assert_array_equal(predicted, chosen)
 
 
+def test_the_resize_reaches_the_maps(model: QualityModel):
+    pixels, options = radiograph(90, 130), {"methods": "grad_cam", "layers": "last"}
+    grey = torch.from_numpy(model.preprocessing.resized(from_array(pixels).pixels, pixels.shape))[None]
+    images = model.preprocessing.normalized(grey)
+    inner = model.preprocessing.geometry(*pixels.shape)
+    for resize in ({}, {"grid": "areas", "interpolation": "bilinear"}, {"flip": True}):
+        found = model.check(pixels, **options, **resize)
+        (whole,) = cxrlens.explain(model.network, images, **options, **resize)["grad_cam"].numpy()
+        np.testing.assert_allclose(found.maps["grad_cam"], inner.backward_map(whole), atol=1e-5)
+    assert str(found.resize) == "centres bicubic, mirrored"
+
+
 def test_a_list_of_layers_is_combined(model: QualityModel):
     image = radiograph(90, 130)
     names = resolve_layers(model.network, "combined")
@@ -242,11 +255,13 @@ def test_a_list_of_layers_is_combined(model: QualityModel):
         model.check(image, layers=["layre2", "last"])
 
 
-@pytest.mark.parametrize("wrong", [{"methods": "nothing"}, {"layers": "nothing"}, {"target": "nothing"}])
+@pytest.mark.parametrize(
+    "wrong", [{name: "nothing"} for name in ("methods", "layers", "target", "grid", "interpolation")]
+)
 def test_wrong_choices_are_refused(model: QualityModel, wrong: dict[str, Any]):
     with pytest.raises(UsageError, match="nothing"):
         model.check(radiograph(90, 130), **wrong)
-    if "target" not in wrong:
+    if not wrong.keys().isdisjoint({"methods", "layers"}):
         with pytest.raises(UsageError, match="nothing"):
             model.check_rows([Row(wrong.get("methods", "grad_cam"), wrong.get("layers", "last"))])
 

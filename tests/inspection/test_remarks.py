@@ -16,20 +16,25 @@ import pytest
 from highdicom import sr
 from PIL import Image
 from pydicom.uid import generate_uid
+from sqlalchemy import update
+from typer.testing import CliRunner
 
 import cxrlens
 from browsing import Opened
+from calibrated_cards import a_calibration
+from cxrlens.cli.main import app
 from cxrlens.dataset.check.run import check_data
 from cxrlens.dicom_out import write_dicom
 from cxrlens.explanation import run as explanation
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import Note
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.record import ImageRecord
 from cxrlens.inspection.result import ImageResult
-from cxrlens.models.calibration import Agreement, Calibration, CalibrationData, Estimate
+from cxrlens.models.calibration import Calibration
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.saliency.explain import Row
@@ -37,6 +42,7 @@ from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.run import ScreeningSettings, screen
 from cxrlens.screening.sources import take_sources
+from cxrlens.screening.store.schema import results
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
@@ -49,8 +55,6 @@ from image_files import dicom, dicom_bytes
 SHAPE = 96, 80
 WINDOWED, TWELVE, CLEAN = "windowed.dcm", "twelve.png", "clean.png"
 SAID = {WINDOWED: "window", TWELVE: "12 bits"}
-_NOTHING = Estimate(value=None, low=None, high=None)
-_AGREEMENT = Agreement(nll=0, brier=0, ece=0, mean_probability=0)
 
 
 def picture(top: int) -> np.ndarray[Any, Any]:
@@ -81,24 +85,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def calibration(review_threshold: float) -> Calibration:
     """Of a network whose probabilities are right as they are."""
-    return Calibration(
-        temperature=1,
-        source_share=0.5,
-        prevalence=0.5,
-        review_threshold=review_threshold,
-        retake_target="a specificity",
-        review_target=None,
-        threshold_interval=_NOTHING,
-        review_interval=None,
-        data=CalibrationData(name="site", split="dev", images=2, affected=1),
-        auc=_NOTHING,
-        before=_AGREEMENT,
-        after=_AGREEMENT,
-        expected={},
-        apparent={},
-        folds=2,
-        seed=0,
-        source_sha256="0" * 64,
+    return a_calibration(
+        temperature=1, prevalence=0.5, review_threshold=review_threshold, review_target=None, review_interval=None
     )
 
 
@@ -148,12 +136,16 @@ def test_a_check_says_what_looks_wrong(checks: dict[str, ImageResult], model: Qu
     for name, part in SAID.items():
         check = checks[name]
         assert any(part in remark for remark in check.remarks), check.remarks
-        assert (check.decision, check.triage) == ("normal", "review")
-        assert check.is_flagged
+        assert check.decision == "normal"
         assert check.probability < model.card.calibration.review_threshold  # type: ignore[union-attr]
-        first, _, reason = check.reason.partition(", but the image has remarks: ")
-        assert "is below the review threshold" in first
-        assert f"{reason}." == " ".join(check.remarks)
+    check = checks[WINDOWED]
+    assert (check.triage, check.is_flagged, check.doubts) == ("review", True, check.remarks)
+    first, _, reason = check.reason.partition(", but there are doubts about the picture: ")
+    assert "is below the review threshold" in first
+    assert f"{reason}." == " ".join(check.remarks)
+    check = checks[TWELVE]
+    assert (check.triage, check.is_flagged, check.doubts) == ("pass", False, ())
+    assert "remarks" not in check.reason
     # the picture of 12 bits is read as it was meant, so that its probability is that of the clean one
     assert checks[TWELVE].probability == pytest.approx(checks[CLEAN].probability, abs=0.01)
 
@@ -178,40 +170,69 @@ def test_remarks_raise_a_pass_and_nothing_else(
     said = said or (calibrated and probability < review)
     assert (found.probability, found.decision, found.triage) == (probability, decision, triage)
     assert found.is_flagged
-    assert found.reason == plain.reason + ", but the image has remarks: It is black. It is cut off" * said
+    assert found.reason == plain.reason + ", but there are doubts about the picture: It is black. It is cut off" * said
     assert plain.triage == ("pass" if calibrated and probability < review else triage)
+    noted = plain.with_remarks([Note("It has 12 bits.")])
+    assert (noted.triage, noted.reason, noted.is_flagged) == (plain.triage, plain.reason, plain.is_flagged)
+    both = plain.with_remarks([Note("It has 12 bits."), "It is black."])
+    assert both.triage == found.triage
+    assert both.reason == plain.reason + ", but there are doubts about the picture: It is black" * said
 
 
 def test_a_screening_says_so_in_all_its_files(screened: ScreenedFolder, checks: dict[str, ImageResult]) -> None:
     records = {row["name"]: row for row in map(json.loads, screened.results_file.read_text("utf-8").splitlines())}
     rows = table(screened.worklist_file)
-    assert list(rows[CLEAN])[-1] == "remarks"
+    assert list(rows[CLEAN])[-2:] == ["remarks", "doubts"]
     for name, check in checks.items():
         assert tuple(records[name]["remarks"]) == check.remarks
+        assert tuple(records[name]["doubts"]) == check.doubts
         assert records[name]["triage"] == rows[name]["triage"] == check.triage
         assert rows[name]["remarks"] == " ".join(check.remarks)
-        assert bool(records[name]["map"]) == (name != CLEAN)  # a reader looks at it, so that it has a map
+        assert rows[name]["doubts"] == " ".join(check.doubts)
+        assert bool(records[name]["map"]) == (name == WINDOWED)  # a reader looks at it, so that it has a map
     with Store(screened) as store:
-        assert store.results.remarked() == 2
+        assert store.results.remarked() == 1
+
+
+def test_a_gate_asks_for_doubts_alone(model_file: Path, images: Path, tmp_path: Path) -> None:
+    for name, code in {WINDOWED: 10, TWELVE: 0, CLEAN: 0}.items():
+        options = ["-m", str(model_file), "-o", str(tmp_path / name), "--fail-on", "remarked", "--device", "cpu"]
+        result = CliRunner().invoke(app, ["screen", str(images / name), *options])
+        assert result.exit_code == code, result.output
+        assert ("; 1 with doubtful display" in result.output) == (code == 10)
 
 
 def test_a_filter_of_the_worklist_shows_remarked_images_alone(screened: ScreenedFolder, model: QualityModel) -> None:
     part = Review(screened.path, model.identity.name, model.identity.sha256).part(show="remarked")
-    assert (part.total, part.shown) == (3, 2)
-    assert {image.name: bool(image.remarks) for image in part.images} == {WINDOWED: True, TWELVE: True}
+    assert (part.total, part.shown) == (3, 1)
+    assert [image.name for image in part.images] == [WINDOWED]
 
 
 def test_text_within_a_record_is_no_remark(tmp_path: Path) -> None:
-    evil = 'a"remarks":["b.png'
+    evil = 'a"remarks":["b"doubts":["c.png'
     with Store(ScreenedFolder(tmp_path)) as store:
-        store.add([ScreenedImage(name=evil, key="a" * 64, reason=evil, tags={"remarks": '["', evil: evil})])
+        store.add([ScreenedImage(name=evil, key="a" * 64, reason=evil, tags={"doubts": '["', evil: evil})])
         assert store.results.remarked() == 0
 
 
 def test_results_from_before_there_were_remarks_are_read(screened: ScreenedFolder) -> None:
     line = json.loads(screened.results_file.read_text("utf-8").splitlines()[0])
-    del line["remarks"]
+    del line["remarks"], line["doubts"]
     assert ScreenedImage.model_validate(line).remarks == ()
+
+
+def test_remarks_of_a_record_that_does_not_tell_their_kind_are_doubts(tmp_path: Path) -> None:
+    said = ScreenedImage(name="a.png", key="a" * 64, remarks=("It is black.", "It has 12 bits."), doubts=())
+    assert ScreenedImage.model_validate_json(said.model_dump_json()) == said
+    before = said.model_dump(exclude={"doubts"})
+    assert ScreenedImage.model_validate(before).doubts == said.remarks
+    with Store(ScreenedFolder(tmp_path)) as store:
+        store.add([said])
+        assert store.results.remarked() == 0
+        with store.results._database.writing() as connection:
+            connection.execute(update(results).values(record=json.dumps(before, separators=(",", ":"))))
+        assert store.results.remarked() == 1
+        assert [image.doubts for image in store.results.newest()] == [said.remarks]
 
 
 async def answers(model: QualityModel, folder: Path, files: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -233,10 +254,11 @@ def test_the_server_says_the_same(
     found, worklist = asyncio.run(answers(model, screened.path, [images / name for name in checks]))
     for answer, check in zip(found, checks.values(), strict=True):
         assert tuple(answer["remarks"]) == check.remarks
+        assert tuple(answer["doubts"]) == check.doubts
         assert (answer["triage"], answer["decision"]) == (check.triage, check.decision)
-        assert ("has remarks" in answer["reason"]) == bool(check.remarks)
-    assert {image["name"]: tuple(image["remarks"]) for image in worklist["images"]} == {
-        name: checks[name].remarks for name in SAID
+        assert ("doubts about the picture" in answer["reason"]) == bool(check.doubts)
+    assert {image["name"]: tuple(image["doubts"]) for image in worklist["images"]} == {
+        WINDOWED: checks[WINDOWED].doubts
     }
 
 
@@ -245,23 +267,26 @@ def test_an_explanation_says_it_in_its_table_and_its_log(
 ) -> None:
     caplog.set_level(logging.WARNING, "cxrlens")
     settings = explanation.ExplanationSettings()
-    explanation.explain_images(images, model, tmp_path, [Row("grad_cam", "last")], settings)
+    explanation.explain_images([images], model, tmp_path, [Row("grad_cam", "last")], settings)
     rows = table(tmp_path / "explanations.csv")
     for name, check in checks.items():
         assert rows[name]["remarks"] == " ".join(check.remarks)
+        assert rows[name]["doubts"] == " ".join(check.doubts)
         assert rows[name]["triage"] == check.triage
-    assert any(message.endswith("as their files say: 2") for message in caplog.messages)
+    assert any(message.endswith("as meant: 1") for message in caplog.messages)
+    assert any(message.endswith("surely rightly: 1") for message in caplog.messages)
     assert any(str(images / TWELVE) in message for message in caplog.messages)
     assert not any(str(images / CLEAN) in message for message in caplog.messages)
 
 
 def test_a_data_check_lists_them(images: Path, checks: dict[str, ImageResult]) -> None:
+    kinds = {"displayed-oddly": WINDOWED, "taken-otherwise": TWELVE}
     found = {
-        finding.images: finding.message
+        finding.kind.id: (finding.images, finding.message)
         for finding in check_data(Dataset(images)).findings
-        if finding.kind.id == "displayed-oddly"
+        if finding.kind.id in kinds
     }
-    assert found == {(name,): f"{name}: {' '.join(checks[name].remarks)}" for name in SAID}
+    assert found == {kind: ((name,), f"{name}: {' '.join(checks[name].remarks)}") for kind, name in kinds.items()}
 
 
 def test_scores_and_trainings_say_it(
@@ -275,7 +300,8 @@ def test_scores_and_trainings_say_it(
                 shutil.copy(images / name, data / split / label / name)
     caplog.set_level(logging.WARNING, "cxrlens")
     score_model(Dataset(data), model, tmp_path)
-    assert any(message.endswith("as their files say: 2") for message in caplog.messages)
+    assert any(message.endswith("as meant: 1") for message in caplog.messages)
+    assert any(message.endswith("surely rightly: 1") for message in caplog.messages)
     rows = table(tmp_path / "predictions.csv")
     for path, row in rows.items():
         check = checks[Path(path).name]
@@ -292,10 +318,10 @@ def test_scores_and_trainings_say_it(
         with store.in_use():
             loaded.prepare_data()
             loaded.setup()
-        assert {line.partition(": ")[0] for line in loaded.remarked} == {
-            str(data / split / place)
+        assert {line.partition(": ")[0]: isinstance(line, Note) for line in loaded.remarked} == {
+            str(data / split / place): is_note
             for split in ("train", "dev")
-            for place in (f"normal/{WINDOWED}", f"affected/{TWELVE}")
+            for place, is_note in {f"normal/{WINDOWED}": False, f"affected/{TWELVE}": True}.items()
         }
 
 
@@ -322,10 +348,19 @@ def test_a_report_in_dicom_says_it_and_points_at_nothing(
     retaken, other = report_of(content, ImageRecord(name="a", **affected), model, tmp_path / "b")
     assert f"Remarks on the picture: {' '.join(check.remarks)}" in retaken
     assert len(other.content.get_planar_roi_measurement_groups()) == len(check.contours)
-    plain = ImageRecord(name="a", **affected | {"remarks": ()})
+    plain = ImageRecord(name="a", **affected | {"remarks": (), "doubts": ()})
     without, third = report_of(content, plain, model, tmp_path / "c")
     assert "emark" not in without
     assert third.SOPInstanceUID != other.SOPInstanceUID
+    note = Note("It has 12 bits.")
+    noted = ImageRecord(name="a", **check.with_remarks([note]).fields())
+    passed, _ = report_of(content, noted, model, tmp_path / "d")
+    assert f"Remarks on the picture: {note}" in passed
+    assert "review" not in passed.lower().split(":")[0]
+    both = ImageRecord(name="a", **check.with_remarks([*check.remarks, note]).fields())
+    reviewed, _ = report_of(content, both, model, tmp_path / "e")
+    assert f"Remarks on the picture: {note}" in reviewed
+    assert reviewed.count(check.remarks[0].rstrip(".")) == 1
 
 
 def test_the_page_marks_and_filters_them(
@@ -334,14 +369,17 @@ def test_the_page_marks_and_filters_them(
     opened = Opened(browser, screened.report_file)
     page = opened.page
     titles = "[...document.querySelectorAll('#rows .row{}')].map((row) => row.title).sort()"
-    assert page.evaluate(titles.format(":has(.mark)")) == sorted(SAID)
+    assert page.evaluate(titles.format(":has(.mark)")) == [WINDOWED]
     page.locator("#decisions .chip.remarked").click()
-    assert page.evaluate(titles.format("")) == sorted(SAID)
-    assert page.locator("#decisions .chip.remarked b").inner_text() == "2"
+    assert page.evaluate(titles.format("")) == [WINDOWED]
+    assert page.locator("#decisions .chip.remarked b").inner_text() == "1"
     page.locator(f'#rows .row[title="{WINDOWED}"]').click()
     assert tuple(page.locator("#result .remarks li").all_inner_texts()) == checks[WINDOWED].remarks
     assert "To be reviewed" in page.locator("#result .decision").inner_text()
     page.locator("#decisions .chip.all").click()
+    page.locator(f'#rows .row[title="{TWELVE}"]').click()
+    assert page.locator("#result .remarks").count() == 1
+    assert tuple(page.locator("#result .remarks.noted li").all_inner_texts()) == checks[TWELVE].remarks
     page.locator(f'#rows .row[title="{CLEAN}"]').click()
     assert page.locator("#result .remarks").count() == 0
     assert opened.complaints == []

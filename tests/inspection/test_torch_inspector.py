@@ -12,6 +12,8 @@ from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.card import ModelCard
 from cxrlens.saliency.explain import Row
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE
 
 SIZES = [(90, 70), (60, 110), (130, 64), (64, 64), (200, 31)]
 
@@ -71,6 +73,27 @@ def test_maps_of_the_flagged_only(network: nn.Module, layers: str) -> None:
             assert one.peak == other.peak
     for result, other in zip(inspector.inspect(batch(inspector), SIZES, maps="none"), everything, strict=True):
         assert (result.probability, result.map, result.peak) == (other.probability, None, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "fusion", "said"),
+    [
+        (Row("grad_cam", "last"), Fusion(), "centres bicubic"),
+        (Row("grad_cam", "last"), Fusion(resize=PUBLISHED_RESIZE, flip=True), "areas bilinear, mirrored"),
+        (Row("gradient", "input"), Fusion(), ""),
+        (None, Fusion(flip=True), ""),
+    ],
+)
+def test_it_says_how_its_maps_are_resized(quality_model: QualityModel, row: Row | None, fusion: Fusion, said: str):
+    inspector = TorchInspector(quality_model, row, fusion)
+    assert str(inspector.resize) == said
+    for result in inspector.inspect(batch(inspector), SIZES):
+        assert result.resize == inspector.resize
+        assert {name: result.fields()[name] for name in ("grid", "interpolation", "flip")} == {
+            "grid": inspector.resize.grid,
+            "interpolation": inspector.resize.interpolation,
+            "flip": inspector.resize.flip,
+        }
 
 
 def test_the_same_batch_gives_the_same_numbers(quality_model: QualityModel) -> None:

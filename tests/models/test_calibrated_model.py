@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from calibrated_cards import a_calibration
 from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
 import cxrlens
+from calibrated_cards import a_calibration
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.card import ModelCard

@@ -60,6 +60,16 @@ def vertices(patch: Patch) -> np.ndarray:
     return np.vstack(patch.get_path().to_polygons(patch.get_patch_transform(), closed_only=False))
 
 
+def test_remarks_stand_below_the_title_in_three_lines_at_most() -> None:
+    remarks = ["It is nearly black.", "60 % of its pixels are black."]
+    text = overlay_figure(black(), [map_panel()], title="a", remarks=remarks)._suptitle.get_text()
+    assert " ".join(text.split("\n")) == "a It is nearly black. 60 % of its pixels are black."
+    lines = overlay_figure(black(), [map_panel()], title="a", remarks=remarks * 9)._suptitle.get_text().split("\n")
+    assert len(lines) == 4
+    assert lines[-1].endswith("…")
+    assert overlay_figure(black(), [map_panel()], title="a")._suptitle.get_text() == "a"
+
+
 def test_a_peak_of_a_full_size_map_stays_at_its_pixel() -> None:
     figure = overlay_figure(black(), [map_panel(peak=(30, 150))], title="a")
     assert peak_of(figure.axes[1]) == pytest.approx((150, 30))

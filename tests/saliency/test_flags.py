@@ -11,7 +11,8 @@ from tiny_networks import PLACED, Tiny, efficientnet_b0, resnet18
 from torch import Tensor, nn
 
 import cxrlens
-from cxrlens.saliency.explain import Fusion, Row, explain_rows
+from cxrlens.saliency.explain import Row, explain_rows
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.methods import METHODS, sampling
 
 

@@ -1,8 +1,9 @@
-"""Upsampling, scaling, combining and smoothing against hand-computed numbers and scipy."""
+"""Scaling, combining and smoothing against hand-computed numbers and scipy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,30 +13,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.fusion import COMBINATIONS, combine, scale, upsample
+from cxrlens.saliency.fusion import COMBINATIONS, Fusion, combine, scale
 from cxrlens.saliency.gaussian import smooth, smooth_widely
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE, MapResize
 
 
 def random_maps(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_upsampling_two_by_two_to_four_by_four_by_hand():
-    map_ = torch.tensor([[[0.0, 4.0], [8.0, 20.0]]])
-    expected = [[0, 1, 3, 4], [2, 3.5, 6.5, 8], [6, 8.5, 13.5, 16], [8, 11, 17, 20]]
-    assert upsample(map_, (4, 4))[0].tolist() == expected
-
-
-def test_upsampling_is_torchs_bilinear_interpolation_and_keeps_rows_and_columns():
-    maps = random_maps(3, 5, 9)
-    found = upsample(maps, (31, 43))
-    for index in range(3):
-        alone = functional.interpolate(maps[None, index : index + 1], size=(31, 43), mode="bilinear")[0, 0]
-        assert torch.equal(found[index], alone)
-    spot = torch.zeros(1, 4, 8)
-    spot[0, 0, 6] = 1
-    row, column = divmod(int(upsample(spot, (32, 64)).argmax()), 64)
-    assert (row, column) == (0, 51)  # among columns 48 to 55; the edge row repeats
+def joined(
+    layers: Sequence[Tensor],
+    size: tuple[int, int],
+    combination: str = "product",
+    weights: Sequence[float] | None = None,
+    resize: MapResize = PUBLISHED_RESIZE,
+) -> Tensor:
+    """`combine` of layers whose cells lie nowhere in particular."""
+    fusion = Fusion(combination, None if weights is None else tuple(weights), resize=resize)
+    return combine(layers, [None] * len(layers), size, fusion)
 
 
 def test_scaling_by_hand():
@@ -50,7 +46,7 @@ def test_scaling_is_relative_to_the_maps_own_range(magnitude: float):
     assert not flat.any()
     assert torch.equal(scaled, scale(maps)[0])
     assert torch.equal(
-        combine([magnitude * maps, maps.flip(2) / magnitude], (12, 33)), combine([maps, maps.flip(2)], (12, 33))
+        joined([magnitude * maps, maps.flip(2) / magnitude], (12, 33)), joined([maps, maps.flip(2)], (12, 33))
     )
 
 
@@ -81,7 +77,7 @@ def test_flat_and_non_finite_maps_are_flagged_and_become_zero(broken: Tensor):
     assert flat.tolist() == [False, True, False]
     assert not scaled[1].any()
     assert torch.equal(scaled[0], scale(healthy[None])[0][0])
-    product = combine([healthy.expand(3, 4, 7), maps, healthy.flip(0).expand(3, 4, 7)], (8, 21))
+    product = joined([healthy.expand(3, 4, 7), maps, healthy.flip(0).expand(3, 4, 7)], (8, 21))
     assert scale(product)[1].tolist() == [False, True, False]
     assert not product[1].any()
 
@@ -90,14 +86,14 @@ def test_flat_and_non_finite_maps_are_flagged_and_become_zero(broken: Tensor):
 def test_one_flat_layer_makes_the_product_flat_wherever_it_stands(place: int):
     layers = [random_maps(1, 4, 7, seed=seed) for seed in range(3)]
     layers[place] = torch.zeros(1, 4, 7)
-    product = combine(layers, (8, 14))
+    product = joined(layers, (8, 14))
     assert scale(product)[1].all()
     assert not product.any()
 
 
 def test_combining_is_the_scaled_product_of_scaled_maps():
     layers = [random_maps(2, 3, 5), 7 + 5 * random_maps(2, 6, 10, seed=1), 1e-12 * random_maps(2, 2, 2, seed=2)]
-    found = scale(combine(layers, (12, 20)))[0].numpy()
+    found = scale(joined(layers, (12, 20)))[0].numpy()
     for index in range(2):
         product = np.ones((12, 20))
         for layer in layers:
@@ -147,9 +143,9 @@ def test_combinations_equal_their_formula(how: str, weights: tuple[float, ...] |
     layers = [layer.double() for layer in layers]  # a root magnifies the rounding of values near 0
     if how in ("product", "max") and weights is not None:
         with pytest.raises(UsageError, match=how):
-            combine(layers, (12, 20), how, weights)
+            joined(layers, (12, 20), how, weights)
         return
-    found = combine(layers, (12, 20), how, weights).numpy()
+    found = joined(layers, (12, 20), how, weights).numpy()
     shares = np.array(weights or (1, 1, 1)) / sum(weights or (1, 1, 1))
     for index in range(2):
         full = [
@@ -178,7 +174,7 @@ def test_combinations_equal_their_formula(how: str, weights: tuple[float, ...] |
 )
 def test_wrong_combinations_are_refused(how: str, weights: tuple[float, ...] | None, message: str):
     with pytest.raises(UsageError, match=message):
-        combine([random_maps(1, 3, 5)] * 3, (6, 10), how, weights)
+        joined([random_maps(1, 3, 5)] * 3, (6, 10), how, weights)
 
 
 @pytest.mark.parametrize("radius", [2, 9, 40])

@@ -57,11 +57,20 @@ def test_guided_backprop_equals_captums_on_relu_networks(build, target: int):
     torch.testing.assert_close(found, scaled(oracle.abs().sum(1)), rtol=0, atol=1e-4)
 
 
+PUBLISHED: dict[str, Any] = {"grid": "areas", "interpolation": "bilinear"}
+
+
 def test_guided_grad_cam_is_the_product_of_both():
     network = resnet18()
     torch.manual_seed(31)
     images = torch.randn(4, 3, 64, 96)
-    found = cxrlens.explain(network, images, methods=["guided_grad_cam", "grad_cam", "guided_backprop"])
+    found = cxrlens.explain(
+        network,
+        images,
+        methods=["guided_grad_cam", "grad_cam", "guided_backprop"],
+        grid="areas",
+        interpolation="bilinear",
+    )
     # Both factors begin at 0 here, so their scaled maps have the same product up to its scale.
     assert found["grad_cam"].min() == 0
     with warnings.catch_warnings():

@@ -12,6 +12,9 @@ from torch import Tensor
 
 import cxrlens
 from cxrlens.errors import UsageError
+from cxrlens.saliency.explain import Row, explain_rows_in_turn
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE
 
 
 class Small(Tiny):
@@ -45,6 +48,19 @@ def test_halves_give_the_maps_of_the_whole(layers: Any, target: Any, caplog: pyt
         torch.testing.assert_close(parts[id_], maps, rtol=0, atol=1e-4)
         assert torch.equal(parts.flat[id_], whole.flat[id_])
     torch.testing.assert_close(parts.logits, whole.logits)
+
+
+def test_fusions_in_turn_are_halved_once(caplog: pytest.LogCaptureFixture):
+    network, images = Small(), torch.randn(5, 3, 18, 26)
+    row = Row("layer_cam", "features.1")
+    wanted = [(Fusion(), [row]), (Fusion(flip=True, resize=PUBLISHED_RESIZE), [row])]
+    whole = list(explain_rows_in_turn(network, images, wanted))
+    network.room = 3
+    with caplog.at_level(logging.WARNING):
+        parts = list(explain_rows_in_turn(network, images, wanted))
+    assert caplog.text.count("out of memory") == 1
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one.maps[row], other.maps[row], rtol=0, atol=1e-4)
 
 
 def test_one_image_that_does_not_fit_is_a_sentence():

@@ -29,6 +29,7 @@ def last_of(network: nn.Module) -> str:
     return "layer4.1" if hasattr(network, "layer4") else "features.8.2"
 
 
+PUBLISHED: dict[str, Any] = {"grid": "areas", "interpolation": "bilinear"}
 PEERS = {
     "grad_cam": pgc.GradCAM,
     "hires_cam": pgc.HiResCAM,
@@ -47,7 +48,7 @@ def test_pytorch_grad_cam_agrees(id_: str, build: Any):
         [module for module in network.modules() if isinstance(module, nn.Linear)][-1].weight *= 100
     torch.manual_seed(50)
     images = torch.randn(2, 3, 96, 128)
-    ours = cxrlens.explain(network, images, methods=id_, target=1)
+    ours = cxrlens.explain(network, images, methods=id_, target=1, **PUBLISHED)  # it resizes by pixel areas
     other = copy.deepcopy(network)
     with PEERS[id_](other, [other.get_submodule(last_of(other))]) as peer:
         theirs = peer(images, [ClassifierOutputTarget(1)] * 2)

@@ -15,10 +15,14 @@ from torchvision import models as tv
 import cxrlens
 from cxrlens.errors import UsageError
 from cxrlens.saliency.capture import capture
-from cxrlens.saliency.explain import Row, default_rows, explain_rows, make_row, resolve_layers
+from cxrlens.saliency.cells.tracing import traced_grids
+from cxrlens.saliency.explain import Row, default_rows, explain_rows, explain_rows_in_turn, make_row, resolve_layers
+from cxrlens.saliency.fusion import Fusion, scale
 from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.resizing import DEFAULT_RESIZE, PUBLISHED_RESIZE, MapResize, resized
 
 ALL = PLACED
+PUBLISHED: dict[str, Any] = {"grid": "areas", "interpolation": "bilinear"}
 PIXEL_METHODS = ["gradient", "input_x_gradient", "guided_backprop", "guided_grad_cam"]
 EFFICIENTNET_COMBINED = [*(f"features.{stage}.0" for stage in range(9)), "features.8.2"]
 
@@ -75,6 +79,37 @@ def test_explain_equals_explain_rows_and_one_image_at_a_time(layers: str):
     torch.testing.assert_close(by_rows.logits, together.logits)
     with torch.no_grad():
         torch.testing.assert_close(together.logits, network(images), rtol=1e-5, atol=1e-5)
+
+
+def test_several_fusions_from_one_pass_are_those_of_a_pass_each(monkeypatch: pytest.MonkeyPatch):
+    """Among the rows a method that asks the network itself, one joined from two, and one that reads the input."""
+    network = resnet18()
+    torch.manual_seed(8)
+    images = torch.rand(3, 3, 64, 96)
+    rows = [Row(id_, "layer3.1") for id_ in ALL] + [Row("layer_cam", "combined")]
+    resizes = (MapResize(), PUBLISHED_RESIZE)
+    fusions = [Fusion(resize=resize, flip=flip, smooth=smooth)
+               for resize in resizes for flip, smooth in ((False, None), (True, 1.0))]  # fmt: skip
+    few = [Row("layer_cam", "combined")]
+    wanted = [(fusion, rows if number % 2 else few) for number, fusion in enumerate(fusions)]
+    alone = [explain_rows(network, images, chosen, fusion=fusion) for fusion, chosen in wanted]
+    found = list(explain_rows_in_turn(network, images, wanted))
+    for one, other, (_, chosen) in zip(found, alone, wanted, strict=True):
+        assert list(one.maps) == chosen
+        assert one.cells == other.cells
+        for row in chosen:
+            assert torch.equal(one.maps[row], other.maps[row]), row
+            assert torch.equal(one.flat[row], other.flat[row])
+    passes = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return capture(*arguments)
+
+    monkeypatch.setattr("cxrlens.saliency.explain.capture", counted)
+    assert len(list(explain_rows_in_turn(network, images, [(fusion, few) for fusion in fusions]))) == 4
+    assert passes == 2  # of the images, and of their mirror images
 
 
 def test_several_layers_are_named_in_a_row_as_in_explain():
@@ -194,7 +229,7 @@ def test_maps_are_upsampled_scaled_and_smoothed():
     network, images = Tiny(), torch.rand(2, 3, 34, 22)
     _, captured = capture(network, images, ["features.3"], 1)
     pair = captured["features.3"]
-    options: dict[str, Any] = {"methods": ALL, "layers": "features.3"}
+    options: dict[str, Any] = {"methods": ALL, "layers": "features.3", **PUBLISHED}
     plain = cxrlens.explain(network, images, **options)
     smoothed = cxrlens.explain(network, images, **options, smooth=1)
     for id_ in ALL:
@@ -212,7 +247,9 @@ def test_maps_are_upsampled_scaled_and_smoothed():
 
 def test_several_layers_are_combined_by_the_product_of_their_scaled_maps():
     network, images, layers = Tiny(), torch.rand(2, 3, 34, 22), ["features.0", "features.1", "features.3"]
-    found = {count: cxrlens.explain(network, images, methods=ALL, layers=layers[:count]) for count in (2, 3)}
+    found = {
+        count: cxrlens.explain(network, images, methods=ALL, layers=layers[:count], **PUBLISHED) for count in (2, 3)
+    }
     _, captured = capture(network, images, layers, 1)
     never_flat = [id_ for id_ in ALL if not found[3].flat[id_].any()]
     assert len(never_flat) >= 8
@@ -228,6 +265,52 @@ def test_several_layers_are_combined_by_the_product_of_their_scaled_maps():
                 low, high = product.min((1, 2), keepdims=True), product.max((1, 2), keepdims=True)
                 assert high.min() > 0
                 np.testing.assert_allclose(found[count][id_], (product - low) / (high - low), atol=1e-4)
+
+
+def test_layers_lie_where_their_cells_do():
+    network, images = Tiny(), torch.rand(2, 3, 34, 22)
+    found = cxrlens.explain(network, images, methods="hires_cam", layers=["features.1", "features.3"])
+    assert found.cells == traced_grids(
+        network, images[:1], {name: network.get_submodule(name) for name in found.layers}
+    )
+    _, captured = capture(network, images, found.layers, 1)
+    product = torch.ones(2, 34, 22)
+    for name in found.layers:
+        raw = METHODS["hires_cam"].function(captured[name])
+        product *= scale(resized(raw, (34, 22), found.cells[name], DEFAULT_RESIZE))[0]
+    torch.testing.assert_close(found["hires_cam"], scale(product)[0], rtol=0, atol=1e-6)
+
+
+class Rolled(Tiny):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.roll(x, 1, 3))
+
+
+def test_cells_whose_places_are_not_known_are_spread_evenly_and_said_so(caplog: pytest.LogCaptureFixture):
+    network, images = Rolled(), torch.rand(2, 3, 33, 22)  # no whole number of cells
+    options: dict[str, Any] = {"methods": "grad_cam", "layers": "features.3"}
+    found = cxrlens.explain(network, images, **options, interpolation="bilinear")
+    assert found.cells == {"features.3": None}
+    assert [record.message for record in caplog.records] == [
+        "layer 'features.3': where its cells lie can be neither read nor measured; its maps are spread evenly over the "
+        "image (grid 'areas')"
+    ]
+    published = cxrlens.explain(network, images, **options, **PUBLISHED)["grad_cam"]
+    torch.testing.assert_close(found["grad_cam"], published, rtol=0, atol=1e-6)
+    assert cxrlens.explain(network, images, **options, **PUBLISHED).cells == {}
+
+
+@pytest.mark.parametrize("layers", ["features.3", ["features.1", "features.3"]])
+def test_flipping_averages_with_the_mirrored_images_map(layers: Any):
+    network, images = Tiny(), torch.rand(2, 3, 34, 22)
+    options: dict[str, Any] = {"methods": ["normgrad_scaling", "gradient"], "layers": layers, "smooth": 1}
+    found = cxrlens.explain(network, images, **options, flip=True)
+    own = cxrlens.explain(network, images, **options)
+    mirrored = cxrlens.explain(network, images.flip(3), **options)
+    assert torch.equal(found.logits, own.logits)
+    for id_, map_ in found.items():
+        expected = own[id_] + mirrored[id_].flip(2)
+        torch.testing.assert_close(map_, scale(expected)[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("layers", ["last", "combined"])

@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
+from cxrlens.inputs.reading import Readers
 from cxrlens.screening.reading import PREVIEW_SIDE, ImageToRead, Reading, preview, read_images
 from cxrlens.screening.tags import kept_tags
 
@@ -57,7 +58,8 @@ def test_the_preview_keeps_the_aspect_and_the_levels() -> None:
 def test_a_bad_file_has_a_reason_without_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    (look,) = read_images(Reading(PREPROCESSING), [ImageToRead(FileOrigin(path), "a.jpg")], workers=0)
+    with Readers(Reading(PREPROCESSING), workers=0) as readers:
+        (look,) = read_images(readers, [ImageToRead(FileOrigin(path), "a.jpg")])
     assert look.reason
     assert str(tmp_path) not in look.reason
     assert look.grey is None

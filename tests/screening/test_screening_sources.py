@@ -95,7 +95,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
         self.now = 0.0
-        real = watching.time.time()
+        real = watching.time.time() - 0.05  # a file's time is that of the system's last tick
 
         class Time:
             monotonic = staticmethod(lambda: self.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import multiprocessing
@@ -69,11 +70,17 @@ def taken_over(folder: ScreenedFolder) -> None:
     assert entries(folder.store_file) == entries(folder.path / "verdicts.sqlite")
     assert len(entries(folder.store_file)) == 5
     assert folder.results_file.read_bytes() == (MADE / "results.jsonl").read_bytes()
-    heading, *rows = (MADE / "worklist.csv").read_text("utf-8").splitlines()
-    with_remarks = [f"{heading},remarks", *(f"{row}," for row in rows)]  # the column that has come since, empty
-    assert folder.worklist_file.read_text("utf-8").splitlines() == with_remarks
+    was, now = (
+        list(csv.DictReader(path.read_text("utf-8").splitlines()))
+        for path in (MADE / "worklist.csv", folder.worklist_file)
+    )
+    for row in was:  # the columns that have come since
+        row |= {"remarks": "", "doubts": "", "flip": "0"}
+        row |= {"grid": "areas", "interpolation": "bilinear"} if row["method"] else {"grid": "", "interpolation": ""}
+    assert now == was
     before, after = (json.loads(path.read_text()) for path in (MADE / "screening.json", folder.info_file))
-    assert after == before | {"format": 2}
+    come = {"format": 2, "grid": "areas", "interpolation": "bilinear", "flip": False, "precision": "f32"}
+    assert after == before | come
     assert not list(folder.path.glob("*aside*"))
 
 

@@ -56,6 +56,9 @@ def screened(name: str, probability: float, **facts: Any) -> ScreenedImage:
         "width": WIDTH,
         "method": "gradcam",
         "layers": "layer4",
+        "grid": "centres",
+        "interpolation": "bicubic",
+        "flip": True,
         "peak": PEAK,
         "contours": (CONTOUR,),
         "picture": f"pictures/{key_of(name)}.jpg",
@@ -235,6 +238,12 @@ def test_the_worklist_is_in_its_order_and_hostile_names_are_text(review: Review)
     assert review.page.locator("#result .reason").inner_text() == "is <b>no</b> picture"
     assert review.page.locator("#message").inner_text() == "This file could not be read."
     assert review.page.locator("#accept").is_disabled()
+
+
+def test_the_facts_say_how_the_map_was_resized(review: Review) -> None:
+    review.press("j")
+    facts = review.page.locator("#facts dd").all_text_contents()
+    assert "gradcam, layer4, centres bicubic, mirrored" in facts
 
 
 def test_columns_sort_and_sort_back(review: Review) -> None:
@@ -478,6 +487,54 @@ def test_no_text_is_a_formula_in_a_spreadsheet(review: Review) -> None:
     rows = [["=1", " -x", "'@y", "-5", "a;=1", 'b"c', "plain"]]
     written = review.page.evaluate("rows => toCsv(rows)", rows)
     assert written == '\'=1,\' -x,\'\'@y,-5,"a;=1","b""c",plain\n'
+
+
+def test_names_of_an_import_are_matched_as_tables_are(browser: Any, tmp_path: Path) -> None:
+    """Accents in both forms, both slashes, "./", blanks, letter case, ends; what fits two images is a doubt."""
+    names = (
+        "p1/\u00e9.jpg",
+        "p1/b.jpg",
+        "p2/b.jpg",
+        "ward/c.jpg",
+        "Stra\u00dfe/D.jpg",
+        "f.jpg",
+        "p3/f.jpg",
+        "G.jpg",
+        "g.jpg",
+    )
+    page = write_page(tmp_path, [screened(name, 0.7) for name in names])
+
+    def given(text: str) -> tuple[str, dict[str, str]]:
+        opened = Review(browser, page)  # anew: a page may not start any number of downloads
+        told = opened.import_text("name,verdict\n" + text)
+        found = {line["name"]: line["verdict"] for line in opened.exported()}
+        assert opened.complaints == []
+        opened.page.close()
+        return told, found
+
+    for text, name in {
+        "p1/e\u0301.jpg": names[0],
+        "e\u0301.jpg": names[0],
+        "p1\\b.jpg": names[1],
+        ".\\p2\\b.jpg": names[2],
+        "./p2//x/../b.jpg": names[2],
+        " ward/c.jpg ": names[3],
+        "c.jpg": names[3],
+        "strasse/d.JPG": names[4],
+        "f.jpg": "f.jpg",  # a whole name comes before the end of another
+        "g.jpg": "g.jpg",
+    }.items():
+        assert given(f'"{text}",retake\n') == ("1 verdict imported.", {name: "retake"}), text
+    assert given("b.jpg,retake\n") == (
+        "0 verdicts imported; 1 line is in doubt and not taken: b.jpg could mean p1/b.jpg or p2/b.jpg.", {}
+    )  # fmt: skip
+    told, found = given("WARD/c.jpg,retake\nward/C.jpg,accept\nf.jpg,accept\n")
+    assert told.startswith("1 verdict imported; 2 lines are in doubt and not taken: WARD/c.jpg is one of 2 lines")
+    assert found == {"f.jpg": "accept"}
+    told, found = given("WARD/c.jpg,retake\nward/c.jpg,accept\n")
+    assert told == "1 verdict imported; 1 line is of images that are not in this worklist."
+    assert found == {"ward/c.jpg": "accept"}
+    assert given("no.jpg,accept\n../f.jpg,accept\n")[0].endswith("2 lines are of images that are not in this worklist.")
 
 
 def test_an_import_says_what_it_leaves_out_and_never_overwrites_what_is_newer(review: Review) -> None:

@@ -14,10 +14,12 @@ import torch
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.serving.batching import BatchedExplainer, BusyError, ExplanationRequest, RequestInspector
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.serving.batching import BatchedExplainer, BusyError, RequestInspector
+from cxrlens.serving.served_model import ExplanationRequest, served
 
 GRAD_CAM = ExplanationRequest(Row("grad_cam", "last"))
-NORMGRAD = ExplanationRequest(Row("normgrad_conv1x1", "combined"), 2.0)
+NORMGRAD = ExplanationRequest(Row("normgrad_conv1x1", "combined"), Fusion(smooth=2.0))
 GRADIENT = ExplanationRequest(Row("gradient", "input"))
 STORED = ((150, 110), (40, 300), (48, 64), (77, 200), (10, 11))
 
@@ -45,7 +47,7 @@ def pictures(count: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
 
 
 def explainer(model: Any, **changes: Any) -> BatchedExplainer:
-    return BatchedExplainer(model, **{"batch_size": 4, "wait": 0.0, "queue": 50, **changes})
+    return BatchedExplainer(served(model), **{"batch_size": 4, "wait": 0.0, "queue": 50, **changes})
 
 
 def same(one: ImageResult, other: ImageResult) -> None:
@@ -62,9 +64,9 @@ def same(one: ImageResult, other: ImageResult) -> None:
 )
 def test_a_batch_is_its_images_one_by_one(served_model: QualityModel, asked: ExplanationRequest) -> None:
     greys = pictures(5)
-    together = RequestInspector(served_model, 4).inspect(greys, STORED, asked)
+    together = RequestInspector(served(served_model), 4).inspect(greys, STORED, asked)
     for grey, stored, seen in zip(greys, STORED, together, strict=True):
-        (alone,) = RequestInspector(served_model, 4).inspect([grey], [stored], asked)
+        (alone,) = RequestInspector(served(served_model), 4).inspect([grey], [stored], asked)
         same(seen, alone)
     assert len({seen.probability for seen in together}) == 5
 
@@ -85,7 +87,7 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: QualityM
     ]
     model.go.set()
     for index, (answer, asked) in enumerate(zip(answers, all_asked, strict=True)):
-        (alone,) = RequestInspector(served_model, 4).inspect([greys[index]], [STORED[index % 5]], asked)
+        (alone,) = RequestInspector(served(served_model), 4).inspect([greys[index]], [STORED[index % 5]], asked)
         same(answer.result(60), alone)
     running.close()
     # A request's first pass is one more, see `TorchInspector`; and none of those that count is of one image alone.
@@ -105,7 +107,7 @@ def test_an_image_that_fails_fails_alone(served_model: QualityModel) -> None:
     with pytest.raises(RuntimeError, match="a pass that fails"):
         answers[1].result(60)
     for grey, answer in zip(good, (answers[0], *answers[2:]), strict=True):
-        same(answer.result(60), RequestInspector(served_model, 4).inspect([grey], [STORED[0]], GRAD_CAM)[0])
+        same(answer.result(60), RequestInspector(served(served_model), 4).inspect([grey], [STORED[0]], GRAD_CAM)[0])
     assert blocker.result(60)
     running.close()
 

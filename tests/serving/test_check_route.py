@@ -12,11 +12,15 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, uploads
+from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, running, uploads
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.methods import METHODS
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE
+from cxrlens.serving.app import create_app
+from cxrlens.serving.settings import ServerSettings
 
 
 def decoded(address: str, kind: str) -> Image.Image:
@@ -94,8 +98,26 @@ def test_layers_and_smoothing_are_taken(client: httpx.Client, served_model: Qual
     answer = check(client, content, method="grad_cam", layers=layers, smooth=2.5).json()
     found = served_model.check(content, methods="grad_cam", layers=layers, smooth=2.5)
     assert (answer["method"], answer["layers"], answer["smooth"]) == ("grad_cam", layers, 2.5)
+    assert (answer["grid"], answer["interpolation"], answer["flip"]) == ("centres", "bicubic", False)
     assert answer["flat"] == bool(found.flat)
     assert_highest(answer["peak"], found, "grad_cam")
+
+
+def test_maps_are_resized_as_the_server_was_told(served_model: QualityModel) -> None:
+    settings = ServerSettings(fusion=Fusion(resize=PUBLISHED_RESIZE, flip=True))
+    content = encoded(pixels(7))
+    with running(create_app(settings, served_model)) as url, httpx.Client(base_url=url, timeout=60) as asking:
+        answer = check(asking, content, method="grad_cam", layers="last").json()
+        offered = asking.get("/api/methods").json()
+    expected = {"grid": "areas", "interpolation": "bilinear", "flip": True}
+    found = served_model.check(content, methods="grad_cam", layers="last", **expected)
+    assert {name: answer[name] for name in expected} == {name: offered[name] for name in expected} == expected
+    assert_highest(answer["peak"], found, "grad_cam")
+    default = served_model.check(content, methods="grad_cam", layers="last")
+    assert not np.allclose(default.maps["grad_cam"], found.maps["grad_cam"], atol=0.05)
+    inner = served_model.card.preprocessing.geometry(found.height, found.width).without_padding()
+    shown = inner.backward_map(np.asarray(decoded(answer["map"], "image/png"), np.float32) / 255)
+    np.testing.assert_allclose(shown, found.maps["grad_cam"], atol=0.01)
 
 
 def test_every_method_that_is_offered_is_made(client: httpx.Client, served_model: QualityModel) -> None:
@@ -131,6 +153,7 @@ def test_a_bad_upload_gets_its_status_and_a_sentence(client: httpx.Client, name:
         ({"smooth": "0"}, "smooth"),
         ({"smooth": "nan"}, "smooth"),
         ({"smooth": "much"}, "smooth"),
+        ({"grid": "areas"}, "unknown field 'grid'"),
     ],
 )
 def test_a_wrong_choice_is_said(client: httpx.Client, data: dict[str, str], said: str) -> None:

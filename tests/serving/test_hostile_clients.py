@@ -27,7 +27,7 @@ from serving_files import Poisoned, add_results, check, encoded, key_of, pixels,
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.serving import log_rate, state
+from cxrlens.serving import decoding, log_rate, state
 from cxrlens.serving.app import create_app
 from cxrlens.serving.log_rate import RateLimit
 from cxrlens.serving.settings import ServerSettings
@@ -259,7 +259,8 @@ def test_verdicts_on_a_locked_store_hold_up_nothing_else(served_model: QualityMo
 
 
 def test_a_decoder_comes_back_when_there_are_descriptors_again(served_model: QualityModel) -> None:
-    with mock.patch.object(state, "Decode", return_value=Poisoned()):
+    poisoned = mock.patch.object(state, "Decode", return_value=Poisoned())
+    with poisoned, mock.patch.object(decoding, "_PATIENCE", 0.5):
         before = set(multiprocessing.active_children())
         with serving(served_model) as (client, _):
             assert check(client, b"good").status_code == 200

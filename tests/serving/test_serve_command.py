@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 
 from cxrlens.cli.main import app
 from cxrlens.errors import UsageError
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE, MapResize
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving import run as job
@@ -155,6 +157,13 @@ def test_a_local_server_asks_for_no_token() -> None:
     settings, said = started_with("--max-upload", "5MB", "--batch-size", "3", "--workers", "4")
     assert settings == ServerSettings(max_upload=5_000_000, batch_size=3, decoders=4)
     assert said["token"] is None
+
+
+def test_the_resize_of_maps_is_an_option() -> None:
+    settings, _ = started_with("--published-grid", "--flip")
+    assert settings.fusion == Fusion(resize=PUBLISHED_RESIZE, flip=True)
+    settings, _ = started_with("--interpolation", "bilinear")
+    assert settings.fusion == Fusion(resize=MapResize("centres", "bilinear"))
 
 
 @pytest.mark.parametrize("options", [("--host", "0.0.0.0"), ("--host", "::"), ("--allow-host", "qc.example")])

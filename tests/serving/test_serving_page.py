@@ -324,5 +324,35 @@ def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Serve
     page.page.keyboard.press("a")
     page.page.evaluate("window.review.backend.queue")
     assert page.verdicts() == [(NAMES[0], "accept")]
-    assert page.page.locator("#rows .given").count() == 2
+    assert page.page.locator("#rows .given").count() == 1
     assert page.text("#tally") == "1 of 3 judged: 1 accepted, 0 to retake"
+
+
+def test_a_checked_file_of_the_worklist_is_shown_once(page: Served, reviewed: Path) -> None:
+    page.drop("known.jpg", jpeg(0))
+    page.see()
+    assert page.text("#result h2") == NAMES[0]
+    assert page.shown()["note"] == "checked now"
+    assert page.page.locator("#rows .row").count() == 4
+    page.drop("copy.jpg", jpeg(0))
+    page.see()
+    assert page.page.locator("#rows .row").count() == 4
+    page.page.select_option("#method", "grad_cam")
+    page.until("window.review.current.method === 'grad_cam'")
+    assert (page.text("#result h2"), page.page.locator("#rows .row").count()) == (NAMES[0], 4)
+    folder = ScreenedFolder(reviewed)
+    first = next(image for image in Store(folder).results.newest() if image.name == NAMES[0])
+    add_results(folder, first.model_copy(update={"name": "second name.jpg"}))
+    page.page.evaluate("lookForNews()")
+    assert page.page.locator("#rows .row").count() == 5  # a copy in the folder is a file of its own
+    page.drop("new.jpg", jpeg(9))
+    page.drop("new.jpg", jpeg(9))
+    page.see()
+    assert page.page.locator("#rows .row").count() == 6
+    assert page.text("#result h2") == "new.jpg"
+    key = hashlib.sha256(jpeg(9)).hexdigest()  # it is screened meanwhile
+    add_results(folder, first.model_copy(update={"name": "sub/new.jpg", "key": key, "picture": "", "map": ""}))
+    page.page.evaluate("lookForNews()")
+    assert page.page.locator("#rows .row").count() == 6
+    assert page.page.locator("#rows .row", has_text="new.jpg").count() == 1
+    assert page.text("#tally").startswith("0 of 5")

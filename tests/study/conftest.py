@@ -41,6 +41,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyP
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> RecordedStudy:
-    """The records of the plan, for reading only."""
-    return make_records(plan, phantoms, tmp_path_factory.mktemp("records"))
+def made(phantoms: Path, whole: FinishedStudy) -> RecordedStudy:
+    """The records of the whole study, for reading only."""
+    return make_records(whole.plan, phantoms, whole.out / "records")

@@ -40,6 +40,7 @@ def a_plan(models: Sequence[Path], **changes: Any) -> StudyPlan:
         "models": {"resnet18": tuple(models)},
         "random": {"seeds": (0,)},
         "rows": ("grad_cam last", "normgrad_conv1x1 combined", "input_x_gradient input", "layer_cam each"),
+        "fusions": ("areas bilinear", "centres bicubic", "centres bicubic geometric smooth=2", "centres bicubic flip"),
         "faithfulness": {"images": 2, "steps": 2},
         "randomisation": {"images": 2},
         "consistency": {"images": 3},
@@ -80,7 +81,7 @@ class RecordedStudy:
 
 def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> RecordedStudy:
     """What the command does before it writes tables."""
-    data = StudyData.of(root, Dataset(root).split("dev"), Dataset(root).split("train"))
+    data = StudyData.of(root, Dataset(root).split("dev"), Dataset(root).split("train"), plan.kinds)
     subjects = find_subjects(plan, plan.models)
     made = RecordedStudy(plan, data, subjects, Records(folder / score_settings(plan, data)))
     run_study(plan, data, subjects, made.records, device="cpu", progress=progress)

@@ -44,7 +44,7 @@ def test_every_table_belongs_to_the_experiment_that_makes_it(made: RecordedStudy
     tables = all_tables(made.results)
     assert all(of_table(table.name) == [each.name] for each, table in tables)
     there = {each.name for each, _ in tables}
-    assert there == {each.name for each in EXPERIMENTS} - {"architectures"}  # there is but one
+    assert there == {each.name for each in EXPERIMENTS} - {"architectures", "kinds"}  # there is but one, and none
 
 
 def test_every_figure_and_finding_belongs_to_an_experiment_with_a_table(made: RecordedStudy) -> None:
@@ -56,7 +56,7 @@ def test_every_figure_and_finding_belongs_to_an_experiment_with_a_table(made: Re
             assert names
             assert each.name in {name.split("-resnet18")[0] for name in names}
     speaking = {each.name for each in EXPERIMENTS if each.findings is not None}
-    assert speaking == {"pointing-game", "comparisons", "randomisation", "smoothing", "weights"}
+    assert speaking == {"pointing-game", "comparisons", "randomisation", "smoothing", "weights", "fusions"}
 
 
 def test_the_arrays_that_an_experiment_names_are_those_in_the_records(made: RecordedStudy) -> None:
@@ -70,6 +70,10 @@ def test_the_arrays_that_an_experiment_names_are_those_in_the_records(made: Reco
             scores = [each.map_scores for each in EXPERIMENTS if each.map_scores is not None]
             concerned = [each for each in scores if each.single_layers or row in whole]
             expected = {key(*row, name) for each in concerned for name in each.arrays}
+            for each in EXPERIMENTS:
+                if each.variant_scores is not None and row in whole:
+                    variants, names = each.variant_scores.fusions(made.plan), each.variant_scores.arrays(made.plan)
+                    expected |= {key(*row, variant, name) for variant in variants for name in names}
             assert {name for name in arrays if tuple(parts(name)[:2]) == row} == expected
     for each in EXPERIMENTS:
         if each.pair_scores is not None:

@@ -31,6 +31,10 @@ def test_the_verdicts_are_those_of_the_studys_table(whole: FinishedStudy, models
         assert f"| {verdict.similarity:.3f} | {verdict.unrelated:.3f} | {cells[-1]} |" in page
     assert card_values(facts)["randomisation"][0]["passes"] is facts.randomisation[0].passes
     assert "Not done: no study" not in page
+    assert "Maps: centres bicubic." in page
+    assert card_values(facts)["randomisation"][0]["resize"] == {
+        "grid": "centres", "interpolation": "bicubic", "flip": False
+    }  # fmt: skip
 
 
 def test_a_study_of_other_models_is_refused(whole: FinishedStudy) -> None:
@@ -48,5 +52,11 @@ def test_a_study_without_the_check_says_so(whole: FinishedStudy, models: list[Pa
     assert facts.randomisation == []
     assert "left out the randomisation check" in card_page(facts)
     (tmp_path / "tables" / "randomisation-resnet18.csv").write_text("method,layers\na,b\n")
+    for content in (None, "[", "[]", '{"maps": {}}'):
+        if content is not None:
+            (tmp_path / "environment.json").write_text(content)
+        with pytest.raises(UsageError, match=r"environment\.json: is not what a study wrote"):
+            card_facts(models[0], study=tmp_path)
+    (tmp_path / "environment.json").write_text("{}")
     with pytest.raises(UsageError, match="is no table of a study"):
         card_facts(models[0], study=tmp_path)

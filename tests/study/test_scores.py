@@ -18,7 +18,8 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.readers import image_size, read
 from cxrlens.inspection.quality_model import load
 from cxrlens.pointing.run import PointingSettings, play_folder
-from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.study.experiments.consistency import SCORES
 from cxrlens.study.results import Results
 

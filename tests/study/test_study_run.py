@@ -11,26 +11,31 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from small_study import RecordedStudy, a_plan, make_records, untrained
+from threadpoolctl import threadpool_limits
 
-from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.saliency.explain import Row
+from cxrlens.study import subjects
 from cxrlens.study.execution import run_on
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Records
+from cxrlens.study.report import all_findings, all_tables
+from cxrlens.study.results import Results
+from cxrlens.study.work import Unit, all_work
 
 
 @contextmanager
 def explained() -> Iterator[list[tuple[int, tuple[Row, ...]]]]:
     """The (number of images, rows) of every pass that explains."""
     calls: list[tuple[int, tuple[Row, ...]]] = []
-    original = QualityModel.explain_rows
+    original = subjects.explain_rows_in_turn
 
-    def spy(self: QualityModel, grey: Any, rows: Any, **given: Any) -> Any:
-        calls.append((len(grey), tuple(rows)))
-        return original(self, grey, rows, **given)
+    def spy(network: Any, images: Any, wanted: Any, **given: Any) -> Any:
+        calls.append((len(images), tuple(wanted[0][1])))
+        return original(network, images, wanted, **given)
 
-    with mock.patch.object(QualityModel, "explain_rows", spy):
+    with mock.patch.object(subjects, "explain_rows_in_turn", spy):
         yield calls
 
 
@@ -142,6 +147,37 @@ def test_two_processes_give_the_records_of_one(made: RecordedStudy, tmp_path: Pa
     }
     assert shared.bytes() == expected
     assert seen[-1][0] == seen[-1][1]
+
+
+def test_a_study_does_not_depend_on_the_order_in_which_its_parts_are_done(
+    made: RecordedStudy, phantoms: Path, tmp_path: Path
+) -> None:
+    """The last unit first, the last row of a block first, and with other numbers of threads."""
+
+    def said(results: Results) -> str:
+        return repr([[table for _, table in all_tables(results)], all_findings(results)])
+
+    def backwards(function: Any, tasks: Any, _device: object) -> Iterator[Any]:
+        found = [function(task) for task in reversed(list(tasks))]
+        yield from reversed(found)
+
+    def last_first(*given: Any) -> Iterator[Unit]:
+        yield from reversed(list(all_work(*given)))
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        with (
+            mock.patch("cxrlens.study.blocks._in_threads", backwards),
+            mock.patch("cxrlens.study.execution.all_work", last_first),
+            threadpool_limits(1),
+        ):
+            other = make_records(made.plan, phantoms, tmp_path)
+            found = said(other.results)
+    finally:
+        torch.set_num_threads(threads)
+    assert other.bytes() == made.bytes()
+    assert found == said(made.results)
 
 
 def test_an_unreadable_image_is_left_out_of_everything(phantoms: Path, tmp_path: Path, models: list[Path]) -> None:

@@ -25,7 +25,7 @@ from cxrlens.inspection.quality_model import load
 from cxrlens.models.model_file import load_model
 from cxrlens.testing.run import score_model
 from cxrlens.training.data_module import QualityData
-from cxrlens.training.fitting import Hardware, TrainingResult, resolve_precision
+from cxrlens.training.fitting import Hardware, TrainingResult, training_precision
 from cxrlens.training.lightning_module import balanced_weights, dev_scores
 from cxrlens.training.recipe import resolve_recipe
 from cxrlens.training.run import train_model
@@ -193,14 +193,14 @@ def test_dev_scores_of_a_hand_computed_table() -> None:
     assert scores["dev_specificity"] == pytest.approx(2 / 3)
 
 
-def test_precision_auto_takes_bfloat16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_auto_takes_bfloat16_only_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = resolve_recipe("small", {})
-    monkeypatch.setattr("cxrlens.training.fitting.cpu_has_bfloat16", lambda: True)
-    assert resolve_precision(recipe, "resnet34", CPU) == "bf16-mixed"
-    assert resolve_precision(recipe, "efficientnet_b0", CPU) == "32-true"
-    monkeypatch.setattr("cxrlens.training.fitting.cpu_has_bfloat16", lambda: False)
-    assert resolve_precision(recipe, "resnet34", CPU) == "32-true"
+    monkeypatch.setattr("cxrlens.training.fitting.is_faster_in_bfloat16", lambda _device: True)
+    assert training_precision(recipe, "resnet34", CPU) == "bf16-mixed"
+    assert training_precision(recipe, "efficientnet_b0", CPU) == "32-true"
+    monkeypatch.setattr("cxrlens.training.fitting.is_faster_in_bfloat16", lambda _device: False)
+    assert training_precision(recipe, "resnet34", CPU) == "32-true"
     half = resolve_recipe("small", {"precision": "16-mixed"})
-    assert resolve_precision(half, "resnet34", torch.device("cuda")) == "16-mixed"
+    assert training_precision(half, "resnet34", torch.device("cuda")) == "16-mixed"
     with pytest.raises(UsageError, match="needs a GPU"):  # Lightning would take bfloat16 and not say so
-        resolve_precision(half, "resnet34", CPU)
+        training_precision(half, "resnet34", CPU)

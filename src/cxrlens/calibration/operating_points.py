@@ -17,11 +17,9 @@ from cxrlens.evaluation.bootstrap import (
     Indices,
     Interval,
     bootstrap_interval,
-    percentile_interval,
-    resampled_means,
-    row_means,
 )
 from cxrlens.evaluation.classification import Labels
+from cxrlens.evaluation.proportions import Count, clopper_pearson_interval, melded_interval
 
 TargetKind: TypeAlias = Literal["specificity", "sensitivity", "retake_rate", "npv"]
 Decisions: TypeAlias = npt.NDArray[np.intp]
@@ -194,44 +192,59 @@ def _choosers(target: ThresholdTarget) -> frozenset[int]:
     return {"specificity": frozenset({0}), "sensitivity": frozenset({1})}.get(target.kind, frozenset({0, 1}))
 
 
-def triage_scores(values: Floats, prevalence: float, *, repeats: int = 2000, seed: int = 0) -> dict[str, TriageScore]:
+def triage_scores(values: Floats, prevalence: float) -> dict[str, TriageScore]:
     """Scores of decisions where a share ``prevalence`` of the images is affected.
+
+    Intervals of shares of a class are those of Clopper and Pearson; those of scores that hang on a share of each class
+    are melded of two of them (`melded_interval`).
 
     Args:
         values: [4, n], see `outcomes`; both classes occur.
         prevalence: strictly between 0 and 1.
-        repeats: resamples of the images; all scores share them.
-        seed: of the resamples.
 
     Returns:
         ``sensitivity``, ``specificity``, ``ppv`` of retakes; ``seen_sensitivity`` (affected images that are retaken or
         reviewed) and ``pass_npv`` (share of passed images that are normal); per 1,000 images ``retakes``, ``reviews``
-        and ``missed`` (affected images that pass). A score that all images agree on has an interval of no width.
+        and ``missed`` (affected images that pass).
     """
-    found = _at_prevalence(row_means(values), prevalence)
-    draws = _at_prevalence(resampled_means(values, repeats=repeats, seed=seed).T, prevalence)
-    lows, highs = percentile_interval(np.stack(list(draws.values()), axis=1), 0.95)
+    hits, (affected, normal) = np.nansum(values, axis=1), (~np.isnan(values[:2])).sum(axis=1)
+    retaken, kept, seen, passed = hits
+
+    def ppv(sensitivity: Floats, specificity: Floats) -> Floats:
+        return predictive_values(sensitivity, specificity, prevalence)[0]
+
+    def npv(sensitivity: Floats, specificity: Floats) -> Floats:
+        return predictive_values(sensitivity, specificity, prevalence)[1]
+
+    def per_1000(of_affected: Floats, of_normal: Floats) -> Floats:
+        return 1000 * (prevalence * of_affected + (1 - prevalence) * of_normal)
+
     return {
-        name: TriageScore(float(found[name]), float(low), float(high))
-        for name, low, high in zip(draws, lows, highs, strict=True)
+        "sensitivity": _share((retaken, affected)),
+        "specificity": _share((kept, normal)),
+        "ppv": _melded(ppv, (retaken, affected), (kept, normal)),
+        "seen_sensitivity": _share((seen, affected)),
+        "pass_npv": _melded(npv, (seen, affected), (passed, normal)),
+        "retakes": _melded(per_1000, (retaken, affected), (normal - kept, normal)),
+        "reviews": _melded(per_1000, (max(seen - retaken, 0), affected), (max(kept - passed, 0), normal)),
+        "missed": _share((affected - seen, affected), 1000 * prevalence),
     }
 
 
-def _at_prevalence(shares: Floats, prevalence: float) -> dict[str, Floats]:
-    """The scores of `triage_scores` from the means of the rows of `outcomes`."""
-    sensitivity, specificity, seen, passed = shares
-    retakes = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
-    called = prevalence * seen + (1 - prevalence) * (1 - passed)
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": predictive_values(sensitivity, specificity, prevalence)[0],
-        "seen_sensitivity": seen,
-        "pass_npv": predictive_values(seen, passed, prevalence)[1],
-        "retakes": 1000 * retakes,
-        "reviews": 1000 * np.maximum(called - retakes, 0),
-        "missed": 1000 * prevalence * (1 - seen),
-    }
+def _share(count: Count, factor: float = 1.0) -> TriageScore:
+    """A share of a class, times a factor."""
+    interval = clopper_pearson_interval(*count)
+    return TriageScore(factor * count[0] / count[1], factor * interval.low, factor * interval.high)
+
+
+def _melded(score: Callable[[Floats, Floats], Floats], affected: Count, normal: Count) -> TriageScore:
+    """A score that grows with a share of each class."""
+    shares = (np.array(hits / images) for hits, images in (affected, normal))
+    value = float(score(*shares))
+    if math.isnan(value):
+        return TriageScore(value, value, value)
+    interval = melded_interval(score, affected, normal)
+    return TriageScore(value, interval.low, interval.high)
 
 
 def images_to_establish(share: float, confidence: float = 0.95) -> int:

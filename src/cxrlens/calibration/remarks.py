@@ -86,13 +86,6 @@ def on_targets(
         yield f"The retake threshold alone gives a {review}, so that no image is reviewed; --review can ask more."
     if cuts.review == -float("inf"):
         yield f"Only by passing nothing is a {review} reached on these images; --review can ask less."
-    for name, what, n in (
-        ("specificity", f"None of the {counts[0]} normal images is retaken: the specificity", counts[0]),
-        ("sensitivity", f"All {counts[1]} affected images are retaken: the sensitivity", counts[1]),
-        ("seen_sensitivity", f"None of the {counts[1]} affected images passes: the share that is seen", counts[1]),
-    ):
-        if apparent[name].value == 1:
-            yield f"{what} may still be as low as {lowest_share(n):.3f} (95 %), whatever the bootstrap interval says."
 
 
 def _on_size(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,7 +35,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
-from cxrlens.outputs import require_own, starts_with
+from cxrlens.outputs import locked, require_own, starts_with
 from cxrlens.report.figures import save_figure
 from cxrlens.testing.predictions import Predictions, predict
 
@@ -137,13 +138,21 @@ class _Fitted:
     decisions: points.Decisions
 
 
-def check_output(model: Path, out: Path, *, force: bool) -> None:
-    """Make sure before any work that the copy can be written.
+@contextmanager
+def only_writer(model: Path, out: Path, *, force: bool) -> Iterator[None]:
+    """For the whole work: the copy can be written, and no other process writes into its folder meanwhile.
 
     Raises:
         UsageError: when ``out`` is the model itself, exists without ``force``, has no name of a model file, or lies
-            where no folder can be made.
+            where no folder can be made; when another process writes there, or the file system has no locks.
     """
+    _check_output(model, out, force=force)  # what is refused gets no lock either
+    with locked(out.parent, "writing", "an `out`"):
+        _check_output(model, out, force=force)  # another process may have written since
+        yield
+
+
+def _check_output(model: Path, out: Path, *, force: bool) -> None:
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: the calibrated copy is a model file; give `out` a name that ends in .safetensors")
     if out.exists() and out.samefile(model_path(model)):
@@ -172,8 +181,8 @@ def calibrate_model(
 ) -> CalibrateResult:
     """Calibrate a model on a labelled split and write a copy of its file with what was found, or nothing.
 
-    Beside ``out`` (NAME.safetensors) go ``NAME.calibration.json``, ``.md``, ``.csv`` (each image) and the figures
-    ``NAME.reliability`` and ``NAME.operating-point`` as PNG and SVG.
+    Call it as the `only_writer`. Beside ``out`` (NAME.safetensors) go ``NAME.calibration.json``, ``.md``, ``.csv``
+    (each image) and the figures ``NAME.reliability`` and ``NAME.operating-point`` as PNG and SVG.
 
     Args:
         source: the file that ``model`` was loaded from.
@@ -273,7 +282,7 @@ def _record(case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: 
     before, after = (probabilities.calibration_scores(case.labels, odds) for odds in (case.raw, fitted.held_out))
     final, goals = fitted.cuts.decide(fitted.site), case.goals
     expected, apparent = (
-        points.triage_scores(values, case.prevalence, seed=case.seed)
+        points.triage_scores(values, case.prevalence)
         for values in (
             points.expected_outcomes(case.labels, final, fitted.decisions, goals.retake, goals.review),
             points.outcomes(case.labels, final),

@@ -97,8 +97,8 @@ def decision_table(calibration: Calibration) -> Table:
         ),
         decision_rows(calibration),
         note="Expected: images that had a part in choosing a threshold are judged by one chosen without them "
-        f"({calibration.folds} parts); interval by bootstrap over images. On the same images: all judged by the final "
-        "thresholds, which favours what was asked for.",
+        f"({calibration.folds} parts); interval from the numbers of images. On the same images: all judged by the "
+        "final thresholds, which favours what was asked for.",
     )
 
 

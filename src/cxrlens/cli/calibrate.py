@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Split, Workers, share_of, workers_of
 from cxrlens.errors import UsageError
 
@@ -54,7 +54,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Set a model's threshold and make its probabilities right for your site, in a copy of its file."""
-    from cxrlens.calibration.run import TriageGoals, calibrate_model, check_output
+    from cxrlens.calibration.run import TriageGoals, calibrate_model, only_writer
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
 
@@ -65,8 +65,7 @@ def command(
         retake, _review(review, retake), None if prevalence is None else share_of(prevalence, "--prevalence")
     )
     loaded = load(model, device=device)
-    check_output(model, out, force=force)
-    with progress_bar("calibrating") as progress:
+    with stoppable(None), only_writer(model, out, force=force), progress_bar("calibrating") as progress:
         result = calibrate_model(
             data_set,
             loaded,

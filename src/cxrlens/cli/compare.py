@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import (
     BatchSize,
     Combination,
     CombinationChoice,
     Device,
+    Flip,
     Force,
+    Grid,
+    Interpolation,
     Json,
     Layers,
     Methods,
+    PublishedGrid,
     ScoringTarget,
     Seed,
     Smooth,
     Split,
     Workers,
     fusion_of,
+    resize_of,
     rows_of,
     workers_of,
 )
@@ -46,6 +51,10 @@ def command(
     tolerance: Annotated[float, typer.Option(min=0.0001, max=1, help="Share of the side.")] = 0.025,
     combination: Combination = CombinationChoice.product,
     smooth: Smooth = None,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     target: Annotated[ScoringTarget, typer.Option(help="The class to explain.")] = ScoringTarget.affected,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit code 10 when B is worse in any score.")
@@ -67,12 +76,13 @@ def command(
     from cxrlens.comparison import run as compare
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import new_output
+    from cxrlens.outputs import output_folder
     from cxrlens.pointing.run import PointingSettings
 
     set_up_logging()
     data_set = Dataset(data)
-    fusion = fusion_of(combination, None, smooth)
+    resize = resize_of(grid, interpolation, published=published_grid)
+    fusion = fusion_of(combination, None, smooth, resize, flip=flip)
     settings = PointingSettings(tolerance, fusion, target.value, seed)
     shared: dict[str, Any] = {
         "margin": margin,
@@ -80,14 +90,16 @@ def command(
         "batch_size": batch_size,
         "workers": workers_of(workers),
     }
-    with progress_bar("comparing") as progress:
+    with stoppable(out), progress_bar("comparing") as progress:
         if model is None:
             rows = rows_of(method or ["normgrad_conv1x1"], layers)
             first, second = load(_model_path(a), device=device), load(_model_path(b), device=device)
             for loaded in (first, second):
                 loaded.check_rows(rows, fusion)
-            new_output(out, compare.OUTPUTS, force=force)
-            result = compare.compare_models(data_set, first, second, out, rows, settings, progress=progress, **shared)
+            with output_folder(out, compare.OUTPUTS, force=force):
+                result = compare.compare_models(
+                    data_set, first, second, out, rows, settings, progress=progress, **shared
+                )
         else:
             if method is not None:
                 raise UsageError("--method is for two models; with --model, A and B are the rows")
@@ -95,8 +107,8 @@ def command(
                 raise UsageError(f"A and B are the same row, '{a}'; name two")
             loaded, pair = load(model, device=device), (_row(a), _row(b))
             loaded.check_rows(pair, fusion)
-            new_output(out, compare.OUTPUTS, force=force)
-            result = compare.compare_methods(data_set, loaded, *pair, out, settings, progress=progress, **shared)
+            with output_folder(out, compare.OUTPUTS, force=force):
+                result = compare.compare_methods(data_set, loaded, *pair, out, settings, progress=progress, **shared)
     _show(result, f"A: {a}, B: {b}", out, json=json)
     if fail_if_worse and result.worse:
         raise typer.Exit(EXIT_GATE)

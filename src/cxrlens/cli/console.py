@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -108,6 +109,28 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
         yield move
     finally:
         progress.stop()
+
+
+@contextmanager
+def stoppable(out: Path | None, *, goes_on: str | None = None) -> Iterator[None]:
+    """On Ctrl-C, say what is kept and how to go on; the command then ends with exit code 130.
+
+    Args:
+        out: the folder that finished work is kept in; None for a command that writes all of its files at its end.
+        goes_on: how the command is to be given again where the folder is there, such as "with --resume" or "";
+            None where it begins anew.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is None or not out.is_dir():
+            said = "nothing was written, and the same command begins anew"
+        elif goes_on is None:
+            said = f"what was finished is in {out}, and the same command with --force begins anew"
+        else:
+            said = f"what was finished is kept in {out}, and the same command {goes_on}".rstrip() + " goes on"
+        stderr.print(_shown(f"stopped: {said}"), soft_wrap=True, highlight=False)
+        raise
 
 
 def finish(unreadable: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli import cache, data_check, data_prepare
-from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
+from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
 app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
@@ -37,7 +37,7 @@ def phantom(
     from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 
     set_up_logging()
-    with progress_bar("drawing phantoms") as progress:
+    with stoppable(None), progress_bar("drawing phantoms") as progress:
         write_phantom_dataset(
             out, train=train, dev=dev, size=size, seed=seed, workers=max(1, workers_of(workers)), progress=progress
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import Force, Json, Seed, Workers, workers_of
 from cxrlens.errors import EXIT_GATE
 
@@ -42,13 +43,12 @@ def command(
     from cxrlens.dataset.check.findings import Severity
     from cxrlens.dataset.check.run import OUTPUTS, check_data
     from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.outputs import new_output
+    from cxrlens.outputs import output_folder
 
     set_up_logging()
     data_set = Dataset(data)
-    if out is not None:
-        new_output(out, OUTPUTS, force=force)
-    with progress_bar("looking at images") as progress:
+    taken = nullcontext() if out is None else output_folder(out, OUTPUTS, force=force)
+    with stoppable(out), taken, progress_bar("looking at images") as progress:
         result = check_data(
             data_set, annotations=annotations, out=out, workers=workers_of(workers), seed=seed, progress=progress
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
 
@@ -91,7 +91,7 @@ def command(
         patient_pattern=patient_pattern,
         seed=seed,
     )
-    with progress_bar("preparing") as progress:
+    with stoppable(out, goes_on=""), progress_bar("preparing") as progress:
         result = prepare(source, out, options, force=force, workers=workers_of(workers), progress=progress)
     if json:
         show_json({**vars(result), "rule": vars(result.rule)})

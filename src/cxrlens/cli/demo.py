@@ -7,14 +7,30 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines
-from cxrlens.cli.options import Device, Force, Json, Seed, Workers, workers_of
+from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines, stoppable
+from cxrlens.cli.options import (
+    Device,
+    Flip,
+    Force,
+    Grid,
+    Interpolation,
+    Json,
+    PublishedGrid,
+    Seed,
+    Workers,
+    resize_of,
+    workers_of,
+)
 
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for data, model and results.")] = Path("demo"),
     arch: Annotated[str, typer.Option(help="resnet34 or efficientnet_b0.")] = "resnet34",
     quick: Annotated[bool, typer.Option("--quick", help="Tiny and meaningless: for tests of the pipeline.")] = False,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     seed: Seed = 0,
     force: Force = False,
     device: Device = "auto",
@@ -25,15 +41,18 @@ def command(
     from cxrlens.cli.training_progress import EpochLines
     from cxrlens.demo.run import FULL, QUICK, run_demo
     from cxrlens.devices import resolve_device
+    from cxrlens.saliency.fusion import Fusion
     from cxrlens.training.fitting import Hardware
 
     set_up_logging()
-    with progress_bar("demo") as progress:
+    fusion = Fusion(resize=resize_of(grid, interpolation, published=published_grid), flip=flip)
+    with stoppable(out), progress_bar("demo") as progress:
         result = run_demo(
             out,
             Hardware(resolve_device(device), workers=workers_of(workers)),
             architecture=arch,
             size=QUICK if quick else FULL,
+            fusion=fusion,
             seed=seed,
             force=force,
             callbacks=[EpochLines()],
@@ -46,6 +65,7 @@ def command(
                 "model": result.training.model,
                 "scores": result.scores.scores.to_dict(),
                 "pointing_game": result.pointing.table,
+                "precision": result.training.precision,
                 "seconds": result.seconds,
             }
         )

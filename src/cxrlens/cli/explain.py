@@ -8,25 +8,32 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import (
     BatchSize,
     Combination,
     CombinationChoice,
     Device,
     Dicom,
+    Flip,
     Force,
+    Grid,
+    Interpolation,
     Json,
     Layers,
     LayerWeights,
     Methods,
     Model,
+    Precision,
+    PrecisionChoice,
+    PublishedGrid,
     Seed,
     Smooth,
     Split,
     TargetChoice,
     Workers,
     fusion_of,
+    resize_of,
     rows_of,
     workers_of,
 )
@@ -44,7 +51,7 @@ def _list_methods(asked: bool) -> None:
 
 
 def command(
-    source: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set folder.")],
+    sources: Annotated[list[Path], typer.Argument(help="Images, folders of images, and data set folders.")],
     model: Model,
     method: Methods = None,
     layers: Layers = "both",
@@ -58,10 +65,15 @@ def command(
     combination: Combination = CombinationChoice.product,
     layer_weights: LayerWeights = None,
     smooth: Smooth = None,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Force = False,
     device: Device = "auto",
+    precision: Precision = PrecisionChoice.f32,
     workers: Workers = None,
     json: Json = False,
     list_methods: Annotated[
@@ -72,23 +84,25 @@ def command(
     from cxrlens.explanation.run import OUTPUTS, ExplanationSettings, dicom_results, explain_images
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import new_output
+    from cxrlens.outputs import output_folder
+    from cxrlens.saliency.recorded_resize import resizes_of
 
     set_up_logging()
     rows = rows_of(method, layers)
-    fusion = fusion_of(combination, layer_weights, smooth)
-    if not source.is_dir():
-        require_file(source)
-    loaded = load(model, device=device)
+    resize = resize_of(grid, interpolation, published=published_grid)
+    fusion = fusion_of(combination, layer_weights, smooth, resize, flip=flip)
+    for source in sources:
+        if not source.is_dir():
+            require_file(source)
+    loaded = load(model, device=device, precision=precision.value)
     loaded.check_rows(rows, fusion)
     settings = ExplanationSettings(target.value, fusion, seed)
     results = dicom_results(out, loaded, rows, settings) if dicom else None
-    new_output(out, OUTPUTS, force=force)
-    if results:
-        results.clear()
-    with progress_bar("explaining") as progress:
+    with stoppable(out), output_folder(out, OUTPUTS, force=force), progress_bar("explaining") as progress:
+        if results:
+            results.clear()
         result = explain_images(
-            source,
+            sources,
             loaded,
             out,
             rows,
@@ -104,5 +118,10 @@ def command(
         show_json(asdict(result))
     else:
         images = len({row["image"] for row in result.rows})
-        show_lines([f"{images} images explained: {out / 'overlays'}, {out / 'explanations.csv'}"])
+        show_lines(
+            [
+                f"{images} images explained: {out / 'overlays'}, {out / 'explanations.csv'}",
+                f"resize of the maps: {resizes_of(result.rows)}",
+            ]
+        )
     finish(result.unreadable)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import set_up_logging, show_json, show_lines
-from cxrlens.cli.options import Json, Model
+from cxrlens.cli.console import set_up_logging, show_json, show_lines, stoppable
+from cxrlens.cli.options import Grid, Interpolation, Json, Model, PublishedGrid, named_methods, resize_of
 
 
 class Format(StrEnum):
@@ -21,8 +21,19 @@ def command(
     model: Model,
     to: Annotated[Format, typer.Option(help="The format.")] = Format.onnx,
     method: Annotated[
-        str, typer.Option(help="Method id of the map, which is made at the last layer.")
-    ] = "normgrad_conv1x1",
+        list[str] | None,
+        typer.Option(
+            help="Method id of the map, by default normgrad_conv1x1; repeat it, or join ids with commas, for several "
+            "maps in one graph, of which the first is shown by default."
+        ),
+    ] = None,
+    layers: Annotated[
+        str,
+        typer.Option(help="Of the maps: combined, last (costs nothing, misses objects more often), or a module name."),
+    ] = "combined",
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; by default beside the model file, ending in .onnx.")
     ] = None,
@@ -31,9 +42,13 @@ def command(
 ) -> None:
     """Write a model as one ONNX graph that gives probability and map; it needs neither torch nor cxrlens to run."""
     from cxrlens.export.run import export_model
+    from cxrlens.inspection.quality_model import DEFAULT_METHOD
 
     set_up_logging()
-    result = export_model(model, method=method, out=out, force=force)
+    resize = resize_of(grid, interpolation, published=published_grid)
+    with stoppable(None):
+        methods = named_methods(method) or [DEFAULT_METHOD]
+        result = export_model(model, methods=methods, layers=layers, resize=resize, out=out, force=force)
     parity = result.parity
     if json:
         show_json({"to": to.value, "file": result.file, **result.info.model_dump(), "parity": asdict(parity)})
@@ -41,7 +56,8 @@ def command(
     show_lines(
         [
             f"ONNX model: {result.file}",
-            f"against torch, {parity.images} images: probability differs by {parity.probability:.1e}, the "
-            f"{result.info.method} map by {parity.map:.1e} at most",
+            f"against torch, {parity.images} images: probability differs by {parity.probability:.1e} at most, maps "
+            f"({', '.join(result.info.methods)}, {result.info.layers}) by {parity.map_mean:.1e} on average, "
+            f"{parity.map:.1e} at most",
         ]
     )

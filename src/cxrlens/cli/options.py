@@ -12,7 +12,9 @@ from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
     from cxrlens.inputs.cache.store import ArrayStore
-    from cxrlens.saliency.explain import Fusion, Row
+    from cxrlens.saliency.explain import Row
+    from cxrlens.saliency.fusion import Fusion
+    from cxrlens.saliency.resizing import MapResize
 
 
 class TargetChoice(StrEnum):
@@ -27,6 +29,29 @@ class CombinationChoice(StrEnum):
     max = "max"
 
 
+class GridChoice(StrEnum):
+    centres = "centres"
+    areas = "areas"
+
+
+class InterpolationChoice(StrEnum):
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+    bspline = "bspline"
+
+
+class PrecisionChoice(StrEnum):
+    auto = "auto"
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+class RuntimeChoice(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
 class ScoringTarget(StrEnum):
     affected = "affected"
     predicted = "predicted"
@@ -35,6 +60,13 @@ class ScoringTarget(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(help="In which the network multiplies; auto is the fastest that the machine has units for."),
+]
+Runtime = Annotated[
+    RuntimeChoice | None, typer.Option(help="What runs the network; by default onnx for a model in a .onnx file.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Write into an output folder that is not empty.")]
 Workers = Annotated[
@@ -80,18 +112,63 @@ Combination = Annotated[
 LayerWeights = Annotated[
     str | None, typer.Option(help="Weights of the combined layers for geometric or mean, joined with commas.")
 ]
+Grid = Annotated[
+    GridChoice | None,
+    typer.Option(
+        help="Where a layer's cells lie: on the pixels they are centred on (centres, the default), or spread evenly "
+        "over the image (areas)."
+    ),
+]
+Interpolation = Annotated[
+    InterpolationChoice | None,
+    typer.Option(help="Between the cells: bicubic (the default), bspline (smoother) or bilinear."),
+]
+PublishedGrid = Annotated[
+    bool,
+    typer.Option("--published-grid", help="The resize of the published maps: --grid areas --interpolation bilinear."),
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Average with the map of the mirrored image, at twice the cost.")]
 
 
-def fusion_of(combination: CombinationChoice, layer_weights: str | None, smooth: float | None) -> Fusion:
-    """Combination and smoothing of maps, as the options name it."""
-    from cxrlens.saliency.explain import Fusion
+def fusion_of(
+    combination: CombinationChoice,
+    layer_weights: str | None,
+    smooth: float | None,
+    resize: MapResize,
+    *,
+    flip: bool,
+) -> Fusion:
+    """The way to a map of the input's size, as the options name it."""
+    from cxrlens.saliency.fusion import Fusion
 
-    if layer_weights is None:
-        return Fusion(combination.value, None, smooth)
     try:
-        return Fusion(combination.value, tuple(float(part) for part in layer_weights.split(",")), smooth)
+        weights = None if layer_weights is None else tuple(float(part) for part in layer_weights.split(","))
     except ValueError as error:
         raise UsageError(f"--layer-weights takes numbers joined with commas, not '{layer_weights}'") from error
+    return Fusion(combination.value, weights, smooth, resize, flip)
+
+
+def resize_of(grid: GridChoice | None, interpolation: InterpolationChoice | None, *, published: bool) -> MapResize:
+    """The resize of maps that the options name, see `named_resize`; the default where they do not."""
+    from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
+
+    named = named_resize(grid, interpolation, published=published)
+    return MapResize(named[0] or DEFAULT_RESIZE.grid, named[1] or DEFAULT_RESIZE.interpolation)
+
+
+def named_resize(
+    grid: GridChoice | None, interpolation: InterpolationChoice | None, *, published: bool
+) -> tuple[str | None, str | None]:
+    """The grid and the interpolation that the options name, None where they name none.
+
+    Raises:
+        UsageError: when the published ones are asked for beside others.
+    """
+    if published and (grid is not None or interpolation is not None):
+        raise UsageError("--published-grid is --grid areas --interpolation bilinear; leave these two out, or it")
+    if published:
+        return GridChoice.areas.value, InterpolationChoice.bilinear.value
+    return grid and grid.value, interpolation and interpolation.value
 
 
 def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
@@ -99,8 +176,12 @@ def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
     from cxrlens.saliency.explain import default_rows
     from cxrlens.saliency.methods import DEFAULT_METHODS
 
-    named = [part.strip() for text in methods or [] for part in text.split(",") if part.strip()]
-    return default_rows(dict.fromkeys(named) if named else DEFAULT_METHODS, layers)
+    return default_rows(named_methods(methods) or DEFAULT_METHODS, layers)
+
+
+def named_methods(methods: list[str] | None) -> list[str]:
+    """The method ids that the option names, each once; none where it is left out."""
+    return list(dict.fromkeys(part.strip() for text in methods or [] for part in text.split(",") if part.strip()))
 
 
 def workers_of(workers: int | None) -> int:

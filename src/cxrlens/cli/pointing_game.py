@@ -7,24 +7,29 @@ from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import (
     BatchSize,
     Combination,
     CombinationChoice,
     Device,
+    Flip,
     Force,
+    Grid,
+    Interpolation,
     Json,
     Layers,
     LayerWeights,
     Methods,
     Model,
+    PublishedGrid,
     ScoringTarget,
     Seed,
     Smooth,
     Split,
     Workers,
     fusion_of,
+    resize_of,
     rows_of,
     workers_of,
 )
@@ -52,6 +57,10 @@ def command(
     combination: Combination = CombinationChoice.product,
     layer_weights: LayerWeights = None,
     smooth: Smooth = None,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     target: Annotated[ScoringTarget, typer.Option(help="The class to explain.")] = ScoringTarget.affected,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figure or overlay.")] = Path(
         "pointing-game"
@@ -68,12 +77,14 @@ def command(
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inputs.readers import require_file
     from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import new_output
+    from cxrlens.outputs import output_folder
     from cxrlens.pointing.run import PointingSettings, annotated_item, outputs_of, play_folder, play_image
+    from cxrlens.saliency.recorded_resize import resizes_of
 
     set_up_logging()
     rows = rows_of(method, layers)
-    fusion = fusion_of(combination, layer_weights, smooth)
+    resize = resize_of(grid, interpolation, published=published_grid)
+    fusion = fusion_of(combination, layer_weights, smooth, resize, flip=flip)
     settings = PointingSettings(tolerance, fusion, target.value, seed)
     is_folder = source.is_dir()
     if not is_folder:
@@ -88,11 +99,12 @@ def command(
         )
     loaded = load(model, device=device)
     loaded.check_rows(rows, fusion)
-    new_output(out, outputs_of(source), force=force)
+    taken = output_folder(out, outputs_of(source), force=force)
     if not is_folder:
-        single = play_image(
-            annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings
-        )
+        with stoppable(out), taken:
+            single = play_image(
+                annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings
+            )
         if json:
             show_json({"per_image": single.per_image, "overlay": single.overlay})
         else:
@@ -102,9 +114,9 @@ def command(
                 shown,
                 [[record.get(column) for column in shown] for record in single.per_image],
             )
-            show_lines([f"overlay: {single.overlay}"])
+            show_lines([f"resize of the maps: {resizes_of(single.per_image)}", f"overlay: {single.overlay}"])
         return
-    with progress_bar("pointing game") as progress:
+    with stoppable(out), taken, progress_bar("pointing game") as progress:
         result = play_folder(
             Dataset(source),
             loaded,
@@ -127,5 +139,5 @@ def command(
             columns,
             [[row[column] for column in columns] for row in result.table],
         )
-        show_lines([f"tables and figure: {out}"])
+        show_lines([f"resize of the maps: {resizes_of(result.table)}", f"tables and figure: {out}"])
     finish(result.unreadable)

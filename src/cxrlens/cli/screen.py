@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,8 +15,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr
-from cxrlens.cli.options import BatchSize, Device, Dicom, Json, Model, Seed, Workers, workers_of
+from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr, stoppable
+from cxrlens.cli.options import (
+    BatchSize,
+    Device,
+    Dicom,
+    Flip,
+    Grid,
+    Interpolation,
+    Json,
+    Model,
+    Precision,
+    PrecisionChoice,
+    PublishedGrid,
+    Runtime,
+    Seed,
+    Workers,
+    named_resize,
+    workers_of,
+)
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
@@ -34,11 +51,7 @@ class MapsChoice(StrEnum):
 class FailOnResult(StrEnum):
     retake = "retake"
     affected = "affected"
-
-
-class RuntimeChoice(StrEnum):
-    torch = "torch"
-    onnx = "onnx"
+    remarked = "remarked"
 
 
 def command(
@@ -61,12 +74,17 @@ def command(
             "combined, or an ONNX model's own."
         ),
     ] = None,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the sources until Ctrl-C.")] = False,
     interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks, and for which a new file has to stand still.")
     ] = 5.0,
     fail_on: Annotated[
-        FailOnResult | None, typer.Option(help="Exit code 10 when the worklist holds such an image.")
+        FailOnResult | None,
+        typer.Option(help="Exit code 10 when the worklist holds such an image; remarked: its display is in doubt."),
     ] = None,
     keep_tags: Annotated[
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
@@ -76,10 +94,9 @@ def command(
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever is in the output folder.")] = False,
     device: Device = "auto",
+    precision: Precision = PrecisionChoice.f32,
     workers: Workers = None,
-    runtime: Annotated[
-        RuntimeChoice | None, typer.Option(help="What runs the network; by default onnx for a model in a .onnx file.")
-    ] = None,
+    runtime: Runtime = None,
     json: Json = False,
 ) -> None:
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
@@ -92,20 +109,26 @@ def command(
         raise UsageError("--watch follows folders and files, not the standard input; give one of them")
     if watch and fail_on:
         raise UsageError("--fail-on asks for a screening that ends; leave it or --watch out")
+    named = named_resize(grid, interpolation, published=published_grid)
     settings = ScreeningSettings(
         model=model,
         maps=maps.value,
         method=method,
         layers=layers,
+        grid=named[0],
+        interpolation=named[1],
+        flip=flip,
         keep_tags=keep_tags,
         runtime=runtime.value if runtime else None,
+        precision=precision.value,
         batch_size=batch_size,
         workers=workers_of(workers),
         device=device,
         seed=seed,
     )
     stop = threading.Event()
-    with _stopping(stop) if watch else _nothing(), _shown() as progress:
+    goes_on = "without --force" if force else ""
+    with stoppable(out, goes_on=goes_on), _stopping(stop) if watch else nullcontext(), _shown() as progress:
         result = screen(
             taken,
             out,
@@ -142,7 +165,7 @@ def _sentence(counts: dict[str, int]) -> str:
         "affected": "affected", "normal": "normal"
     }  # fmt: skip
     parts = [f"{counts[name]} {words}" for name, words in names.items()]
-    remarked = f"; {counts['remarked']} with remarks" if counts["remarked"] else ""
+    remarked = f"; {counts['remarked']} with doubtful display" if counts["remarked"] else ""
     return f"{counts['images']} images: {', '.join(parts)}, {counts['unreadable']} unreadable{remarked}"
 
 
@@ -161,11 +184,6 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlens.cli.console import set_up_logging, show_json, show_lines
-from cxrlens.cli.options import BatchSize, Device, Json, Model, workers_of
+from cxrlens.cli.options import (
+    BatchSize,
+    Device,
+    Flip,
+    Grid,
+    Interpolation,
+    Json,
+    Model,
+    Precision,
+    PrecisionChoice,
+    PublishedGrid,
+    Runtime,
+    named_resize,
+    resize_of,
+    workers_of,
+)
 
 if TYPE_CHECKING:
     from cxrlens.serving.run import Address
@@ -49,12 +64,19 @@ def command(
         bool,
         typer.Option("--slow-methods", help="Offer methods too that take many passes a map; everybody waits for them."),
     ] = False,
+    grid: Grid = None,
+    interpolation: Interpolation = None,
+    published_grid: PublishedGrid = False,
+    flip: Flip = False,
     device: Device = "auto",
+    precision: Precision = PrecisionChoice.f32,
+    runtime: Runtime = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
     """Serve a review page and an HTTP API: check uploads, review the worklist of a screened folder."""
     from cxrlens.inputs.cache.location import parse_size
+    from cxrlens.saliency.fusion import Fusion
     from cxrlens.serving.run import serve
     from cxrlens.serving.security import check_token, new_token
     from cxrlens.serving.settings import ServerSettings
@@ -67,6 +89,7 @@ def command(
         batch_size=batch_size,
         decoders=workers_of(workers),
         slow_methods=slow_methods,
+        fusion=Fusion(resize=resize_of(grid, interpolation, published=published_grid), flip=flip),
     )
     given = None if token is None else check_token(token)
     secret = given or (None if settings.is_local else new_token())
@@ -85,4 +108,14 @@ def command(
             # Without a token that was given: other users of this machine can read a browser's command line.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    serve(model, folder, settings, port=port, device=device, ready=ready)
+    serve(
+        model,
+        folder,
+        settings,
+        port=port,
+        device=device,
+        precision=precision.value,
+        runtime=runtime.value if runtime else None,
+        named_resize=named_resize(grid, interpolation, published=published_grid),
+        ready=ready,
+    )

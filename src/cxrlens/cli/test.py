@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import BatchSize, Device, Force, Json, Model, Seed, Split, Workers, workers_of
 
 
@@ -28,14 +29,13 @@ def command(
     """Score a model on labelled images."""
     from cxrlens.inputs.dataset.dataset import Dataset
     from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import new_output
+    from cxrlens.outputs import output_folder
     from cxrlens.testing.run import OUTPUTS, score_model
 
     set_up_logging()
     data_set = Dataset(data)
     loaded = load(model, device=device)
-    new_output(out, OUTPUTS, force=force)
-    with progress_bar("testing") as progress:
+    with stoppable(out), output_folder(out, OUTPUTS, force=force), progress_bar("testing") as progress:
         result = score_model(
             data_set,
             loaded,
@@ -57,12 +57,16 @@ def command(
             }
         )
     else:
-        interval = f"{scores.auc_interval.low:.3f} to {scores.auc_interval.high:.3f}"
+        intervals = {
+            name: f"{found.low:.3f} to {found.high:.3f}"
+            for name, found in scores.intervals().items()
+            if not math.isnan(found.low)
+        }
         names = ("accuracy", "auc", "average_precision", "sensitivity", "specificity", "f1", "brier", "ece")
         show_table(
             f"{scores.n} images of {result.split}, {scores.n_affected} affected",
             ("score", "value", "95 % interval"),
-            [(name, getattr(scores, name), interval if name == "auc" else "") for name in names],
+            [(name, getattr(scores, name), intervals.get(name, "")) for name in names],
         )
         (tn, fp), (fn, tp) = scores.confusion
         show_lines(

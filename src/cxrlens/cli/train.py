@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr
+from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr, stoppable
 from cxrlens.cli.options import CacheDir, CacheSize, Device, Json, Workers, store_of, workers_of
 from cxrlens.errors import UsageError
 
@@ -72,7 +72,7 @@ def command(
     overrides = {key: value for key, value in options.items() if value is not None} | _parse_set(set_ or [])
     run_dir = runs / (name or f"{arch or 'resnet34'}-{Path(recipe or 'paper').stem}")
     bars = [StderrProgressBar()] if stderr.is_terminal else []
-    with progress_bar("decoding images") as progress:
+    with stoppable(run_dir, goes_on="with --resume"), progress_bar("decoding images") as progress:
         result = train_model(
             Dataset(data),
             run_dir,

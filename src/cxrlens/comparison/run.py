@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.bootstrap import Floats, Interval, bootstrap_means
 from cxrlens.evaluation.classification import auc_difference_interval
+from cxrlens.evaluation.proportions import bounded_where_alike
 from cxrlens.files import write_csv
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
@@ -20,6 +21,7 @@ from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.pointing.run import PointingSettings, play_folder
 from cxrlens.saliency.explain import Row
+from cxrlens.saliency.recorded_resize import RecordedResize
 from cxrlens.testing.run import ScoreResult, score_model
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ Records: TypeAlias = dict[str, dict[str, Any]]  # by image
 OUTPUTS = ("a", "b", "pointing-game", "comparison.csv", "flips.csv", "unreadable.txt")
 """What a comparison writes right into its folder."""
 
-_SCORE_COLUMNS = ("score", "n", "a", "b", "difference", "low", "high", "lost", "gained", "worse")
+_SCORE_COLUMNS = ("score", "n", "a", "b", "difference", "low", "high", "lost", "gained", "worse",
+                  "map_resize_a", "map_resize_b")  # fmt: skip
 _FLIP_COLUMNS = ("image", "score", "flip", "label", "probability_a", "probability_b")
 
 
@@ -39,10 +42,13 @@ class PairedScore:
     """One score of A and of B on the same n images.
 
     Attributes:
-        difference: B minus A; ``low`` and ``high`` its 95 % paired bootstrap interval over images.
+        difference: B minus A; ``low`` and ``high`` its 95 % paired bootstrap interval over images; where
+            all images differ alike, or none does, that of `bounded_where_alike`.
         lost: images that were right with A and are wrong with B; ``gained`` the other way; None where the score is
             no share of images.
         worse: the whole interval lies below minus the margin.
+        map_resize_a: of the maps that the score is of, as it was done, see `RecordedResize`; "" of no maps, and of
+            maps that read no layer. Likewise ``map_resize_b``.
     """
 
     score: str
@@ -55,6 +61,8 @@ class PairedScore:
     lost: int | None
     gained: int | None
     worse: bool
+    map_resize_a: str = ""
+    map_resize_b: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,12 +220,20 @@ def _compare_hits(
     """Images that both could score."""
     names = [image for image in first if image in second]
     hits = [np.array([records[image]["hit"] for image in names], dtype=np.float64) for records in (first, second)]
-    return _shares(name, *hits, margin=margin, seed=seed), _flips(name, names, hits, (first, second))
+    score = _shares(name, *hits, margin=margin, seed=seed)
+    score = replace(score, map_resize_a=_map_resize(names, first), map_resize_b=_map_resize(names, second))
+    return score, _flips(name, names, hits, (first, second))
+
+
+def _map_resize(names: Sequence[str], records: Records) -> str:
+    """Of a row's maps, which all images share."""
+    return "".join(str(RecordedResize.of_columns(records[name])) for name in names[:1])
 
 
 def _shares(name: str, a: Floats, b: Floats, *, margin: float, seed: int) -> PairedScore:
     """Of images that are right: values 0 or 1, [n] each."""
-    lows, highs = bootstrap_means((b - a)[None], seed=seed)
+    differences = (b - a)[None]
+    lows, highs = bounded_where_alike(differences, bootstrap_means(differences, seed=seed))
     interval = Interval(float(lows[0]), float(highs[0]))
     lost, gained = int((a > b).sum()), int((b > a).sum())
     return _paired(name, len(a), float(a.mean()), float(b.mean()), interval, margin, lost, gained)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.decoding import BatchReader
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.registry import find_architecture
-from cxrlens.outputs import new_output, remove_own
+from cxrlens.outputs import new_output, output_folder, remove_own
 from cxrlens.pointing.run import OUTPUTS as POINTING_OUTPUTS
 from cxrlens.pointing.run import PointingGameResult, PointingSettings, play_folder
 from cxrlens.report.figures import save_figure
@@ -30,7 +31,10 @@ from cxrlens.report.html import render_page
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet
 from cxrlens.report.row_titles import row_title
 from cxrlens.saliency.explain import Row, default_rows
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 from cxrlens.saliency.methods import DEFAULT_METHODS
+from cxrlens.saliency.recorded_resize import RecordedResize
+from cxrlens.saliency.resizing import DEFAULT_RESIZE
 from cxrlens.testing.run import OUTPUTS as TEST_OUTPUTS
 from cxrlens.testing.run import ScoreResult, score_model
 from cxrlens.training.fitting import OWN_FILES as RUN_FILES
@@ -45,6 +49,7 @@ _SHEET_ROWS = (
     Row("normgrad_scaling", "combined"),
     Row("normgrad_conv1x1", "combined"),
 )
+_PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16 autocast"}
 _MARK = ".cxrlens-demo"  # says that the folder is a demo's, which a later one may replace
 _OUTPUTS = ("test", "pointing-game", "contact-sheet.png", "README.html")
 """Beside data and training, which are images and a run as any others."""
@@ -62,7 +67,7 @@ class DemoSize:
     sheet: int
 
 
-FULL = DemoSize(train=320, dev=80, picture=256, image_size=192, epochs=5, sheet=6)
+FULL = DemoSize(train=320, dev=80, picture=256, image_size=192, epochs=7, sheet=6)
 QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2)
 
 
@@ -83,6 +88,7 @@ def run_demo(
     *,
     architecture: str = "resnet34",
     size: DemoSize = FULL,
+    fusion: Fusion = DEFAULT_FUSION,
     seed: int = 0,
     force: bool = False,
     callbacks: list[Callback] | None = None,
@@ -90,12 +96,30 @@ def run_demo(
 ) -> DemoResult:
     """Draw phantoms, train, test, play the Pointing Game with every method, and write ``README.html``.
 
+    Args:
+        fusion: how the maps are resized and combined.
+
     Raises:
-        UsageError: when the folder holds something and ``force`` is not given.
+        UsageError: when the folder holds something and ``force`` is not given, or the resize is unknown.
     """
     began = time.monotonic()
     find_architecture(architecture)
-    _claim(out, force=force)
+    fusion.check(())
+    with _claimed(out, force=force):
+        return _run(out, hardware, architecture, size, fusion, seed, callbacks, progress, began)
+
+
+def _run(
+    out: Path,
+    hardware: Hardware,
+    architecture: str,
+    size: DemoSize,
+    fusion: Fusion,
+    seed: int,
+    callbacks: list[Callback] | None,
+    progress: Callable[[int, int], None] | None,
+    began: float,
+) -> DemoResult:
     workers = hardware.workers
     log.info("1/4 drawing %d phantoms", size.train + size.dev)
     write_phantom_dataset(
@@ -125,7 +149,7 @@ def run_demo(
     scores = score_model(data, model, out / "test", split="dev", workers=workers, seed=seed)
     log.info("4/4 playing the Pointing Game")
     rows = default_rows(DEFAULT_METHODS, "both")
-    settings = PointingSettings(seed=seed)
+    settings = PointingSettings(fusion=fusion, seed=seed)
     pointing = play_folder(
         data,
         model,
@@ -143,26 +167,31 @@ def run_demo(
     return DemoResult(page, training, scores, pointing, seconds)
 
 
-def _claim(out: Path, *, force: bool) -> None:
-    """Make the folder, or take that of an earlier demo, whose data and training are removed: they, and nothing else."""
+@contextmanager
+def _claimed(out: Path, *, force: bool) -> Iterator[None]:
+    """Make the folder, or take that of an earlier demo, whose data and training are removed: they, and nothing else.
+
+    No other process writes into it meanwhile.
+    """
     mark = out / _MARK
     is_demo = mark.is_file()
-    new_output(
+    with output_folder(
         out,
         _OUTPUTS,
         force=force and is_demo,
         known=_OUTPUTS if is_demo else (),
         remedy="give another --out (--force replaces an earlier demo only)",
-    )
-    mark.touch()
-    remove_own(out / "data", PHANTOM_FILES)
-    remove_own(out / "run", RUN_FILES)
-    for name, outputs in (("test", TEST_OUTPUTS), ("pointing-game", POINTING_OUTPUTS)):
-        new_output(out / name, outputs, force=True, known=outputs if is_demo else ())
+    ):
+        mark.touch()
+        remove_own(out / "data", PHANTOM_FILES)
+        remove_own(out / "run", RUN_FILES)
+        for name, outputs in (("test", TEST_OUTPUTS), ("pointing-game", POINTING_OUTPUTS)):
+            new_output(out / name, outputs, force=True, known=outputs if is_demo else ())
+        yield
 
 
 def _overrides(size: DemoSize, seed: int) -> dict[str, Any]:
-    """The demo's changes of the recipe `small`; phantoms vary enough in exposure, and five epochs are few."""
+    """The demo's changes of the recipe `small`; phantoms vary enough in exposure, and seven epochs are few."""
     return {
         "image_size": size.image_size,
         "epochs": size.epochs,
@@ -177,7 +206,7 @@ def _contact_sheet(data: Dataset, model: QualityModel, settings: PointingSetting
     items = [item for item in data.split("dev").items if item.shapes][:count]
     batch = next(iter(BatchReader(items, model.preprocessing, batch_size=count, keep_pixels=True)))
     stored = [(image.height, image.width) for image in batch.images]
-    results = model.inspect(batch.grey, stored, _SHEET_ROWS)
+    results = model.inspect(batch.grey, stored, _SHEET_ROWS, fusion=settings.fusion)
     rows = []
     for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
         assert decoded.pixels is not None
@@ -217,7 +246,8 @@ def _page(
         key=lambda row: row["accuracy"],
     )
     images = training.counts["train"]
-    columns = ("method", "layers", "accuracy", "95 % interval", "n", "tied")
+    columns = ("method", "layers", "resize", "accuracy", "95 % interval", "n", "tied")
+    maps = _map_options(settings.fusion)
     return render_page(
         "report.html.jinja",
         out / "README.html",
@@ -235,6 +265,7 @@ def _page(
             ("Dev AUC", f"{values.auc:.3f} ({values.auc_interval.low:.3f} to {values.auc_interval.high:.3f})"),
             ("Best method", f"{row_title(Row(best['method'], best['layers']))}: {best['accuracy']:.3f}"),
             ("Best baseline", f"{row_title(Row(baseline['method'], ''))}: {baseline['accuracy']:.3f}"),
+            ("Training precision", _PRECISIONS.get(training.precision, training.precision)),
             ("Time", f"{seconds / 60:.1f} minutes on {model.device}"),
         ],
         figures=[
@@ -253,6 +284,7 @@ def _page(
                     [
                         str(row["method"]),
                         str(row["layers"]),
+                        str(RecordedResize.of_columns(row)),
                         _number(row["accuracy"]),
                         f"{_number(row['low'])} to {_number(row['high'])}",
                         str(row["n"]),
@@ -276,11 +308,18 @@ def _page(
                 + " ".join(f"--set {name}={value}" for name, value in _overrides(size, settings.seed).items()),
             ),
             ("The scores", f"cxrlens test {out / 'data'} --model {training.model}"),
-            ("The Pointing Game", f"cxrlens pointing-game {out / 'data'} --model {training.model}"),
-            ("Overlays", f"cxrlens explain {out / 'data'} --model {training.model}"),
+            ("The Pointing Game", f"cxrlens pointing-game {out / 'data'} --model {training.model}{maps}"),
+            ("Overlays", f"cxrlens explain {out / 'data'} --model {training.model}{maps}"),
         ],
         footer=[f"cxrlens {cxrlens.__version__}, {timestamp()}"],
     )  # fmt: skip
+
+
+def _map_options(fusion: Fusion) -> str:
+    """The options of the demo's maps, where these are not the default."""
+    resize = fusion.resize
+    named = "" if resize == DEFAULT_RESIZE else f" --grid {resize.grid} --interpolation {resize.interpolation}"
+    return named + (" --flip" if fusion.flip else "")
 
 
 def _figure(path: Path, title: str, caption: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def write_dicom(
             raise NotReferableError(
                 f"{image.name}: has {size[1]} x {size[0]} pixels, unlike the image that the result is of; make it again"
             )
-        equipment = Equipment.of(model)
+        equipment = Equipment.of(model, image.resize)
         regions = closed_regions(image.contours, *size) if statement.has_findings else []
         key = _key(origin, image, equipment)
         caption = f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, {statement.reason}. {NOTICE}"

@@ -56,8 +56,9 @@ def capture(
     image.ConversionType = "WSD"
     image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = DA(equipment.time.date()), TM(equipment.time.time())
     image.ContentDate, image.ContentTime = image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture
+    resize = f" (resize: {equipment.resize})" if str(equipment.resize) else ""
     image.DerivationDescription = (
-        f"{NAME} {equipment.version}: window applied, saliency map, contours and caption drawn. {NOTICE}"
+        f"{NAME} {equipment.version}: window applied, saliency map{resize}, contours and caption drawn. {NOTICE}"
     )
     _refer(image, source, whole=size == (source.header.Rows, source.header.Columns))
     _carry_spacing(image, source, size)

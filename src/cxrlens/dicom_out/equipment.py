@@ -12,6 +12,7 @@ from pydicom.valuerep import DA, DT, TM
 from cxrlens import __version__
 from cxrlens.inputs.readers.dicom import OWN_PICTURES
 from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.saliency.recorded_resize import RecordedResize
 
 NAME: Final = OWN_PICTURES
 
@@ -25,6 +26,7 @@ class Equipment:
         model: name of the model file, in ASCII, so that each character set has its signs.
         sha256: of the model file.
         parameters: thresholds and map, a text each.
+        resize: of the map.
         time: when the result was made, without a time zone, as DICOM's dates and times are.
     """
 
@@ -32,21 +34,26 @@ class Equipment:
     model: str
     sha256: str
     parameters: tuple[str, ...]
+    resize: RecordedResize
     time: datetime.datetime
 
     @classmethod
-    def of(cls, facts: ModelFacts) -> Equipment:
-        """The one that has made results; the time is now where that says none."""
+    def of(cls, facts: ModelFacts, resize: RecordedResize) -> Equipment:
+        """The one that has made a result with a map resized so; the time is now where the facts say none."""
         parameters = [f"model: {_ascii(facts.model)}", f"model SHA-256: {facts.model_sha256}"]
         parameters.append(f"retake threshold: {facts.threshold:.6g}")
         if facts.review_threshold is not None:
             parameters.append(f"review threshold: {facts.review_threshold:.6g}")
         if facts.method:
             parameters.append(f"map: {_ascii(facts.method)}, layers: {_ascii(facts.layers) or '-'}")
+        if facts.precision != "f32":
+            parameters.append(f"precision: {_ascii(facts.precision)}")
+        if str(resize):
+            parameters.append(f"map resize: {resize}")
         when = datetime.datetime.fromisoformat(facts.created) if facts.created else datetime.datetime.now().astimezone()
         local = when.astimezone().replace(tzinfo=None, microsecond=0)
         version = facts.cxrlens_version or __version__
-        return cls(version, _ascii(facts.model), facts.model_sha256, tuple(parameters), local)
+        return cls(version, _ascii(facts.model), facts.model_sha256, tuple(parameters), resize, local)
 
     def sign(self, result: Dataset) -> None:
         """Write device and time of making into a result."""

@@ -30,7 +30,7 @@ class Statement:
         probability: that the image shows a foreign object, in [0, 1].
         reason: of the suggestion, a sentence without its full stop.
         has_findings: True where there is something to point at; of an image that passes the map shows where the network
-            looked, not that something is there. So it does of one that is to be reviewed for its remarks alone.
+            looked, not that something is there. So it does of one that is to be reviewed for its doubts alone.
         remarks: on the picture, beyond those that are the reason, as sentences.
     """
 
@@ -59,9 +59,10 @@ def statement_of(image: ImageRecord, review_threshold: float | None = None) -> S
     if image.probability is None or image.decision is None:
         raise ArgumentError(f"{image.name}: has no result ({image.reason})")
     is_affected = image.decision == "affected"
-    triage = image.triage or ("retake" if is_affected else "review" if image.remarks else "pass")
+    triage = image.triage or ("retake" if is_affected else "review" if image.doubts else "pass")
     is_seen = is_affected or (image.triage == "review" and image.probability >= (review_threshold or 0))
-    has_findings = triage != "pass" and (is_seen or not image.remarks)
-    remarks, reason = " ".join(image.remarks), image.reason.rstrip(".")
-    said = bool(remarks) and reason.endswith(remarks.rstrip("."))
-    return Statement(_CODES[triage], float(f"{image.probability:.6g}"), reason, has_findings, "" if said else remarks)
+    has_findings = triage != "pass" and (is_seen or not image.doubts)
+    doubts, reason = " ".join(image.doubts), image.reason.rstrip(".")
+    is_said = bool(doubts) and reason.endswith(doubts.rstrip("."))
+    remarks = " ".join(remark for remark in image.remarks if not (is_said and remark in image.doubts))
+    return Statement(_CODES[triage], float(f"{image.probability:.6g}"), reason, has_findings, remarks)

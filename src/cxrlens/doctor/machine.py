@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from cxrlens.devices import cpu_has_bfloat16, resolve_device
+from cxrlens.devices import has_bfloat16, is_faster_in_bfloat16, resolve_device
 from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.errors import UsageError
 
@@ -18,7 +18,9 @@ _SECTION = "devices"
 def devices(wanted: str) -> Iterator[DoctorFinding]:
     """Each one, tried with a small convolution, and whether the ``wanted`` one is there."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    units = "bfloat16 units" if cpu_has_bfloat16() else "no bfloat16 units, hence float32"
+    cpu = torch.device("cpu")
+    slower = "bfloat16 slower than float32" if has_bfloat16(cpu) else "no bfloat16 units, hence float32"
+    units = "bfloat16 units" if is_faster_in_bfloat16(cpu) else slower
     yield _tried("cpu", f"{available} processors, {torch.get_num_threads()} threads, {units}")
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()

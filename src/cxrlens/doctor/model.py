@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cxrlens.devices import resolve_device
 from cxrlens.doctor.finding import DoctorFinding
 from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import read_model
+from cxrlens.models.onnx_file import read_onnx
 from cxrlens.models.weights_file import not_finite
 
 _SECTION = "model"
@@ -21,6 +24,9 @@ _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
 
 def model(path: Path, device: str) -> Iterator[DoctorFinding]:
     """Findings on loading it, on its weights being numbers, and on the probability of a blank image."""
+    if path.suffix.lower() == ".onnx":
+        yield from _exported(path)
+        return
     try:
         network, card = read_model(path)
     except UsageError as error:  # its sentence names the remedy
@@ -30,8 +36,7 @@ def model(path: Path, device: str) -> Iterator[DoctorFinding]:
     origin = f", saved {card.created} by cxrlens {card.cxrlens_version}" if card.created else ""
     yield DoctorFinding(_SECTION, "file", "ok", f"{path}{origin}")
     yield DoctorFinding(_SECTION, "architecture", "ok", f"{card.architecture}, {count / 1e6:.1f} million weights")
-    yield DoctorFinding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
-    yield DoctorFinding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
+    yield from _of_card(card)
     state = network.state_dict()
     broken = not_finite(state)
     if broken:
@@ -46,8 +51,34 @@ def model(path: Path, device: str) -> Iterator[DoctorFinding]:
         reason = str(error).splitlines()[0].rstrip(".")
         yield DoctorFinding(_SECTION, "forward pass", "problem", reason, "try --device cpu")
         return
+    yield _of_blank(probability)
+
+
+def _exported(path: Path) -> Iterator[DoctorFinding]:
+    """On an exported model, which is tried when it is read."""
+    try:
+        exported = read_onnx(path)
+    except UsageError as error:
+        yield DoctorFinding(_SECTION, "file", "problem", str(error))
+        return
+    info, card = exported.info, exported.card
+    detail = f"{path}, exported {info.created} by cxrlens {info.cxrlens_version} from {info.source}"
+    yield DoctorFinding(_SECTION, "file", "ok", detail)
+    yield DoctorFinding(_SECTION, "architecture", "ok", card.architecture)
+    yield from _of_card(card)
+    yield DoctorFinding(_SECTION, "maps", "ok", f"{', '.join(info.methods)}, {info.layers}")
+    blank = np.zeros((1, 1, card.preprocessing.height, card.preprocessing.width), np.float32)
+    found = exported.run(blank, maps=False)
+    yield _of_blank(float(found.probability[0]) if np.isfinite(found.logits).all() else math.nan)
+
+
+def _of_card(card: ModelCard) -> Iterator[DoctorFinding]:
+    yield DoctorFinding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
+    yield DoctorFinding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
+
+
+def _of_blank(probability: float) -> DoctorFinding:
     if math.isnan(probability):
-        yield DoctorFinding(_SECTION, "forward pass", "problem", "a blank image gives no number", _BROKEN)
-    else:
-        detail = f"a blank image is affected with a probability of {probability:.3f}"
-        yield DoctorFinding(_SECTION, "forward pass", "ok", detail)
+        return DoctorFinding(_SECTION, "forward pass", "problem", "a blank image gives no number", _BROKEN)
+    detail = f"a blank image is affected with a probability of {probability:.3f}"
+    return DoctorFinding(_SECTION, "forward pass", "ok", detail)

@@ -53,20 +53,39 @@ def bootstrap_interval(
     Raises:
         ArgumentError: when strata does not have n entries.
     """
+    draws = bootstrap_draws(statistic, n, repeats=repeats, seed=seed, strata=strata)
+    low, high = percentile_interval(draws[:, None], confidence)
+    return Interval(float(low[0]), float(high[0]))
+
+
+def bootstrap_draws(
+    statistic: Callable[[Indices], float],
+    n: int,
+    *,
+    repeats: int,
+    seed: int,
+    strata: npt.NDArray[Any] | None = None,
+) -> Floats:
+    """The statistic of each resample, float64 [repeats], arguments as of `bootstrap_interval`; NaN for no image.
+
+    Two statistics of the same n images, seed and strata are of the same resamples.
+
+    Raises:
+        ArgumentError: when strata does not have n entries.
+    """
     if strata is None:
         strata = np.zeros(n)
     if strata.shape != (n,):
         raise ArgumentError(f"strata should have the shape ({n},), not {strata.shape}")
     if n == 0:
-        return Interval(np.nan, np.nan)
+        return np.full(repeats, np.nan)
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == value) for value in np.unique(strata)]
     draws = [
         statistic(np.concatenate([group[rng.integers(group.size, size=group.size)] for group in groups]))
         for _ in range(repeats)
     ]
-    low, high = percentile_interval(np.array(draws, dtype=np.float64)[:, None], confidence)
-    return Interval(float(low[0]), float(high[0]))
+    return np.array(draws, dtype=np.float64)
 
 
 def bootstrap_means(
@@ -128,7 +147,7 @@ def resampled_means(values: npt.NDArray[Any], *, repeats: int, seed: int) -> Flo
         part = means[start : start + block]
         counts = _counts(n, len(part), rng)
         sizes = counts @ applicable.T
-        sums = np.divide(counts @ filled.T, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        sums = np.divide(_product(counts, filled), sizes, out=np.zeros_like(sizes), where=sizes > 0)
         weight = weights[start : start + block] * (sizes > 0).reshape(len(part), rows, seeds)
         total = weight.sum(axis=2)
         weighted = (weight * sums.reshape(weight.shape)).sum(axis=2)
@@ -151,6 +170,26 @@ def _counts(n: int, repeats: int, rng: np.random.Generator) -> Floats:
     """Number of times that each of n items is drawn in each resample, [repeats, n]."""
     drawn = rng.integers(n, size=(repeats, n)) + n * np.arange(repeats)[:, None]
     return np.bincount(drawn.ravel(), minlength=repeats * n).reshape(repeats, n).astype(np.float64)
+
+
+def _product(counts: Floats, values: Floats) -> Floats:
+    """counts [repeats, n] @ values [rows, n].T, the same to the last bit in whatever order a BLAS adds.
+
+    A BLAS adds in another order with another number of threads. The values are written as sums of two numbers of so
+    few digits that no partial sum is rounded; what is left out lies below the last digit of a row's largest value.
+
+    Args:
+        counts: whole numbers of which each row adds up to n.
+    """
+    upper = _few_digits(values)
+    return counts @ upper.T + counts @ _few_digits(values - upper).T
+
+
+def _few_digits(values: Floats) -> Floats:
+    """The values rounded to so few binary digits that n of a row add up without rounding."""
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    spacing = np.ldexp(1.0, np.maximum(np.frexp(largest * values.shape[1])[1] - 52, -1074))
+    return np.asarray(np.rint(values / spacing) * spacing)
 
 
 def percentile_interval(draws: Floats, confidence: float) -> tuple[Floats, Floats]:

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 from sklearn import metrics
 
 from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.bootstrap import Floats, Indices, Interval, bootstrap_interval
+from cxrlens.evaluation.proportions import alike_interval, clopper_pearson_interval
 
 Labels: TypeAlias = npt.NDArray[np.intp]
 Confusion: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
@@ -31,7 +32,7 @@ class ClassificationScores:
         threshold: an image is called affected when its probability is at least this.
         accuracy: share of right decisions.
         auc: area under the ROC curve; NaN when one class is missing.
-        auc_interval: 95 % percentile bootstrap over images, drawn within each class.
+        auc_interval: see `auc_interval`.
         average_precision: area under the precision-recall steps; NaN when one class is missing.
         sensitivity: share of affected images called affected; NaN without affected images.
         specificity: share of normal images called normal; NaN without normal images.
@@ -56,6 +57,16 @@ class ClassificationScores:
     confusion: Confusion
     brier: float
     ece: float
+
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % intervals of scores by name, of shares of images Clopper and Pearson's; NaN where the score is."""
+        (true_normal, _), (_, true_affected) = self.confusion
+        shares = {
+            "accuracy": (true_normal + true_affected, self.n),
+            "sensitivity": (true_affected, self.n_affected),
+            "specificity": (true_normal, self.n - self.n_affected),
+        }
+        return {"auc": self.auc_interval} | {name: clopper_pearson_interval(*share) for name, share in shares.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as plain values for JSON; NaN becomes None, the interval {"low": ..., "high": ...}."""
@@ -114,7 +125,9 @@ def auc_interval(labels: Labels, probabilities: Floats, *, repeats: int = 2000, 
     """The 95 % percentile bootstrap interval of the AUC, each class drawn by itself.
 
     Each resample's AUC is the Mann-Whitney statistic: the share of (affected, normal) pairs in which the
-    affected image has the higher probability, ties counting one half.
+    affected image has the higher probability, ties counting one half. Where every pair is alike, as at an AUC of 1,
+    no resample differs and the interval is that of the pairs which share no image: as many as the smaller class has
+    images, each independent of the others (`alike_interval`).
 
     Args:
         labels: [n], 1 = affected, 0 = normal; both occur.
@@ -123,15 +136,20 @@ def auc_interval(labels: Labels, probabilities: Floats, *, repeats: int = 2000, 
         seed: of the resamples.
     """
     auc = _auc_of_draws(labels, probabilities)
-    return bootstrap_interval(auc, labels.size, repeats=repeats, seed=seed, strata=labels)
+    found = bootstrap_interval(auc, labels.size, repeats=repeats, seed=seed, strata=labels)
+    return alike_interval(found.low, _pairs(labels)) if found.low == found.high else found
 
 
 def auc_interval_of_counts(auc: float, affected: int, normal: int) -> Interval:
     """The 95 % interval of an AUC of which no more is known, by Hanley and McNeil (Radiology 1982), cut to [0, 1].
 
+    An AUC of 0 or 1 has no width there and takes that of `auc_interval`.
+
     Args:
         auc: the area found; ``affected`` and ``normal`` are the numbers of images behind it, at least one each.
     """
+    if auc in (0, 1):
+        return alike_interval(auc, min(affected, normal))
     above, below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (
         auc * (1 - auc) + (affected - 1) * (above - auc**2) + (normal - 1) * (below - auc**2)
@@ -140,16 +158,13 @@ def auc_interval_of_counts(auc: float, affected: int, normal: int) -> Interval:
     return Interval(max(auc - half, 0.0), min(auc + half, 1.0))
 
 
-def share_interval(share: float, n: int) -> Interval:
-    """The 95 % interval of a share of n images by Wilson (JASA 1927); the share of a whole number of them, n > 0."""
-    found = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return Interval(float(found.low), float(found.high))
-
-
 def auc_difference_interval(
     labels: Labels, first: Floats, second: Floats, *, repeats: int = 2000, seed: int = 0
 ) -> Interval:
     """The 95 % interval of the AUC of ``first`` minus that of ``second``, from the same resamples for both.
+
+    Where both rank every pair alike, so do the pairs that share no image (see `auc_interval`); the share of pairs that
+    n of these leave open, 1 - 0.025^(1/n), may be ranked otherwise by one of the two.
 
     Args:
         labels: [n], 1 = affected, 0 = normal; both occur.
@@ -158,9 +173,19 @@ def auc_difference_interval(
         seed: of the resamples.
     """
     one, other = _auc_of_draws(labels, first), _auc_of_draws(labels, second)
-    return bootstrap_interval(
+    found = bootstrap_interval(
         lambda drawn: one(drawn) - other(drawn), labels.size, repeats=repeats, seed=seed, strata=labels
     )
+    if not found.low == found.high == 0:
+        return found
+    bound = clopper_pearson_interval(0, _pairs(labels)).high
+    return Interval(-bound, bound)
+
+
+def _pairs(labels: Labels) -> int:
+    """Number of pairs of an affected and a normal image that share no image."""
+    affected = int(labels.sum())
+    return min(affected, labels.size - affected)
 
 
 def _auc_of_draws(labels: Labels, probabilities: Floats) -> Callable[[Indices], float]:

@@ -1,4 +1,4 @@
-"""Differences of methods: paired bootstrap over images, corrected for the number of comparisons."""
+"""Differences of methods: paired bootstrap over images, exact where few differ, corrected for all comparisons made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.bootstrap import Floats, Interval, percentile_interval, resampled_means, row_means
+from cxrlens.evaluation.proportions import bounded_where_alike, clopper_pearson
+from cxrlens.evaluation.sign_flips import smallest_p, with_few_that_differ
 
 _ROUNDING = 1e-12  # share of a difference by which a resample's may fall short of it and still count as being as far
 
@@ -74,8 +76,10 @@ def compare_rows(
     """Compare rows of per-image values two by two.
 
     The p value is that of the bootstrap distribution of the mean difference, shifted to zero: the share of resamples
-    at least as far from zero as the difference found, counting the data themselves. All pairs share the resamples,
-    from which their intervals are taken too.
+    at least as far from zero as the difference found, counting the data themselves; where few images differ, that of
+    the exact sign-flip test, see `with_few_that_differ`. All pairs share the resamples, from which their intervals are
+    taken too; where all images differ alike, or none does, the interval is that of
+    `bounded_where_alike`, which takes values for scores in [0, 1].
 
     Args:
         values: [rows, n], one column per image, or [rows, seeds, n], several trainings of one recipe on the same
@@ -92,8 +96,34 @@ def compare_rows(
     if not chosen:
         return []
     first, second = np.array(chosen).T
-    evidence = _evidence(table[first] - table[second], repeats=repeats, seed=seed, one_sided=False)
+    evidence = _compared(table[first] - table[second], repeats=repeats, seed=seed, one_sided=False)
     return [Comparison(a, b, *found) for (a, b), found in zip(chosen, evidence, strict=True)]
+
+
+def compare_statistics(values: Floats, draws: Floats, *, pairs: Sequence[tuple[int, int]], n: int) -> list[Comparison]:
+    """As `compare_rows`, of statistics that are no means over images, such as the FROC.
+
+    Where no resample differs, the interval is what n images without a difference leave open, as in
+    `bounded_where_alike`; no p value is below `smallest_p` of n images.
+
+    Args:
+        values: [rows].
+        draws: [repeats, rows], the same resamples for all rows; NaN where one has no value.
+        pairs: (first, second) rows to compare.
+        n: number of images that a difference may come from.
+    """
+    if not pairs:
+        return []
+    first, second = np.array(pairs).T
+    differences = draws[:, first] - draws[:, second]
+    lows, highs = percentile_interval(differences, 0.95)
+    equal = np.fmax.reduce(np.abs(differences), axis=0, initial=0) == 0
+    bound = float(clopper_pearson(np.zeros(1), np.full(1, n))[1][0])
+    ends = np.where(equal, -bound, lows), np.where(equal, bound, highs)
+    found = values[first] - values[second]
+    p_values = np.maximum(_p_values(found, differences, one_sided=False), smallest_p(n))
+    evidence = _evidence(found, ends, p_values)
+    return [Comparison(a, b, *found) for (a, b), found in zip(pairs, evidence, strict=True)]
 
 
 def beats_best_baseline(
@@ -102,7 +132,7 @@ def beats_best_baseline(
     """Compare every row with the best baseline: the one with the largest mean over its images.
 
     A row beats it (`BaselineComparison.beats`) when its paired mean difference is positive and the one-sided p value
-    of `compare_rows`'s shifted bootstrap distribution, Holm-corrected over the rows, is below 0.05. The best baseline
+    of the same tests as in `compare_rows`, Holm-corrected over the rows, is below 0.05. The best baseline
     is chosen on the same images, which favours the baseline: the test errs on the strict side.
 
     Args:
@@ -122,7 +152,7 @@ def beats_best_baseline(
     if np.isnan(means).all():
         raise ArgumentError("no baseline has a value")
     best = int(np.nanargmax(means))
-    evidence = _evidence(table - simple[best], repeats=repeats, seed=seed, one_sided=True)
+    evidence = _compared(table - simple[best], repeats=repeats, seed=seed, one_sided=True)
     return [BaselineComparison(row, best, *found) for row, found in enumerate(evidence)]
 
 
@@ -136,17 +166,29 @@ def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return adjusted
 
 
-def _evidence(
+def _compared(
     differences: Floats, *, repeats: int, seed: int, one_sided: bool
 ) -> list[tuple[float, Interval, float, float]]:
-    """(mean, interval, p value, adjusted p value) of each row of differences."""
+    """As `_evidence`, of differences [rows, n] or [rows, seeds, n]."""
     found = row_means(differences)
     draws = resampled_means(differences, repeats=repeats, seed=seed)
-    lows, highs = percentile_interval(draws, 0.95)
+    ends = bounded_where_alike(differences, percentile_interval(draws, 0.95))
+    p_values = _p_values(found, draws, one_sided=one_sided)
+    return _evidence(found, ends, with_few_that_differ(p_values, differences, most=repeats, one_sided=one_sided))
+
+
+def _p_values(found: Floats, draws: Floats, *, one_sided: bool) -> Floats:
+    """Of differences [rows] with their resamples [repeats, rows], shifted to zero."""
     shifted = draws - found
     reach = found - np.abs(found) * _ROUNDING
     as_far = shifted >= reach if one_sided else np.abs(shifted) >= np.abs(found) * (1 - _ROUNDING)
     p_values = (1 + as_far.sum(axis=0)) / (1 + (~np.isnan(draws)).sum(axis=0))
-    p_values = np.where(np.isnan(found), np.nan, p_values)
-    intervals = [Interval(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)]
+    return np.where(np.isnan(found), np.nan, p_values)
+
+
+def _evidence(
+    found: Floats, ends: tuple[Floats, Floats], p_values: Floats
+) -> list[tuple[float, Interval, float, float]]:
+    """(mean, interval, p value, adjusted p value) of each row of differences."""
+    intervals = [Interval(low, high) for low, high in zip(ends[0].tolist(), ends[1].tolist(), strict=True)]
     return list(zip(found.tolist(), intervals, p_values.tolist(), holm(p_values).tolist(), strict=True))

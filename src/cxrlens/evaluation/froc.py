@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cxrlens.evaluation.bootstrap import Indices, Interval, bootstrap_interval
+from cxrlens.evaluation.bootstrap import Floats, Indices, Interval, bootstrap_draws, percentile_interval
+from cxrlens.evaluation.proportions import alike_interval
 from cxrlens.inputs.annotations.masks import AnnotatedObject
 
 CHALLENGE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -94,9 +95,34 @@ def froc_interval(
     repeats: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The 95 % bootstrap interval over images of the mean of `froc`'s means of several detectors.
+    """The 95 % bootstrap interval over images of the mean of `froc`'s means of several detectors, see `froc_draws`."""
+    draws = froc_draws(detectors, annotations, rates=rates, repeats=repeats, seed=seed)
+    return froc_draws_interval(draws, annotations)
 
-    Resamples without an object are left out.
+
+def froc_draws_interval(draws: Floats, annotations: Sequence[Sequence[AnnotatedObject]]) -> Interval:
+    """The 95 % interval of `froc_draws`, float64 [repeats].
+
+    Where no resample differs, as where no object is found, it is that of the images with objects, as if each had as
+    many (`alike_interval`).
+    """
+    (low,), (high,) = percentile_interval(draws[:, None], 0.95)
+    with_objects = sum(len(shapes) > 0 for shapes in annotations)
+    return alike_interval(float(low), with_objects) if low == high else Interval(float(low), float(high))
+
+
+def froc_draws(
+    detectors: Sequence[Sequence[Sequence[Prediction]]],
+    annotations: Sequence[Sequence[AnnotatedObject]],
+    *,
+    rates: Sequence[float] = CHALLENGE_RATES,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Floats:
+    """The mean of `froc`'s means of several detectors on resampled images, float64 [repeats].
+
+    NaN for a resample without an object. With the same seed, the resamples of other detectors on these images are the
+    same ones, so that differences are paired.
 
     Args:
         detectors: the predictions of each, as `froc` takes them; often the trainings of one recipe.
@@ -109,12 +135,7 @@ def froc_interval(
         weights = np.bincount(drawn, minlength=n).astype(np.float64)
         return float(np.mean([_curve(points, weights, rates).mean for points in judged]))
 
-    return bootstrap_interval(
-        mean,
-        n,
-        repeats=repeats,
-        seed=seed,
-    )
+    return bootstrap_draws(mean, n, repeats=repeats, seed=seed)
 
 
 def _judged(predictions: Sequence[Sequence[Prediction]], annotations: Sequence[Sequence[AnnotatedObject]]) -> _Points:
@@ -145,7 +166,8 @@ def _curve(points: _Points, weights: npt.NDArray[np.float64], rates: Sequence[fl
     weight = weights[points.image]
     found = np.cumsum(weight * points.found)[ends] / objects
     false = np.cumsum(weight * points.false)[ends] / weights.sum()
-    at_rates = tuple(float(np.max(found[false <= rate], initial=0.0)) for rate in rates)
+    within = np.searchsorted(false, rates, side="right")  # neither false nor found falls
+    at_rates = tuple(float(found[count - 1]) if count else 0.0 for count in within)
     return Froc(false, found, at_rates, float(np.mean(at_rates)))
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from cxrlens.errors import ArgumentError
 from cxrlens.evaluation.pointing_game import find_peaks
-from cxrlens.evaluation.similarity import is_flat, ssim_map
+from cxrlens.evaluation.similarity import image_sums, is_flat, ssim_map
 
 Matrix: TypeAlias = npt.NDArray[np.float64]  # [3, 3], of homogeneous (x, y, 1)
 Change: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
@@ -131,7 +131,7 @@ def stability(original: Tensor, restored: Tensor, valid: Tensor, *, seeds: Seque
     ]
     flat = is_flat(original[:, valid]) | is_flat(restored[:, valid])
     return Stability(
-        local[:, valid].mean(1).masked_fill(flat, torch.nan),
+        (image_sums(local[:, valid]) / count).masked_fill(flat, torch.nan),
         torch.tensor(distances, dtype=torch.float64, device=original.device),
     )
 

@@ -25,7 +25,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     """
     values = first.new_empty(len(first), dtype=torch.float64)
     for index, local in enumerate(_local_ssim(first, second)):
-        values[index] = local.mean()
+        values[index] = image_sums(local[None])[0] / local.numel()
     return values
 
 
@@ -38,6 +38,14 @@ def is_flat(maps: Tensor) -> Tensor:
 def map_likeness(first: Tensor, second: Tensor) -> Tensor:
     """As `ssim`, but NaN where either map is flat."""
     return ssim(first, second).masked_fill(is_flat(first) | is_flat(second), torch.nan)
+
+
+def image_sums(values: Tensor) -> Tensor:
+    """The sum of each image's values [N, ...], float64 [N], on a CPU in the same order with any number of threads."""
+    flat = values.flatten(1)
+    if flat.device.type != "cpu":
+        return flat.sum(1, dtype=torch.float64)
+    return torch.from_numpy(flat.detach().numpy().sum(axis=1, dtype=np.float64))
 
 
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
@@ -81,8 +89,8 @@ def pixel_ranks(maps: Tensor) -> Tensor:
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's correlation of `pixel_ranks` [N, pixels], float64 [N]; NaN where all of an image's ranks tie."""
-    scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
-    return torch.where(scale > 0, (first * second).sum(1) / scale, torch.nan)
+    scale = (image_sums(first.square()) * image_sums(second.square())).sqrt()
+    return torch.where(scale > 0, image_sums(first * second) / scale, torch.nan)
 
 
 def hit_agreement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from cxrlens.inspection.result import ImageResult
 from cxrlens.report.figures import save_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row, make_row
+from cxrlens.saliency.explain import Row, make_row
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 from cxrlens.saliency.target import Target
 
 log = logging.getLogger(__name__)
@@ -45,14 +47,21 @@ _COLUMNS = (
     "target",
     "combination",
     "smoothing",
+    "grid",
+    "interpolation",
+    "flip",
+    "precision",
     "peak_x",
     "peak_y",
     "flat",
     "map",
     "overlay",
     "remarks",
+    "doubts",
 )
 
+
+_ELSEWHERE = "elsewhere"
 
 OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", "unreadable.txt")
 """What `explain_images` writes right into its folder."""
@@ -64,7 +73,7 @@ class ExplanationSettings:
 
     Attributes:
         target: the explained class, see `cxrlens.explain`.
-        fusion: how the maps of several layers are combined, and the smoothing.
+        fusion: how the maps of layers are resized, combined and smoothed.
         seed: of ties and of the methods that draw random numbers.
     """
 
@@ -75,17 +84,17 @@ class ExplanationSettings:
 
 @dataclass(frozen=True)
 class _Explained:
-    """An image with its name in the table and its result."""
+    """An image with its name in the table and its result.
+
+    Attributes:
+        place: of its files in their folders, without the endings.
+    """
 
     item: Item
     name: str
+    place: Path
     decoded: DecodedImage
     result: ImageResult
-
-    @property
-    def place(self) -> Path:
-        """Of its files in their folders, without the endings."""
-        return Path(self.name).with_name(short_name(Path(self.name).name))
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class ExplainResult:
 
 
 def explain_images(
-    source: Path,
+    sources: Sequence[Path],
     model: QualityModel,
     out: Path,
     rows: Sequence[Row],
@@ -111,7 +120,10 @@ def explain_images(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExplainResult:
-    """Explain one image, or every image of a folder or of one split of a data set.
+    """Explain images, and every image of folders or of one split of data sets.
+
+    An image is called by its path below the one folder that is given; where several sources are, by its path below the
+    working directory, or its whole path where it lies elsewhere. One that several sources hold is explained once.
 
     Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the image at the
     network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
@@ -122,13 +134,10 @@ def explain_images(
     Raises:
         UsageError: on an unknown method, layer or target, or a missing folder or CSV.
         UnreadableImageError: when the one image given cannot be read.
-        NothingToDoError: when the folder holds no readable image.
+        NothingToDoError: when the sources hold no readable image.
     """
-    if source.is_dir():
-        items: Sequence[Item] = Dataset(source).split_or_folder(split, annotations).items
-        root = source
-    else:
-        items, root = [_single(source, annotations)], source.parent
+    items, root = _items(sources, annotations, split)
+    places = _places(items, root)
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers, keep_pixels=True)
     written: list[dict[str, Any]] = []
     not_assessed: list[str] = []
@@ -147,8 +156,9 @@ def explain_images(
             if result.not_assessed:
                 not_assessed.append(f"{item.origin}: {result.not_assessed}")
                 continue
-            explained = _Explained(item, item.name_in(root), decoded, result.with_remarks(decoded.remarks))
-            written += _write(explained, out, settings)
+            name = item.name_in(root)
+            explained = _Explained(item, name, places[name], decoded, result.with_remarks(decoded.remarks))
+            written += _write(explained, out, settings, model.precision)
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
             done += 1
@@ -156,12 +166,14 @@ def explain_images(
                 progress(done + len(reader.unreadable) + len(not_assessed), len(items))
     unreadable = [*reader.unreadable, *not_assessed]
     if not done:
-        if not source.is_dir():
+        if len(sources) == 1 and not sources[0].is_dir():
             if not_assessed:
                 raise NotAssessedError(not_assessed[0])
             raise single_unreadable(reader.unreadable[0])
         report_unreadable(unreadable, out)
-        raise NothingToDoError(f"{source}: none of its {len(items)} images could be read")
+        named = ", ".join(map(str, sources[:3])) + (" ..." if len(sources) > 3 else "")
+        whose = "its" if len(sources) == 1 else "their"
+        raise NothingToDoError(f"{named}: none of {whose} {len(items)} images could be read")
     write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
     report_unreadable(unreadable, out)
     report_remarked(reader.remarked)
@@ -192,7 +204,42 @@ def dicom_results(out: Path, model: QualityModel, rows: Sequence[Row], settings:
     if settings.fusion.smooth is not None:
         fused.append(smoothing_of(settings.fusion))
     layers = ", ".join(filter(None, [row.layers, *fused]))
-    return DicomResults(out, ModelFacts.now(model.identity, model.card, method=row.method, layers=layers))
+    facts = ModelFacts.now(model.identity, model.card, method=row.method, layers=layers, precision=model.precision)
+    return DicomResults(out, facts)
+
+
+def _items(sources: Sequence[Path], annotations: Path | None, split: str | None) -> tuple[list[Item], Path]:
+    """The images, each once, and the folder that their names begin at."""
+    items: dict[tuple[Path, str | None], Item] = {}
+    if len(sources) > 1:
+        sources = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 (links keep their own names)
+    for source in sources:
+        if source.is_dir():
+            found: Sequence[Item] = Dataset(source).split_or_folder(split, annotations).items
+        else:
+            found = [_single(source, annotations)]
+        for item in found:
+            items.setdefault((item.path.absolute(), item.listed), item)
+    if len(sources) > 1:
+        return [*items.values()], Path.cwd()
+    return [*items.values()], sources[0] if sources[0].is_dir() else sources[0].parent
+
+
+def _places(items: Sequence[Item], root: Path) -> dict[str, Path]:
+    """Where the files of each name go; those of a whole path lie in a folder of their own."""
+    places: dict[str, Path] = {}
+    names: dict[Path, Item] = {}
+    for item in items:
+        name = item.name_in(root)
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts:
+            path = Path(_ELSEWHERE, *(part for part in path.parts if part not in (path.anchor, "..")))
+        places[name] = place = path.with_name(short_name(path.name))
+        if (other := names.setdefault(place, item)) is not item:
+            raise UsageError(
+                f"{item.origin}: its results would have the name of those of {other.origin}; explain them one by one"
+            )
+    return places
 
 
 def _single(path: Path, annotations: Path | None) -> Item:
@@ -206,7 +253,7 @@ def _single(path: Path, annotations: Path | None) -> Item:
     return Item(FileOrigin(path), shapes=rows.shapes_of(path))
 
 
-def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[dict[str, Any]]:
+def _write(image: _Explained, out: Path, settings: ExplanationSettings, precision: str) -> list[dict[str, Any]]:
     """Write the overlay and the maps of an image; returns its rows of the table."""
     result, place = image.result, image.place
     table = []
@@ -226,12 +273,15 @@ def _write(image: _Explained, out: Path, settings: ExplanationSettings) -> list[
                 "target": settings.target,
                 "combination": combination_of(Row(map_.method, map_.layers), settings.fusion),
                 "smoothing": settings.fusion.smooth,
+                **map_.resize.columns(),
+                "precision": precision,
                 "peak_x": x,
                 "peak_y": y,
                 "flat": int(map_.flat),
                 "map": file.relative_to(out).as_posix(),
                 "overlay": f"overlays/{place.as_posix()}.png",
                 "remarks": " ".join(result.remarks),
+                "doubts": " ".join(result.doubts),
             }
         )
     save_figure(_overlay(image), out / "overlays" / place)
@@ -253,7 +303,14 @@ def _overlay(image: _Explained) -> Figure:
         for map_ in result.explanations
     ]
     title = f"{name}: {result.triage or result.decision}, probability of affected {result.probability:.3f}"
-    return overlay_figure(decoded.pixels.numpy(), panels, shapes=objects, title=title, extent=result.geometry.extent())
+    return overlay_figure(
+        decoded.pixels.numpy(),
+        panels,
+        shapes=objects,
+        title=title,
+        remarks=result.remarks,
+        extent=result.geometry.extent(),
+    )
 
 
 def _write_dicom(image: _Explained, dicom: DicomResults, row: Row) -> None:

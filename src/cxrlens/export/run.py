@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.errors import UsageError
-from cxrlens.export.onnx import Parity, export_onnx
-from cxrlens.inspection.quality_model import load
+from cxrlens.export.onnx import export_onnx
+from cxrlens.export.parity import Parity
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
 from cxrlens.models.location import model_path
 from cxrlens.models.onnx_file import OnnxInfo, is_export
 from cxrlens.outputs import require_own
+from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,27 @@ class ExportResult:
     parity: Parity
 
 
-def export_model(model: Path, *, method: str, out: Path | None = None, force: bool = False) -> ExportResult:
+def export_model(
+    model: Path,
+    *,
+    methods: Sequence[str] = (DEFAULT_METHOD,),
+    layers: str = DEFAULT_LAYERS,
+    resize: MapResize = DEFAULT_RESIZE,
+    out: Path | None = None,
+    force: bool = False,
+) -> ExportResult:
     """Write a model as ONNX, see docs/export.md.
 
     Args:
         model: model file or run folder.
-        method: of the map.
+        methods: of the maps; the first is the one that `screen` shows.
+        layers: of the maps, as `cxrlens.explain` takes them.
+        resize: of the maps, from the layers' cells to the input's pixels.
         out: the file; by default beside the model file, with the ending .onnx.
         force: replace a file that is there.
 
     Raises:
-        UsageError: when the model, the method or ``out`` cannot be used, or a package is missing.
+        UsageError: when the model, a method, the layers or ``out`` cannot be used, or a package is missing.
         CxrlensError: when the graph does not give what torch gives.
     """
     source = model_path(model)
@@ -42,5 +55,5 @@ def export_model(model: Path, *, method: str, out: Path | None = None, force: bo
     if file.is_dir() or (file.exists() and not force):
         raise UsageError(f"{file}: already exists; give another name or `force`")
     require_own(file, is_export)
-    info, parity = export_onnx(load(source, device="cpu"), method, source.resolve(), file)
+    info, parity = export_onnx(load(source, device="cpu"), methods, layers, resize, source.resolve(), file)
     return ExportResult(file, info, parity)

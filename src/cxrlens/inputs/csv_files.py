@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,3 +54,8 @@ def lower_columns(path: Path, reader: csv.DictReader[str], used: Collection[str]
             raise UsageError(f"{path}: has the column '{name}' twice; rename or delete one")
     reader.fieldnames = columns
     return columns
+
+
+def whole_number(text: str) -> str:
+    """A whole number without the decimals that spreadsheets give it, 1.0 or 1,0; other texts stay as they are."""
+    return re.sub(r"[.,]0+$", "", text) if re.fullmatch(r"\s*[+-]?[0-9]+[.,]0+", text) else text

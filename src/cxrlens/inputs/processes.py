@@ -1,4 +1,4 @@
-"""A function applied to tasks in processes that may die or hang: each costs its own task alone.
+"""Functions applied to tasks in processes that may die or hang: each costs its own task alone.
 
 Each process has a pipe and a thread of its own, and shares neither a queue nor a lock with others: whatever ends it, at
 any moment, leaves the rest at work (docs/decisions/reading-pool.md).
@@ -18,12 +18,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from cxrlens.errors import CxrlensError
 from cxrlens.inputs.readers.codecs import let_codecs_end_this_process
@@ -206,6 +207,85 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+class Pool:
+    """Processes that apply functions to tasks: one that dies, or is late, costs no more than the task at hand.
+
+    A process that is at one task for more than `SECONDS` is killed. Without processes a task is broken off after the
+    same time where the system has timers and this is the main thread, but not before a library at work on it comes
+    back to Python.
+
+    Args:
+        functions: all that are to be applied; picklable where processes are not forked.
+        workers: processes; 0 applies the functions in this one, in the thread that submits.
+    """
+
+    def __init__(self, *functions: Callable[[Any], Any], workers: int) -> None:
+        self._functions = functions
+        self._workers = workers
+        self._waiting: SimpleQueue[_Submitted | None] = SimpleQueue()
+        self._processes = [WorkerProcess(_Chosen(functions)) for _ in range(workers)]
+        for process in self._processes:
+            threading.Thread(target=_work, args=(process, self._waiting), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes; tasks at hand and those that wait are lost."""
+        for process in self._processes:
+            process.close()
+            self._waiting.put(None)
+
+    def submit(
+        self, function: Callable[[Task], Result], task: Task, lost: Callable[[Task, str], Result]
+    ) -> Future[Result]:
+        """Have one of the functions applied to a task, after those that were submitted before.
+
+        Args:
+            lost: gives the result of a task that was lost, in a thread of this process; it is told why in words that
+                go on after a file's name.
+
+        Raises:
+            Exception: without processes whatever the function raises; otherwise the result does.
+        """
+        future: Future[Result] = Future()
+        if not self._workers:
+            future.set_result(_here(function, task, lost))
+            return future
+        self._waiting.put(_Submitted(self._functions.index(function), task, future, lost))
+        return future
+
+    def in_order(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        lost: Callable[[Task, str], Result],
+        *,
+        ahead: int = 0,
+    ) -> Iterator[Result]:
+        """The results of one of the functions, in the order of the tasks; ``lost`` as in `submit`.
+
+        Args:
+            tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
+            ahead: take so many where that is more, for who wants results in batches.
+
+        Raises:
+            Exception: whatever the function raises.
+        """
+        begun = deque[Future[Result]]()
+        coming = iter(tasks)
+        most = max(2 * self._workers, ahead) if self._workers else 1
+        while True:
+            for task in itertools.islice(coming, most - len(begun)):
+                begun.append(self.submit(function, task, lost))
+            if not begun:
+                return
+            yield begun.popleft().result()
+
+
 def in_order(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -213,56 +293,43 @@ def in_order(
     workers: int,
     lost: Callable[[Task, str], Result],
 ) -> Iterator[Result]:
-    """The results of the tasks in their order, made by ``workers`` processes; 0 makes them in this one.
-
-    A process that dies, or is at one task for more than `SECONDS` and is therefore killed, costs nothing but that
-    task. In this process a task is broken off after the same time where the system has timers and this is the main
-    thread, but not before a library at work on it comes back to Python.
-
-    Args:
-        tasks: taken as they are needed, at most two a process ahead of the result that is waited for.
-        lost: gives the result of such a task, and is told why in words that go on after a file's name.
-
-    Raises:
-        Exception: whatever the function raises.
-    """
-    if not workers:
-        for task in tasks:
-            yield _here(function, task, lost)
-        return
-    waiting: SimpleQueue[tuple[Task, Future[Result]] | None] = SimpleQueue()
-    begun = deque[Future[Result]]()
-    coming = iter(tasks)
-    processes = [WorkerProcess(function) for _ in range(workers)]
-    for process in processes:
-        threading.Thread(target=_work, args=(process, waiting, lost), daemon=True).start()
-    try:
-        while True:
-            for task in itertools.islice(coming, 2 * workers - len(begun)):
-                begun.append(Future())
-                waiting.put((task, begun[-1]))
-            if not begun:
-                return
-            yield begun.popleft().result()
-    finally:
-        for process in processes:
-            process.close()
-            waiting.put(None)
+    """The results of the tasks in their order by a `Pool` of this function alone, see `Pool.in_order`."""
+    with Pool(function, workers=workers) as pool:
+        yield from pool.in_order(function, tasks, lost)
 
 
-def _work(
-    process: WorkerProcess[Task, Result],
-    waiting: SimpleQueue[tuple[Task, Future[Result]] | None],
-    lost: Callable[[Task, str], Result],
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _Submitted:
+    """A task of the function at that place."""
+
+    place: int
+    task: Any
+    future: Future[Any]
+    lost: Callable[[Any, str], Any]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Applies the function at the place that a task names."""
+
+    functions: tuple[Callable[[Any], Any], ...]
+
+    def __call__(self, chosen: tuple[int, Any]) -> Any:
+        place, task = chosen
+        return self.functions[place](task)
+
+
+def _work(process: WorkerProcess[tuple[int, Any], Any], waiting: SimpleQueue[_Submitted | None]) -> None:
     while (each := waiting.get()) is not None:
-        task, future = each
         try:
-            future.set_result(process(task))
-        except LostTaskError as error:
-            future.set_result(lost(task, str(error)))
+            try:
+                result = process((each.place, each.task))
+            except LostTaskError as error:
+                result = each.lost(each.task, str(error))
         except BaseException as error:
-            future.set_exception(error)
+            each.future.set_exception(error)
+        else:
+            each.future.set_result(result)
 
 
 class _TookTooLong(BaseException):

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.processes import in_order
+from cxrlens.inputs.processes import NoProcessError, Pool
 from cxrlens.inputs.readers import OversizedImageError, UnknownFormatError
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 
 
 class Cause(Enum):
@@ -62,26 +64,64 @@ def lost(source: object, reason: str) -> Unreadable:
 def read_each(
     read: Callable[[Source], Result], sources: Iterable[Source], *, workers: int
 ) -> Iterator[tuple[Source, Result | Unreadable]]:
-    """Each source, in order, with what reading it gives, or why it cannot be read.
+    """Each source, in order, with what reading it gives, or why it cannot be read; see `Readers`."""
+    with Readers(read, workers=workers) as readers:
+        yield from readers.each(sources)
+
+
+class Readers(Generic[Source, Result]):
+    """Processes that read, and may do other work of a command as well.
 
     A source that is damaged, hangs its reader or kills it costs nothing but itself; see
-    `cxrlens.inputs.processes.in_order`.
+    `cxrlens.inputs.processes.Pool`.
 
     Args:
         read: picklable; of a source of any kind, such as an `Origin`, whose ``str`` names it in messages.
-        sources: taken as they are needed.
-        workers: processes that read; 0 reads in this one.
-
-    Raises:
-        Exception: whatever ``read`` raises but for what `attempt` takes.
+        others: functions of other work, likewise picklable.
+        workers: processes; 0 works in this one.
     """
-    taken = deque[Source]()
 
-    def noted() -> Iterator[Source]:
-        for source in sources:
-            taken.append(source)
-            yield source
+    def __init__(self, read: Callable[[Source], Result], *others: Callable[[Any], Any], workers: int) -> None:
+        self._read: Callable[[Source], Result | Unreadable] = partial(attempt, read)
+        self._pool = Pool(self._read, *others, workers=workers)
 
-    results: Iterator[Result | Unreadable] = in_order(partial(attempt, read), noted(), workers=workers, lost=lost)
-    for result in results:
-        yield taken.popleft(), result
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def each(self, sources: Iterable[Source], *, ahead: int = 0) -> Iterator[tuple[Source, Result | Unreadable]]:
+        """Each source, in order, with what reading it gives, or why it cannot be read.
+
+        Args:
+            sources: taken as they are needed; see `cxrlens.inputs.processes.Pool.in_order`, also for ``ahead``.
+
+        Raises:
+            Exception: whatever reading raises but for what `attempt` takes.
+        """
+        taken = deque[Source]()
+
+        def noted() -> Iterator[Source]:
+            for source in sources:
+                taken.append(source)
+                yield source
+
+        for result in self._pool.in_order(self._read, noted(), lost, ahead=ahead):
+            yield taken.popleft(), result
+
+    def done(self, work: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+        """Another of the functions applied to tasks, in order; all of them are begun at once.
+
+        No task is lost with its process: what ends one, or finds none or no memory there, is done in this process.
+
+        Raises:
+            Exception: whatever the function raises.
+        """
+        begun = [(task, self._pool.submit(work, task, lambda task, _: work(task))) for task in tasks]
+        for task, future in begun:
+            try:
+                result = future.result()
+            except (MemoryError, NoProcessError):
+                result = work(task)
+            yield result

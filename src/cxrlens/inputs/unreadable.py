@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlens.errors import UnreadableImageError
-from cxrlens.files import printable, write_text
+from cxrlens.files import printable, refuse_folder, write_text
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ def list_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable.t
     if reasons:
         write_text(path, "".join(printable(reason) + "\n" for reason in reasons))
     else:
+        refuse_folder(path)
         path.unlink(missing_ok=True)
     return path
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.inspection.result import ImageResult
+from cxrlens.inspection.result import ImageResult, with_remarks
 from cxrlens.models.card import ModelCard
+from cxrlens.saliency.recorded_resize import RecordedResize
 
 GreyBatch: TypeAlias = npt.NDArray[np.float32]
 MapChoice: TypeAlias = Literal["all", "flagged", "none"]
@@ -23,13 +24,19 @@ class Inspector(Protocol):
     The same batch gives the same numbers; another batch may give an image others in their last digits.
 
     Attributes:
-        name: of what runs the network, "torch" or "onnx".
+        name: of what runs the network, "torch", "onnx" or "openvino".
+        precision: in which it multiplies, "f32" or "bf16".
         card: of the model.
         identity: of the model.
         method: id of its maps, "" where it makes none; likewise ``layers``.
+        resize: of its maps.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
 
     @property
     def card(self) -> ModelCard: ...
@@ -42,6 +49,9 @@ class Inspector(Protocol):
 
     @property
     def layers(self) -> str: ...
+
+    @property
+    def resize(self) -> RecordedResize: ...
 
     def inspect(
         self,
@@ -57,3 +67,30 @@ class Inspector(Protocol):
             remarks: on each image, see `Radiograph.remarks`; by default none.
         """
         ...
+
+
+def inspected(
+    plain: Callable[[], list[ImageResult]],
+    explained: Callable[[list[int]], list[ImageResult]],
+    count: int,
+    *,
+    maps: MapChoice,
+    apart: bool,
+    remarks: Sequence[Sequence[str]] | None,
+) -> list[ImageResult]:
+    """The results of so many images, with the maps that are asked for.
+
+    Args:
+        plain: gives those of all images, without maps.
+        explained: gives those of the images at some places, with maps.
+        apart: maps cost more than they save when all are made and some dropped: those of the flagged are made alone.
+        remarks: see `Inspector.inspect`.
+    """
+    if maps == "all" or (maps == "flagged" and not apart):
+        results = with_remarks(explained(list(range(count))), remarks)
+        return [result if maps == "all" or result.is_flagged else result.with_maps() for result in results]
+    results = with_remarks(plain(), remarks)
+    flagged = [place for place, result in enumerate(results) if maps == "flagged" and result.is_flagged]
+    for place, result in zip(flagged, explained(flagged) if flagged else (), strict=True):
+        results[place] = results[place].with_maps(*result.explanations)
+    return results

@@ -44,6 +44,7 @@ class ModelFacts:
         threshold: probability from which on an image is affected (a suggested retake).
         review_threshold: probability from which on an image is reviewed; None for a model that is not calibrated.
         method: id of the maps, "" where none are made; likewise ``layers``.
+        precision: in which the network multiplied.
         created: time of the results, ISO 8601, "" where it is not known.
     """
 
@@ -53,11 +54,14 @@ class ModelFacts:
     review_threshold: float | None
     method: str = ""
     layers: str = ""
+    precision: str = "f32"
     cxrlens_version: str = ""
     created: str = ""
 
     @classmethod
-    def now(cls, identity: ModelIdentity, card: ModelCard, *, method: str, layers: str) -> ModelFacts:
+    def now(
+        cls, identity: ModelIdentity, card: ModelCard, *, method: str, layers: str, precision: str = "f32"
+    ) -> ModelFacts:
         """The facts of results that this version of cxrlens makes at this moment."""
         return cls(
             model=identity.name,
@@ -66,6 +70,7 @@ class ModelFacts:
             review_threshold=card.calibration.review_threshold if card.calibration else None,
             method=method,
             layers=layers,
+            precision=precision,
             cxrlens_version=__version__,
             created=timestamp(),
         )

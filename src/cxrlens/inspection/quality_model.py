@@ -22,19 +22,13 @@ from cxrlens.models.calibration import Triage
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
+from cxrlens.models.precision import Precision, multiply_in_bfloat16, resolve_precision
 from cxrlens.saliency.capture import find_layer
-from cxrlens.saliency.explain import (
-    DEFAULT_FUSION,
-    LAYER_CHOICES,
-    Fusion,
-    Row,
-    RowMaps,
-    explain_rows,
-    make_row,
-    resolve_layers,
-)
+from cxrlens.saliency.explain import LAYER_CHOICES, Row, RowMaps, explain_rows, make_row, resolve_layers
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods import find_method
+from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
 from cxrlens.saliency.target import Target, as_logits
 
 ImageInput: TypeAlias = str | Path | bytes | Dataset | Radiograph | npt.NDArray  # type: ignore[type-arg]
@@ -51,11 +45,21 @@ class QualityModel:
         card: of the model file.
         device: where it runs.
         identity: of the model file that it was loaded from.
+        precision: "f32", or "bf16": see `multiply_in_bfloat16`, which is done with the network that is given.
     """
 
     def __init__(
-        self, network: nn.Module, card: ModelCard, device: torch.device, identity: ModelIdentity | None = None
+        self,
+        network: nn.Module,
+        card: ModelCard,
+        device: torch.device,
+        identity: ModelIdentity | None = None,
+        *,
+        precision: Precision = "f32",
     ) -> None:
+        if precision == "bf16":
+            multiply_in_bfloat16(network)
+        self.precision = precision
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
         self.device = device
@@ -134,6 +138,9 @@ class QualityModel:
         layers: str | Sequence[str] = DEFAULT_LAYERS,
         target: Target = "affected",
         smooth: float | None = None,
+        grid: str = DEFAULT_RESIZE.grid,
+        interpolation: str = DEFAULT_RESIZE.interpolation,
+        flip: bool = False,
     ) -> ImageResult:
         """Check one radiograph.
 
@@ -145,18 +152,20 @@ class QualityModel:
             layers: "last", "combined", a module name, or several names, see `cxrlens.explain`.
             target: the class to explain, see `cxrlens.explain`.
             smooth: sigma of a Gaussian over the map at input size.
+            grid: where a layer's cells lie, see `cxrlens.explain`; likewise ``interpolation`` and ``flip``.
 
         Raises:
             UnreadableImageError: when the image cannot be read; `NotAssessedError`, one of these, when the network
                 gives no number for it.
-            UsageError: on an unknown method, layer or target.
+            UsageError: on an unknown method, layer, target, grid or interpolation.
         """
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         stored = radiograph.height, radiograph.width
         ids = [methods] if isinstance(methods, str) else methods
         rows = [make_row(id_, layers) for id_ in ids]
         grey = torch.from_numpy(self.preprocessing.resized(radiograph.pixels, stored))[None]
-        result = next(self.inspect(grey, [stored], rows, target=target, fusion=Fusion(smooth=smooth)))
+        fusion = Fusion(smooth=smooth, resize=MapResize(grid, interpolation), flip=flip)
+        result = next(self.inspect(grey, [stored], rows, target=target, fusion=fusion))
         if result.not_assessed:
             raise NotAssessedError(result.not_assessed)
         return result.with_remarks(radiograph.remarks)
@@ -206,14 +215,23 @@ class QualityModel:
         return self.preprocessing.normalized(grey.to(self.device))
 
 
-def load(path: str | Path, *, device: str = "auto") -> QualityModel:
+def load(path: str | Path, *, device: str = "auto", precision: str = "f32") -> QualityModel:
     """Load a model file, or the best model of a run directory.
 
+    Args:
+        path: of the file or directory.
+        device: "auto", "cpu", "cuda" ...
+        precision: in which convolutions multiply: "f32"; "bf16", faster where there are units for it, with other last
+            digits (docs/export.md says what that changes); or "auto", the fastest that the device has units for.
+
     Raises:
-        UsageError: when the file is missing, damaged or of an unknown architecture, or the device is not there.
+        UsageError: when the file is missing, damaged or of an unknown architecture, or the device is not there or lacks
+            the precision.
     """
     network, card = load_model(Path(path))
-    return QualityModel(network, card, resolve_device(device), ModelIdentity.of_file(model_path(Path(path))))
+    there = resolve_device(device)
+    identity = ModelIdentity.of_file(model_path(Path(path)))
+    return QualityModel(network, card, there, identity, precision=resolve_precision(precision, there))
 
 
 def affected_probability(logits: Tensor) -> Tensor:
@@ -230,7 +248,9 @@ def affected_log_odds(logits: Tensor) -> Tensor:
 def input_maps(explained: RowMaps, index: int) -> list[InputMap]:
     """The maps of one image of a batch."""
     return [
-        InputMap(row.method, row.layers, maps[index].cpu().numpy(), bool(explained.flat[row][index]))
+        InputMap(
+            row.method, row.layers, maps[index].cpu().numpy(), bool(explained.flat[row][index]), explained.resizes[row]
+        )
         for row, maps in explained.maps.items()
     ]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxrlens.models.calibration import Triage
+from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, RecordedResize, with_former_resize
 
 
 class ImageRecord(BaseModel):
@@ -19,15 +20,18 @@ class ImageRecord(BaseModel):
         reason: why the decision is what it is; of an unreadable file why it could not be read.
         probability: of *affected*, in [0, 1], as `QualityModel.probability_of` gives it.
         decision: from the card's threshold on "affected".
-        triage: by a calibrated model; "retake" is "affected", and an image with remarks is at least to be reviewed.
+        triage: by a calibrated model; "retake" is "affected", and an image with doubts is at least to be reviewed.
         origin: the kind of file, see `Radiograph.origin`.
         height: of the stored image as seen upright, in pixels; likewise ``width``; 0 where it could not be read.
         method: id of the map, "" where none was made; likewise ``layers``.
+        grid: of the map's resize, see `RecordedResize`; likewise ``interpolation`` and ``flip``.
         flat: True where the map is constant, so that it has no peak.
         peak: (row, column) of the map's highest point, in pixels of the stored image.
         contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
         picture: where the preview is, "" where there is none; likewise ``map``.
         remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
+        doubts: those of the remarks by which the picture may not be displayed as it was meant; all of them in a record
+            that does not tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,9 +48,30 @@ class ImageRecord(BaseModel):
     width: int = Field(default=0, ge=0)
     method: str = ""
     layers: str = ""
+    grid: RecordedGrid = ""
+    interpolation: RecordedInterpolation = ""
+    flip: bool = False
     flat: bool = False
     peak: tuple[int, int] | None = None
     contours: tuple[tuple[tuple[float, float], ...], ...] = ()
     picture: str = ""
     map: str = ""
     remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _doubt_what_is_not_told(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "doubts" not in fields and "remarks" in fields:
+            return {**fields, "doubts": fields["remarks"]}
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resize_by_areas_what_is_not_told(cls, fields: Any) -> Any:
+        return with_former_resize(fields)
+
+    @property
+    def resize(self) -> RecordedResize:
+        """The resize of the map."""
+        return RecordedResize(self.grid, self.interpolation, self.flip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.inputs.geometry import Geometry
-from cxrlens.inputs.readers import Pixels
+from cxrlens.inputs.readers import Pixels, doubts
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import NOT_ASSESSED, ModelCard
+from cxrlens.saliency.recorded_resize import NO_RESIZE, RecordedResize
 
 TieSeed: TypeAlias = int | tuple[int, ...]
 """Decides between the pixels that share a map's highest value."""
@@ -27,6 +28,7 @@ class InputMap(NamedTuple):
     layers: str
     values: Pixels
     flat: bool
+    resize: RecordedResize = NO_RESIZE
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class ImageMap:
         method: id of the method; ``layers`` "input" for a method that reads no layer.
         values: float32 [h, w] in [0, 1]: the image at the network's scale, without padding.
         flat: True where the map is constant on the image, hence all zero.
+        resize: by which it was brought to the network's input.
         tie_seed: of the peak, see `TieSeed`.
     """
 
@@ -44,6 +47,7 @@ class ImageMap:
     layers: str
     values: Pixels
     flat: bool
+    resize: RecordedResize = NO_RESIZE
     tie_seed: TieSeed = 0
 
     @classmethod
@@ -61,7 +65,7 @@ class ImageMap:
                 values, flat = np.zeros_like(values), True
             else:
                 values = (values - low) / (high - low)
-        return cls(whole.method, whole.layers, np.ascontiguousarray(values), flat, tie_seed)
+        return cls(whole.method, whole.layers, np.ascontiguousarray(values), flat, whole.resize, tie_seed)
 
     @cached_property
     def peak(self) -> tuple[int, int] | None:
@@ -82,7 +86,8 @@ class ImageResult:
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
         explanations: the maps, in the order in which they were asked for; the first one is the result's own.
-        remarks: sentences on what looks wrong in the picture, see `Radiograph.remarks`; none of one in order.
+        remarks: sentences on what looks wrong in the picture or was not taken as the file says, see
+            `Radiograph.remarks`; none of one in order.
     """
 
     probability: float
@@ -126,7 +131,7 @@ class ImageResult:
     def triage(self) -> Triage | None:
         """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
 
-        An image with remarks is at least to be reviewed: of what is not displayed, a probability says nothing.
+        An image with `doubts` is at least to be reviewed: of what is not displayed, a probability says nothing.
         """
         return triage_of(self.card, self.probability, self.remarks)
 
@@ -136,9 +141,14 @@ class ImageResult:
         return reason_of(self.card, self.probability, self.remarks)
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """Those of the remarks by which the picture may not be displayed as it was meant; see `Note` for the others."""
+        return doubts(self.remarks)
+
+    @property
     def is_flagged(self) -> bool:
-        """True where a reader should look at the image: affected, to be reviewed, not assessed, or with remarks."""
-        doubtful = bool(self.not_assessed) or bool(self.remarks)
+        """True where a reader should look at the image: affected, to be reviewed, not assessed, or with doubts."""
+        doubtful = bool(self.not_assessed) or bool(self.doubts)
         return doubtful or self.decision == "affected" or self.triage == "review"
 
     @property
@@ -163,6 +173,11 @@ class ImageResult:
     @property
     def layers(self) -> str:
         return self.map.layers if self.map else ""
+
+    @property
+    def resize(self) -> RecordedResize:
+        """The resize of the first map; without a word where there is none."""
+        return self.map.resize if self.map else NO_RESIZE
 
     @cached_property
     def maps(self) -> dict[str, Pixels]:
@@ -210,10 +225,12 @@ class ImageResult:
             "width": self.width,
             "method": self.method,
             "layers": self.layers,
+            **asdict(self.resize),
             "flat": bool(self.flat),
             "peak": self.peak,
             "contours": self.contours,
             "remarks": self.remarks,
+            "doubts": self.doubts,
         }
 
 
@@ -229,19 +246,19 @@ Check = ImageResult
 
 
 def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> Triage | None:
-    """The triage of a calibrated model, None by another; an image with remarks never passes unreviewed.
+    """The triage of a calibrated model, None by another; with doubts among its remarks an image never passes.
 
     Raises:
         NotAssessedError: when the probability is no number in [0, 1].
     """
     triage = card.triage(probability)
-    return "review" if triage == "pass" and remarks else triage
+    return "review" if triage == "pass" and doubts(remarks) else triage
 
 
 def reason_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> str:
     """One sentence part, such as "probability 0.93 is at or above the retake threshold 0.62".
 
-    Where an image is reviewed for its remarks alone, they are part of it.
+    Where an image is reviewed for the doubts among its remarks alone, they are part of it.
 
     Raises:
         NotAssessedError: when the probability is no number in [0, 1].
@@ -255,7 +272,8 @@ def reason_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) 
         return _compared(probability, card.threshold, "retake threshold")
     if triage == "pass":
         below = _compared(probability, review, "retake threshold" if review == card.threshold else "review threshold")
-        return f"{below}, but the image has remarks: {' '.join(remarks).rstrip('.')}" if remarks else below
+        said = " ".join(doubts(remarks)).rstrip(".")
+        return f"{below}, but there are doubts about the picture: {said}" if said else below
     below = _compared(probability, card.threshold, "retake threshold")
     return f"{below}, but at or above the review threshold {_short(review, probability)}"
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cxrlens.inspection.inspector import GreyBatch, MapChoice
+from cxrlens.inspection.inspector import GreyBatch, MapChoice, inspected
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.inspection.result import ImageResult, with_remarks
+from cxrlens.inspection.result import ImageResult
 from cxrlens.models.card import ModelCard
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
+from cxrlens.saliency.recorded_resize import NO_RESIZE
 
 
 class TorchInspector:
@@ -20,8 +22,11 @@ class TorchInspector:
 
     Args:
         row: the method and layers of the maps; None for an inspector that makes none.
-        fusion: how maps of several layers become one.
+        fusion: how the maps of layers become one of the input's size.
         seed: of methods that draw random numbers.
+
+    Attributes:
+        resize: of the maps, as it is done.
     """
 
     name = "torch"
@@ -31,9 +36,16 @@ class TorchInspector:
         self.row = row
         self.fusion = fusion
         self.seed = seed
+        self.resize = NO_RESIZE
         if row is not None:  # a network's first pass finds out how its gradient is made, which shows in last digits
             size = model.preprocessing.height, model.preprocessing.width
-            self._explained(torch.zeros(1, 1, *size), [size])
+            (blank,) = self._explained(torch.zeros(1, 1, *size), [size])
+            self.resize = blank.resize
+
+    @property
+    def precision(self) -> str:
+        """In which the network multiplies."""
+        return self.model.precision
 
     @property
     def card(self) -> ModelCard:
@@ -63,16 +75,14 @@ class TorchInspector:
     ) -> list[ImageResult]:
         """See `Inspector.inspect`. A map at the last layer costs no further pass: "flagged" makes and drops others."""
         images = torch.from_numpy(grey)
-        if maps == "all" or (maps == "flagged" and self.layers == "last"):
-            results = with_remarks(self._explained(images, stored), remarks)
-            return [result if maps == "all" or result.is_flagged else result.with_maps() for result in results]
-        results = with_remarks(self.model.inspect(images, stored), remarks)
-        flagged = [index for index, result in enumerate(results) if result.is_flagged]
-        if self.row is not None and maps == "flagged" and flagged:
-            explained = self._explained(images[flagged], [stored[index] for index in flagged])
-            for index, result in zip(flagged, explained, strict=True):
-                results[index] = results[index].with_maps(*result.explanations)
-        return results
+        return inspected(
+            lambda: list(self.model.inspect(images, stored)),
+            lambda places: self._explained(images[places], [stored[place] for place in places]),
+            len(grey),
+            maps=maps if self.row else "none",
+            apart=self.layers != "last",
+            remarks=remarks,
+        )
 
     def _explained(self, images: Tensor, stored: Sequence[tuple[int, int]]) -> list[ImageResult]:
         rows = [self.row] if self.row else []

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrlens.evaluation.bootstrap import Interval
-from cxrlens.evaluation.classification import auc_interval_of_counts, share_interval
+from cxrlens.evaluation.classification import auc_interval_of_counts
+from cxrlens.evaluation.proportions import clopper_pearson_interval
 from cxrlens.files import sha256_of
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.model_card.text import CardFacts, DevScore, TrainingData
@@ -82,7 +83,7 @@ def _dev_scores(card: ModelCard) -> list[DevScore]:
         if name == "auc" and normal and affected:
             interval = auc_interval_of_counts(value, affected, normal)
         elif behind.get(name):
-            interval = share_interval(value, n)
+            interval = clopper_pearson_interval(round(value * n), n)
         found.append(DevScore(name, value, interval, n))
     return found
 

@@ -145,7 +145,8 @@ def _scores(facts: CardFacts) -> list[str]:
         (Column("score", "Score"), Column("value", "Value", "score")),
         [(s.name, Score(s.value, s.interval.low, s.interval.high, s.n)) for s in facts.dev_scores],
         note="The epoch was chosen on these images, so that they flatter. Uncalibrated probabilities, threshold 0.5. "
-        "Intervals from the numbers of images: Hanley and McNeil (1982) for the AUC, Wilson (1927) for shares.",
+        "Intervals from the numbers of images: Hanley and McNeil (1982) for the AUC, Clopper and Pearson (1934) for "
+        "shares.",
     )
     return [to_markdown(table).strip()]
 
@@ -169,6 +170,7 @@ def _randomisation(verdicts: Sequence[Verdict] | None) -> str:
         ),
         [(v.method, v.layers, v.similarity, v.unrelated, "passes" if v.passes else "fails") for v in verdicts],
         note="A row passes when maps of the network with all weights drawn anew are less like its own than maps of "
-        "different images are like each other (Arun et al., 2021). Mean over the trainings in the study.",
+        "different images are like each other (Arun et al., 2021). Mean over the trainings in the study. Maps: "
+        f"{verdicts[0].resize}.",
     )
     return said + "\n\n" + to_markdown(table).replace("## ", "### ", 1).strip()

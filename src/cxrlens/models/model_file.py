@@ -71,7 +71,8 @@ def read_model(path: Path) -> tuple[nn.Module, ModelCard]:
     path = model_path(path)
     if path.suffix.lower() == ".onnx":
         raise UsageError(
-            f"{path}: is an ONNX model, which 'cxrlens screen' alone runs; give the model file that it was made from"
+            f"{path}: is an ONNX model, which 'cxrlens screen' and 'cxrlens serve' run, and torch does not; give the "
+            "model file that it was made from"
         )
     try:
         with safe_open(path, framework="pt") as stored:

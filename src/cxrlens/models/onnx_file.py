@@ -1,26 +1,25 @@
 """The ONNX file of a model: one graph from a prepared image to probability and map, its card in the metadata.
 
-It is read and run by onnxruntime; nothing here needs torch.
+It is read and run by onnxruntime or OpenVINO, see `cxrlens.models.onnx_sessions`; nothing here needs torch.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.special import expit
 
 from cxrlens.errors import UsageError
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
+from cxrlens.models.onnx_sessions import GraphRuntime, GraphSession, open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from cxrlens.models.precision import Precision
 
 INFO_KEY = "cxrlens.export"
 """Names the `OnnxInfo` in the metadata, beside the card."""
@@ -28,9 +27,8 @@ INFO_KEY = "cxrlens.export"
 _METADATA = 1 << 20  # bytes at a file's end that hold it
 
 INPUT = "grey"
-OUTPUTS = ("logits", "probability", "map", "flat")
-LAYERS: Literal["last"] = "last"
-"""The choice of layers at which a map needs no backward pass."""
+NUMBERS = ("logits", "probability")
+"""The outputs beside the maps."""
 
 
 class OnnxInfo(BaseModel):
@@ -38,21 +36,49 @@ class OnnxInfo(BaseModel):
 
     Attributes:
         format: version of inputs, outputs and metadata.
-        method: id of the map; likewise ``layers``.
-        layer: module name of the layer.
+        methods: ids of the maps. The first one is in the outputs "map" and "flat", the others in `map_outputs`.
+        layers: that they are made at: "combined", "last" or module names joined by "+".
+        modules: the names of the modules that ``layers`` stands for.
+        grid: of the maps' resize, see `cxrlens.saliency.recorded_resize.RecordedResize`; likewise
+            ``interpolation``. Files of format 1 do not say: their maps are resized by pixel areas, bilinearly.
         source: name of the model file it was made from; ``source_sha256`` of its content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
-    method: str
-    layers: Literal["last"] = LAYERS
-    layer: str
+    format: Literal[1, 2, 3] = 3
+    methods: tuple[str, ...] = Field(min_length=1)
+    layers: str
+    modules: tuple[str, ...]
+    grid: Literal["centres", "areas", "mixed"] = "areas"
+    interpolation: Literal["bilinear", "bicubic", "bspline"] = "bilinear"
     source: str
     source_sha256: str
     cxrlens_version: str = ""
     created: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_former_names(cls, fields: Any) -> Any:
+        """Until format 3 a graph had one map, of one layer."""
+        if not isinstance(fields, dict) or fields.get("format", 3) not in (1, 2):
+            return fields
+        rest = {name: value for name, value in fields.items() if name not in ("method", "layer")}
+        return {**rest, "methods": (fields.get("method"),), "modules": (fields.get("layer"),)}
+
+    @property
+    def method(self) -> str:
+        """The first of the methods."""
+        return self.methods[0]
+
+    def map_outputs(self, method: str) -> tuple[str, str]:
+        """The names of the outputs that hold a method's maps and which of them are flat."""
+        return ("map", "flat") if method == self.method else (f"map_{method}", f"flat_{method}")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all outputs, in their order."""
+        return (*NUMBERS, *(name for method in self.methods for name in self.map_outputs(method)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +106,48 @@ class OnnxModel:
         info: how the graph was made.
     """
 
-    def __init__(self, session: InferenceSession, card: ModelCard, info: OnnxInfo) -> None:
+    def __init__(self, session: GraphSession, card: ModelCard, info: OnnxInfo) -> None:
         self.card = card
         self.info = info
         self._session = session
 
-    def run(self, grey: npt.NDArray[np.float32], *, maps: bool = True) -> OnnxOutput:
-        """The output for grey images [N, 1, h, w] in [0, 1], see `Preprocessing.resized`."""
-        from onnxruntime import RunOptions
+    @property
+    def runtime(self) -> GraphRuntime:
+        """What runs the graph."""
+        return self._session.runtime
 
-        options = RunOptions()
-        options.only_execute_path_to_fetches = True
-        found: Sequence[Any] = self._session.run(list(OUTPUTS if maps else OUTPUTS[:2]), {INPUT: grey}, options)
-        return OnnxOutput(*found)
+    @property
+    def precision(self) -> Precision:
+        """In which it multiplies."""
+        return self._session.precision
+
+    @property
+    def makes_maps_apart(self) -> bool:
+        """True where probabilities alone cost less than those with maps."""
+        return self._session.leaves_out
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self._session.device
+
+    def run(self, grey: npt.NDArray[np.float32], *, maps: bool = True, method: str | None = None) -> OnnxOutput:
+        """The output for grey images [N, 1, h, w] in [0, 1], see `Preprocessing.resized`.
+
+        The probability is made of the logits here, in double precision whatever the runtime's.
+
+        Args:
+            maps: False to compute none.
+            method: one of `OnnxInfo.methods`; by default the first.
+        """
+        names = ("logits", *(self.info.map_outputs(method or self.info.method) if maps else ()))
+        logits, *rest = self._session.run(names, {INPUT: grey})
+        return OnnxOutput(logits, self._probability(logits), *rest)
+
+    def own_probability(self, grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """The probability of affected as the graph itself gives it, [N]; what `run` gives is as exact as the card."""
+        (probability,) = self._session.run(("probability",), {INPUT: grey})
+        return probability
 
     def check(self, file: Path) -> None:
         """Try it on black, grey and noise.
@@ -105,23 +160,23 @@ class OnnxModel:
         noise = np.random.default_rng(0).random(side, dtype=np.float32)
         grey = np.stack([np.zeros(side, np.float32), np.full(side, 0.5, np.float32), noise])
         try:
-            found = self.run(grey)
-        except Exception as error:  # onnxruntime's errors have no base of their own
+            # In one run: of what is asked for alone, a runtime may round another way in a lower precision.
+            names = ("logits", "probability", *self.info.map_outputs(self.info.method))
+            logits, probability, maps, flat = self._session.run(names, {INPUT: grey})
+        except Exception as error:  # a runtime's errors have no base of their own
             raise UsageError(
                 f"{file}: its graph fails ({str(error).splitlines()[0]}); export the model again"
             ) from error
-        assert found.maps is not None
-        assert found.flat is not None
-        shapes = [each.shape for each in (found.logits, found.probability, found.maps, found.flat)]
+        shapes = [each.shape for each in (logits, probability, maps, flat)]
         if shapes != [(len(grey), 2), (len(grey),), (len(grey), *side[1:]), (len(grey),)]:
             raise UsageError(f"{file}: its outputs have the shapes {shapes}; export the model again")
-        sound = np.isfinite(found.logits).all(1)
+        sound = np.isfinite(logits).all(1)
         if not sound.any():
             raise UsageError(
                 f"{file}: its graph gives no number for any image, so its weights are not usable; look at the model "
                 "that it was made from with 'cxrlens doctor --model', and export it again"
             )
-        if not np.allclose(found.probability[sound], self._probability(found.logits[sound]), rtol=1e-3, atol=1e-6):
+        if not np.allclose(probability[sound], self._probability(logits[sound]), rtol=1e-3, atol=1e-6):
             raise UsageError(
                 f"{file}: its graph gives other probabilities than its model card leads to; export the model again"
             )
@@ -144,33 +199,19 @@ def is_export(path: Path) -> bool:
         return False
 
 
-def read_onnx(path: Path) -> OnnxModel:
+def read_onnx(path: Path, *, runtime: GraphRuntime = "onnx", precision: str = "f32", device: str = "auto") -> OnnxModel:
     """Read a model that ``cxrlens export`` wrote.
 
+    Args:
+        runtime: what is to run it.
+        precision: see `open_session`; likewise ``device``.
+
     Raises:
-        UsageError: when the file is missing, damaged, of another program or a later version, or onnxruntime is not
-            installed.
+        UsageError: when the file is missing, damaged, of another program or a later version, the runtime is not
+            installed, or it lacks precision or device.
     """
-    onnxruntime = _onnxruntime()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read ({error.strerror or error}); 'cxrlens export' writes an ONNX model"
-        ) from error
-    onnxruntime.disable_telemetry_events()  # of its builds for Windows
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = _threads()
-    options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        reason = str(error).splitlines()[0].rpartition(" : ")[2]
-        raise UsageError(
-            f"{path}: is damaged or no ONNX model ({reason}); write one with 'cxrlens export --to onnx'"
-        ) from error
-    metadata = session.get_modelmeta().custom_metadata_map
+    session = open_session(path, runtime, precision, device)
+    metadata = {key: text for key in (CARD_KEY, INFO_KEY) if (text := session.metadata(key)) is not None}
     if CARD_KEY not in metadata or INFO_KEY not in metadata:
         raise UsageError(f"{path}: is an ONNX model without a cxrlens model card; make one with 'cxrlens export'")
     card = parse_card(metadata[CARD_KEY], str(path))
@@ -182,40 +223,21 @@ def read_onnx(path: Path) -> OnnxModel:
         raise UsageError(
             f"{path}: what it says of its export cannot be read ({where}: {first['msg']}); update cxrlens?"
         ) from error
-    _check_form(session, card, path)
+    _check_form(session, card, info, path)
     model = OnnxModel(session, card, info)
     model.check(path)
     return model
 
 
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("ONNX models need onnxruntime; install it with: pip install 'cxrlens[onnx]'") from error
-    return onnxruntime
-
-
-def _threads() -> int:
-    """OMP_NUM_THREADS, which torch keeps to as well; else 0, one a core, unless this process may use some alone."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if allowed in (None, os.cpu_count()) else allowed
-
-
-def _check_form(session: InferenceSession, card: ModelCard, path: Path) -> None:
+def _check_form(session: GraphSession, card: ModelCard, info: OnnxInfo, path: Path) -> None:
     size = [card.preprocessing.height, card.preprocessing.width]
-    inputs = {each.name: (each.type, list(each.shape)[1:]) for each in session.get_inputs()}
-    outputs = {each.name: (each.type, list(each.shape)[1:]) for each in session.get_outputs()}
     expected = {
-        "logits": ("tensor(float)", [2]),
-        "probability": ("tensor(double)", []),
-        "map": ("tensor(float)", size),
-        "flat": ("tensor(bool)", []),
+        "logits": ("float32", [2]),
+        "probability": ("float64", []),
     }
-    if inputs != {INPUT: ("tensor(float)", [1, *size])} or outputs != expected:
+    for map_, flat in map(info.map_outputs, info.methods):
+        expected |= {map_: ("float32", size), flat: ("bool", [])}
+    if session.inputs != {INPUT: ("float32", [1, *size])} or session.outputs != expected:
         raise UsageError(
             f"{path}: its inputs and outputs are not those of an exported model of {card.preprocessing.size}; "
             "export the model again"

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cxrlens.errors import NotAssessedError, NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.evaluation import baselines
-from cxrlens.evaluation.bootstrap import bootstrap_means
+from cxrlens.evaluation.bootstrap import Interval, bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
+from cxrlens.evaluation.proportions import clopper_pearson_interval
 from cxrlens.files import short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects, object_mask, object_masks
 from cxrlens.inputs.annotations.shapes import parse_annotation
@@ -36,7 +37,9 @@ from cxrlens.inspection.result import ImageResult
 from cxrlens.report.figures import save_figure, score_bar_figure
 from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
-from cxrlens.saliency.explain import DEFAULT_FUSION, Fusion, Row
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
+from cxrlens.saliency.recorded_resize import NO_RESIZE, RecordedResize
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,9 @@ _IMAGE_COLUMNS = (
     "tied",
     "probability",
     "decision",
+    "grid",
+    "interpolation",
+    "flip",
 )
 _ROW_COLUMNS = (
     "method",
@@ -76,6 +82,9 @@ _ROW_COLUMNS = (
     "resize",
     "combination",
     "smoothing",
+    "grid",
+    "interpolation",
+    "flip",
     "target",
     "note",
 )
@@ -96,9 +105,9 @@ class PointingSettings:
 
     Attributes:
         tolerance_share: of the longer side of the network's input.
-        fusion: how the maps of several layers are combined, and the smoothing.
+        fusion: how the maps of layers are resized, combined and smoothed.
         target: the explained class: "affected", "predicted" or "true" (the label).
-        seed: decides ties and drives the bootstrap.
+        seed: decides ties and drives the bootstrap of the random baseline.
     """
 
     tolerance_share: float = DEFAULT_TOLERANCE
@@ -343,25 +352,26 @@ def _judged(
             continue
         distances = distance_to_objects(mask)
         common = {"image": name, "probability": result.probability, "decision": result.decision}
-        shown = [(map_.method, map_.layers, map_.values) for map_ in result.explanations]
+        shown = [(map_.method, map_.layers, map_.values, map_.resize) for map_ in result.explanations]
         whole = model.preprocessing.geometry(decoded.height, decoded.width)
         shown += _baseline_maps(whole.cut(grey[0]).numpy(), training_map)
-        for method, layers, map_ in shown:
+        for method, layers, map_, resize in shown:
             row_key = zlib.crc32(f"{method} {layers}".encode())  # a tie falls the same whatever else is asked for
             peak = find_peak(map_, seed=(settings.seed, decoded.index, row_key))
             record = judge(peak, distances, tolerance)
             records.append({**common, **_record_fields(record, result.geometry),
-                            "method": method, "layers": layers})  # fmt: skip
+                            "method": method, "layers": layers, **resize.columns()})  # fmt: skip
         chance = baselines.random_hit_probability(distances, tolerance)
-        records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance})
+        records.append({**common, "method": "random", "layers": "", "outcome": "expected", "hit": chance,
+                        **NO_RESIZE.columns()})  # fmt: skip
     return records
 
 
-def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[str, str, FloatMap]]:
+def _baseline_maps(grey: FloatMap, training_map: FloatMap | None) -> list[tuple[str, str, FloatMap, RecordedResize]]:
     maps = {"centre": baselines.centre_map(*grey.shape), "brightest": baselines.brightest_map(grey)}
     if training_map is not None:
         maps["mean_annotation"] = baselines.fitted(training_map, *grey.shape)
-    return [(name, "", map_) for name, map_ in maps.items()]
+    return [(name, "", map_, NO_RESIZE) for name, map_ in maps.items()]
 
 
 def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]:
@@ -383,20 +393,15 @@ def _record_fields(record: PointingRecord, geometry: Geometry) -> dict[str, Any]
 def _table(
     per_image: Sequence[dict[str, Any]], rows: Sequence[Row], settings: PointingSettings, preprocessing: Preprocessing
 ) -> list[dict[str, Any]]:
-    """One line per method and baseline, with the intervals of one common bootstrap."""
+    """One line per method and baseline."""
     lines = [*rows, *(Row(name, "") for name in baselines.BASELINES)]
-    records = {
-        line: [r for r in per_image if (r["method"], r["layers"]) == (line.method, line.layers)] for line in lines
-    }
-    present = [line for line in lines if records[line]]
-    values = np.array([[record["hit"] for record in records[line]] for line in present])
-    lows, highs = bootstrap_means(values, seed=settings.seed)
-    intervals = {line: (float(low), float(high)) for line, low, high in zip(present, lows, highs, strict=True)}
     table = []
     for line in lines:
-        hits = [record["hit"] for record in records[line]]
+        records = [r for r in per_image if (r["method"], r["layers"]) == (line.method, line.layers)]
+        hits = [record["hit"] for record in records]
         is_baseline = line.method in baselines.BASELINES
-        low, high = intervals.get(line, (math.nan, math.nan))
+        interval = _interval(line, hits, settings.seed)
+        resize = {name: record[name] for record in records[:1] for name in NO_RESIZE.columns()}
         table.append(
             {
                 "method": line.method,
@@ -404,19 +409,28 @@ def _table(
                 "kind": "baseline" if is_baseline else "method",
                 "accuracy": float(np.mean(hits)) if hits else math.nan,
                 "n": len(hits),
-                "low": low,
-                "high": high,
+                "low": interval.low,
+                "high": interval.high,
                 "hits": sum(hits) if hits else None,
                 "misses": len(hits) - sum(hits) if hits else None,
-                "tied": sum(record.get("tied", 1) > 1 for record in records[line]),
+                "tied": sum(record.get("tied", 1) > 1 for record in records),
                 "tolerance": settings.tolerance(preprocessing),
                 "tolerance_share": settings.tolerance_share,
                 "image_size": f"{preprocessing.width}x{preprocessing.height}",
                 "resize": preprocessing.resize,
                 "combination": combination_of(line, settings.fusion),
                 "smoothing": smoothing_of(settings.fusion),
+                **(resize or NO_RESIZE.columns()),
                 "target": "" if is_baseline else settings.target,
                 "note": "" if hits else "no training annotations at hand",
             }
         )
     return table
+
+
+def _interval(line: Row, hits: Sequence[float], seed: int) -> Interval:
+    """The 95 % interval of the accuracy; by bootstrap for the random baseline, whose hits are expected values."""
+    if line.method != "random":
+        return clopper_pearson_interval(sum(hits), len(hits))
+    lows, highs = bootstrap_means(np.array([hits]), seed=seed)
+    return Interval(float(lows[0]), float(highs[0]))

@@ -54,6 +54,10 @@ _UNDATED: Final[dict[str, dict[str, None] | None]] = {
     "pdf": {"CreationDate": None},
     "jpg": None,
 }
+_ENCODING: Final[dict[str, dict[str, Any]]] = {
+    "png": {"compress_level": 4},  # less than half the time of zlib's 6, for some 6 % more bytes
+    "jpg": {"quality": 80, "optimize": True},
+}
 _SAVING = threading.Lock()  # what `save_figure` sets while it draws is shared by all threads
 
 
@@ -325,8 +329,8 @@ def _rendered(figure: Figure, name: str, dpi: float) -> bytes:
     tight: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12}
     with _SAVING, mpl.rc_context({"svg.hashsalt": "cxrlens"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        if name == "jpg":
-            tight["pil_kwargs"] = {"quality": 80, "optimize": True}
+        if name in _ENCODING:
+            tight["pil_kwargs"] = _ENCODING[name]
         figure.savefig(buffer, format=name, dpi=dpi, metadata=_UNDATED[name], **tight)
     return buffer.getvalue()
 

@@ -7,6 +7,7 @@ which image and map are shown.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -82,6 +83,7 @@ def overlay_figure(
     *,
     shapes: Sequence[AnnotatedObject] = (),
     title: str,
+    remarks: Sequence[str] = (),
     extent: Extent | None = None,
 ) -> Figure:
     """The radiograph with its annotated shapes, then each map over it, side by side.
@@ -91,6 +93,7 @@ def overlay_figure(
         panels: the maps, each of any size.
         shapes: in pixels of `image`.
         title: usually the file's name; shown as it is.
+        remarks: on the image, sentences that stand below the title, in at most three lines.
         extent: the part of the image that the maps cover, as its (left, right, bottom, top) edges in pixels
             of `image`; the whole image is (-0.5, W - 0.5, H - 0.5, -0.5), which is the default.
 
@@ -108,7 +111,9 @@ def overlay_figure(
     for panel, panel_axes in zip(panels, axes[1:], strict=True):
         view.draw_map(panel_axes, panel)
         _caption(panel_axes, panel.title, 11)
-    figure.suptitle(shorten(title, 20 * columns + 10), **text_style(13))
+    letters = 20 * columns + 10
+    said = textwrap.wrap(" ".join(remarks), letters, max_lines=3, placeholder=" …")
+    figure.suptitle("\n".join([shorten(title, letters), *said]), **text_style(13))
     _explain(figure, axes, panels, shapes)
     return figure
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cxrlens.evaluation.baselines import BASELINES
-from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.saliency.explain import Row
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.methods import find_method
 
 

@@ -85,13 +85,13 @@ def capture(
         UsageError: on a network in training mode, an unknown layer, a layer that did not run, ran twice, gave no
             map or is not on the way to the logits, inside `torch.inference_mode`, or on an unfit target.
     """
-    _check_network(network, explained=bool(layers))
+    check_network(network, explained=bool(layers))
     if images.is_inference():
         images = images.clone()
-    modules = {name: find_layer(network, name) for name in layers if name != INPUT}
     if len(layers) != 1 or INPUT in layers:
-        return _differentiate(network, images, layers, modules, target)
+        return differentiate(network, images, layers, target)
     (layer,) = layers
+    find_layer(network, layer)
     closed = run_closed_form(network, images, layer)
     if closed is not None:
         output, head = closed
@@ -99,20 +99,21 @@ def capture(
         gradient = head.gradient(target_classes(logits, target))
         return logits, {layer: Captured(head.activation.float(), gradient)}
     with head_trial(network, layer) as trial:
-        logits, captured = _differentiate(network, images, layers, modules, target)
+        logits, captured = differentiate(network, images, layers, target)
     if trial is not None:
         trial.judge(captured[layer].activation, captured[layer].gradient, target_classes(logits, target))
     return logits, captured
 
 
-def _differentiate(
-    network: nn.Module, images: Tensor, layers: Sequence[str], modules: dict[str, nn.Module], target: Target
+def differentiate(
+    network: nn.Module, images: Tensor, layers: Sequence[str], target: Target
 ) -> tuple[Tensor, dict[str, Captured]]:
-    """As `capture`, by autograd.
+    """As `capture`, by autograd whatever the network's head is.
 
     A network that runs parts under `torch.utils.checkpoint` runs these anew in the backward pass, where no function
     mode acts, and the checkpoint finds other tensors kept: such a one is run again with torch's own functions.
     """
+    modules = {name: find_layer(network, name) for name in layers if name != INPUT}
     try:
         return _by_autograd(network, images, layers, modules, target, InputGradients())
     except CheckpointError:
@@ -223,7 +224,12 @@ def _title(name: str) -> str:
     return "the input" if name == INPUT else f"layer '{name}'"
 
 
-def _check_network(network: nn.Module, *, explained: bool) -> None:
+def check_network(network: nn.Module, *, explained: bool) -> None:
+    """Refuse a network that cannot be run, or explained, as it is.
+
+    Raises:
+        UsageError: in training mode, inside `torch.inference_mode`, or compiled.
+    """
     if torch.is_inference_mode_enabled():
         raise UsageError("maps need gradients, which torch.inference_mode forbids; use torch.no_grad instead")
     for name, module in network.named_modules():

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
 from cxrlens.saliency.capture import INPUT, Captured, capture
-from cxrlens.saliency.fusion import combine, layer_shares, scale, upsample
-from cxrlens.saliency.gaussian import check_sigma
-from cxrlens.saliency.gaussian import smooth as smoothed
+from cxrlens.saliency.cells.grid import CellGrid
+from cxrlens.saliency.cells.known import cell_grids
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion, finished, fused, scale
 from cxrlens.saliency.guided import GuidedRule
-from cxrlens.saliency.memory import halving
+from cxrlens.saliency.memory import Halved, Results
 from cxrlens.saliency.methods import SaliencyMethod, find_method
 from cxrlens.saliency.probe import NetworkProbe
+from cxrlens.saliency.recorded_resize import INPUT_LAYERS, RecordedResize
+from cxrlens.saliency.resizing import MapResize
 from cxrlens.saliency.target import Target, target_classes, target_scores
 
 _Key = TypeVar("_Key")
+# scaled maps and flat flags by key, the logits, and the places of the layers' cells
+_Found: TypeAlias = tuple[dict[_Key, Tensor], dict[_Key, Tensor], Tensor, dict[str, CellGrid | None]]
 
 LAYER_CHOICES = ("last", "combined")
 _JOINT = "+"  # between the names of several layers in a row
-INPUT_LAYERS = "input"  # what a row's layers are called where the method reads none
 
 
 @dataclass(frozen=True, order=True)
@@ -48,39 +51,6 @@ class Row:
         return f"{self.method} {self.layers}"
 
 
-@dataclass(frozen=True)
-class Fusion:
-    """The way in which the maps of several layers become one, and its smoothing; recorded with the maps.
-
-    Attributes:
-        combination: "product" (the paper's), "geometric", "mean" or "max", see `cxrlens.saliency.fusion.combine`.
-        weights: one per layer, for "geometric" and "mean"; None weighs all alike.
-        smooth: sigma in pixels of a Gaussian over the full-size map; None for none.
-    """
-
-    combination: str = "product"
-    weights: tuple[float, ...] | None = None
-    smooth: float | None = None
-
-    def check(self, layer_counts: Iterable[int]) -> None:
-        """Find out before any work whether maps of so many layers each can be joined in this way.
-
-        Raises:
-            UsageError: on an unknown combination, weights that do not fit, or a sigma that is not positive.
-        """
-        if self.smooth is not None:
-            check_sigma(self.smooth)
-        several = {count for count in layer_counts if count > 1}
-        layer_shares(self.combination, None, 1)
-        if self.weights is not None and not several:
-            raise UsageError("layer weights are given, but no map is combined of several layers; leave them out")
-        for count in several:
-            layer_shares(self.combination, self.weights, count)
-
-
-DEFAULT_FUSION = Fusion()
-
-
 class SaliencyMaps(dict[str, Tensor]):
     """Maps by method id, each float32 [N, H, W] in [0, 1], with what else the pass has found.
 
@@ -89,7 +59,10 @@ class SaliencyMaps(dict[str, Tensor]):
         flat: per method, bool [N]: the map was constant or not finite, or the explained logit was not finite, and the
             map is all zero.
         layers: the module names that were explained.
-        fusion: how they were combined and smoothed.
+        cells: the places of each layer's cells in the input; None where these cannot be known, and the map was
+            resized by pixel areas whatever ``grid`` says. Empty where ``grid`` is "areas".
+        resizes: per method, the resize as it was done.
+        fusion: how they were resized, combined and smoothed.
     """
 
     def __init__(
@@ -99,22 +72,33 @@ class SaliencyMaps(dict[str, Tensor]):
         logits: Tensor,
         flat: Mapping[str, Tensor],
         layers: Sequence[str],
+        cells: Mapping[str, CellGrid | None],
+        resizes: Mapping[str, RecordedResize],
         fusion: Fusion,
     ) -> None:
         super().__init__(maps)
         self.logits = logits
         self.flat = dict(flat)
         self.layers = tuple(layers)
+        self.cells = dict(cells)
+        self.resizes = dict(resizes)
         self.fusion = fusion
 
 
 @dataclass(frozen=True)
 class RowMaps:
-    """The result of `explain_rows`: maps float32 [N, H, W] and flat flags bool [N] per row, and the logits."""
+    """The result of `explain_rows`: maps float32 [N, H, W] and flat flags bool [N] per row, and the logits.
+
+    Attributes:
+        cells: of all layers, see `SaliencyMaps`.
+        resizes: per row, as it was done.
+    """
 
     maps: dict[Row, Tensor]
     flat: dict[Row, Tensor]
     logits: Tensor
+    cells: dict[str, CellGrid | None]
+    resizes: dict[Row, RecordedResize]
 
 
 def explain(
@@ -127,6 +111,9 @@ def explain(
     smooth: float | None = None,
     combination: str = "product",
     layer_weights: Sequence[float] | None = None,
+    grid: str = DEFAULT_FUSION.resize.grid,
+    interpolation: str = DEFAULT_FUSION.resize.interpolation,
+    flip: bool = False,
     seed: int = 0,
 ) -> SaliencyMaps:
     """Saliency maps of a batch of images.
@@ -142,6 +129,10 @@ def explain(
         smooth: sigma in pixels of a Gaussian over the full-size map; 1 is the paper's 11 x 11 kernel.
         combination: how the maps of several layers become one: "product" (the paper's), "geometric", "mean", "max".
         layer_weights: one weight per layer for "geometric" and "mean"; by default all layers count alike.
+        grid: "centres" puts each cell of a layer on the pixel it is centred on, "areas" spreads the cells evenly over
+            the image, as the published maps do; see docs/methods.md, "Where a cell lies".
+        interpolation: "bicubic", "bspline" (smoother) or "bilinear" (the paper's).
+        flip: average with the map of the mirrored image.
         seed: of the methods that draw random numbers.
 
     Returns:
@@ -149,17 +140,19 @@ def explain(
         all zero and flagged in the result's ``flat``.
 
     Raises:
-        UsageError: on an unknown method, layer, target or combination, a sigma that is not positive, a network in
-            training mode, or inside `torch.inference_mode`.
+        UsageError: on an unknown method, layer, target, combination, grid or interpolation, a sigma that is not
+            positive, a network in training mode, or inside `torch.inference_mode`.
     """
     ids = [methods] if isinstance(methods, str) else list(methods)
     wanted = {id_: find_method(id_) for id_ in ids}
     needs_layers = any(method.has_layers for method in wanted.values())
     names = resolve_layers(network, layers) if needs_layers or layers not in LAYER_CHOICES else []
-    fusion = Fusion(combination, None if layer_weights is None else tuple(layer_weights), smooth)
+    weights = None if layer_weights is None else tuple(layer_weights)
+    fusion = Fusion(combination, weights, smooth, MapResize(grid, interpolation), flip)
     requests = {id_: _Request(method, tuple(names) if method.has_layers else ()) for id_, method in wanted.items()}
-    maps, flat, logits = _explain(network, images, requests, target, fusion, seed)
-    return SaliencyMaps(maps, logits=logits, flat=flat, layers=names, fusion=fusion)
+    ((maps, flat, logits, cells),) = _explain(network, images, [(fusion, requests)], target, seed)
+    resizes = _resizes(requests, cells, fusion)
+    return SaliencyMaps(maps, logits=logits, flat=flat, layers=names, cells=cells, resizes=resizes, fusion=fusion)
 
 
 def explain_rows(
@@ -172,15 +165,38 @@ def explain_rows(
     seed: int = 0,
 ) -> RowMaps:
     """As `explain`, for several (method, layers) rows from one forward and one backward pass."""
-    requests = {}
+    (found,) = explain_rows_in_turn(network, images, [(fusion, list(rows))], target=target, seed=seed)
+    return found
+
+
+def explain_rows_in_turn(
+    network: nn.Module,
+    images: Tensor,
+    wanted: Sequence[tuple[Fusion, Sequence[Row]]],
+    *,
+    target: Target = "affected",
+    seed: int = 0,
+) -> Iterator[RowMaps]:
+    """As `explain_rows`, for several fusions and the rows of each, all from the same passes.
+
+    One result after another, each made when it is asked for, so that the full-size maps of one fusion are in memory.
+    All fusions that flip share one more pass, of the mirrored images. A method that asks the network many times asks
+    it anew for each fusion.
+    """
     names: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        method = find_method(row.method)
-        if method.has_layers and row.layers not in names:
-            names[row.layers] = tuple(resolve_layers(network, row.layers))
-        requests[row] = _Request(method, names[row.layers] if method.has_layers else ())
-    maps, flat, logits = _explain(network, images, requests, target, fusion, seed)
-    return RowMaps(maps, flat, logits)
+    requests: list[tuple[Fusion, dict[Row, _Request]]] = []
+    for fusion, rows in wanted:
+        own = {}
+        for row in rows:
+            method = find_method(row.method)
+            if method.has_layers and row.layers not in names:
+                names[row.layers] = tuple(resolve_layers(network, row.layers))
+            own[row] = _Request(method, names[row.layers] if method.has_layers else ())
+        requests.append((fusion, own))
+    for (fusion, own), (maps, flat, logits, cells) in zip(
+        requests, _explain(network, images, requests, target, seed), strict=True
+    ):
+        yield RowMaps(maps, flat, logits, cells, _resizes(own, cells, fusion))
 
 
 def make_row(id_: str, layers: str | Sequence[str]) -> Row:
@@ -241,57 +257,80 @@ class _Request:
         return tuple(_Request(method, self.layers if method.has_layers else ()) for method in methods)
 
 
-@dataclass
-class _Maps:
-    """Full-size maps [N, H, W] as their methods gave them, each computed once."""
+def _with_parts(requests: Iterable[_Request]) -> list[_Request]:
+    return list(dict.fromkeys(each for request in requests for each in (*request.parts, request)))
 
-    network: nn.Module
-    images: Tensor
-    target: Target
-    fusion: Fusion
-    seed: int
-    raw: dict[_Request, Tensor] = field(default_factory=dict)
 
-    def compute(self, requests: Iterable[_Request]) -> Tensor:
-        """Fill ``raw`` for the requests and their parts; returns the logits."""
-        every = list(dict.fromkeys(each for request in requests for each in (*request.parts, request)))
+class _Passes:
+    """What the passes through the network give for the requests, before it is known how layers become full-size maps.
+
+    Attributes:
+        logits: float32 [N, classes].
+        classes: int64 [N], the explained ones.
+        at_layers: the maps [N, h, w] of a request at each of its layers.
+        at_input: the maps [N, H, W] of a request that reads the input's gradient.
+    """
+
+    def __init__(
+        self, network: nn.Module, images: Tensor, requests: Iterable[_Request], target: Target, seed: int
+    ) -> None:
+        self.network, self.images, self.seed = network, images, seed
+        every = _with_parts(requests)
         of_layers = [each for each in every if each.method.reads == "layer"]
         names = dict.fromkeys(name for each in of_layers for name in each.layers)
         if any(each.method.reads == "input" for each in every):
             names[INPUT] = None
-        logits, captured = capture(self.network, self.images, list(names), self.target)
-        classes = target_classes(logits, self.target)
-        for layers in dict.fromkeys(each.layers for each in of_layers):
-            self._fuse([each for each in of_layers if each.layers == layers], [captured[name] for name in layers])
+        self.logits, captured = capture(network, images, list(names), target)
+        self.classes = target_classes(self.logits, target)
+        self.at_layers = {each: [each.method.function(captured[name]) for name in each.layers] for each in of_layers}
+        self.at_input: dict[_Request, Tensor] = {}
         guided: Captured | None = None
         for each in every:
-            function = each.method.function
             if each.method.reads == "input":
-                self.raw[each] = function(captured[INPUT])
+                self.at_input[each] = each.method.function(captured[INPUT])
             elif each.method.reads == "guided":
-                guided = self._guided(classes) if guided is None else guided
-                self.raw[each] = function(guided)
-            elif each.method.reads == "network":
-                self.raw[each] = function(NetworkProbe(self.network, self.images, classes, each.layers, self.seed))
+                guided = self._guided() if guided is None else guided
+                self.at_input[each] = each.method.function(guided)
+
+    def cells(self, requests: Iterable[_Request], fusion: Fusion) -> dict[str, CellGrid | None]:
+        """The places of the cells of the requests' layers; none where the fusion spreads them evenly."""
+        if fusion.resize.grid != "centres":
+            return {}
+        layers = [name for each in _with_parts(requests) for name in each.layers]
+        return cell_grids(self.network, self.images, layers)
+
+    def finished(self, requests: Sequence[_Request], fusion: Fusion) -> list[tuple[Tensor, Tensor]]:
+        """The maps [N, H, W] of each request, scaled and smoothed, and which are flat."""
+        full = self._full(requests, fusion)
+        # A gradient may well be finite where the logit it belongs to is not, and then means nothing.
+        sound = target_scores(self.logits, self.classes).isfinite()
+        return [finished(full[request], sound, fusion.smooth) for request in requests]
+
+    def _full(self, requests: Sequence[_Request], fusion: Fusion) -> dict[_Request, Tensor]:
+        """The full-size maps [N, H, W] of the requests and their parts as their methods gave them."""
+        every = _with_parts(requests)
+        cells = self.cells(requests, fusion)
+        raw = {each: self.at_input[each] for each in every if each in self.at_input}
+        of_layers = [each for each in every if each in self.at_layers]
+        size = (self.images.shape[-2], self.images.shape[-1])
+        for layers in dict.fromkeys(each.layers for each in of_layers):
+            maps = {each: self.at_layers[each] for each in of_layers if each.layers == layers}
+            raw |= fused(maps, [cells.get(name) for name in layers], size, fusion)
+        for each in every:
+            if each.method.reads == "network":
+                own = tuple(cells.get(name) for name in each.layers)
+                probe = NetworkProbe(
+                    self.network, self.images, self.classes, each.layers, own, fusion.resize, self.seed
+                )
+                raw[each] = each.method.function(probe)
         for each in every:
             if each.method.reads == "maps":
-                self.raw[each] = each.method.function(*(self.raw[part] for part in each.parts))
-        return logits
+                raw[each] = each.method.function(*(raw[part] for part in each.parts))
+        return raw
 
-    def _fuse(self, requests: Sequence[_Request], pairs: Sequence[Captured]) -> None:
-        """The full-size maps of several methods at the same layers, resampled and combined all at once."""
-        count = self.images.shape[0]
-        size = (self.images.shape[-2], self.images.shape[-1])
-        layer_maps = [torch.cat([each.method.function(pair) for each in requests]) for pair in pairs]
-        if len(layer_maps) == 1:
-            full = upsample(layer_maps[0], size)
-        else:
-            full = combine(layer_maps, size, self.fusion.combination, self.fusion.weights)
-        self.raw.update(zip(requests, torch.split(full, count), strict=True))
-
-    def _guided(self, classes: Tensor) -> Captured:
+    def _guided(self) -> Captured:
         with GuidedRule() as rule:
-            _, captured = capture(self.network, self.images, [INPUT], classes)
+            _, captured = capture(self.network, self.images, [INPUT], self.classes)
         if not rule.found:
             raise UsageError(
                 f"guided backprop needs activation functions like ReLU or SiLU; this {type(self.network).__name__} "
@@ -300,33 +339,65 @@ class _Maps:
         return captured[INPUT]
 
 
+class _Explained:
+    """The passes of a batch, and those of its mirror images once a fusion asks for them."""
+
+    def __init__(
+        self, network: nn.Module, images: Tensor, requests: Sequence[_Request], target: Target, seed: int
+    ) -> None:
+        self._requests = requests
+        self.own = _Passes(network, images, requests, target, seed)
+
+    @cached_property
+    def mirrored(self) -> _Passes:
+        own = self.own
+        return _Passes(own.network, own.images.flip(-1), self._requests, own.classes, own.seed)
+
+    def results(self, requests: Sequence[_Request], fusion: Fusion) -> Results:
+        """Scaled maps and flat flags of the requests, and the logits."""
+        found = self.own.finished(requests, fusion)
+        if fusion.flip:
+            mirrored = self.mirrored.finished(requests, fusion)
+            found = [_averaged(one, other) for one, other in zip(found, mirrored, strict=True)]
+        return [map_ for map_, _ in found], [flat for _, flat in found], self.own.logits
+
+
 def _explain(
     network: nn.Module,
     images: Tensor,
-    requests: Mapping[_Key, _Request],
+    wanted: Sequence[tuple[Fusion, Mapping[_Key, _Request]]],
     target: Target,
-    fusion: Fusion,
     seed: int,
-) -> tuple[dict[_Key, Tensor], dict[_Key, Tensor], Tensor]:
-    """Scaled maps and flat flags by key, and the logits."""
-    fusion.check(len(part.layers) for request in requests.values() for part in (request, *request.parts))
-
-    def part(images: Tensor, target: Target) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        maps = _Maps(network, images, target, fusion, seed)
-        logits = maps.compute(requests.values())
-        # A gradient may well be finite where the logit it belongs to is not, and then means nothing.
-        sound = target_scores(logits, target_classes(logits, target)).isfinite()
-        finished = [_finished(maps.raw[request], sound, fusion.smooth) for request in requests.values()]
-        return [map_ for map_, _ in finished], [flat for _, flat in finished], logits
-
-    maps, flat, logits = halving(part, images, target)
-    return dict(zip(requests, maps, strict=True)), dict(zip(requests, flat, strict=True)), logits
+) -> Iterator[_Found[_Key]]:
+    """The requests of each fusion in turn, by key."""
+    for fusion, requests in wanted:
+        fusion.check(len(part.layers) for part in _with_parts(requests.values()))
+    every = list(dict.fromkeys(request for _, requests in wanted for request in requests.values()))
+    batch = Halved(lambda images, target: _Explained(network, images, every, target, seed), images, target)
+    for fusion, requests in wanted:
+        yield _fused(batch, fusion, requests)
 
 
-def _finished(raw: Tensor, sound: Tensor, smooth: float | None) -> tuple[Tensor, Tensor]:
-    """Maps [N, H, W] scaled and smoothed, and which are flat; those of images that are not sound [N] are."""
-    scaled, flat = scale(raw if bool(sound.all()) else raw.masked_fill(~sound[:, None, None], torch.nan))
-    if smooth is None:
-        return scaled, flat
-    smooth_scaled, smooth_flat = scale(smoothed(scaled, smooth))
-    return smooth_scaled, flat | smooth_flat
+def _fused(batch: Halved[_Explained], fusion: Fusion, requests: Mapping[_Key, _Request]) -> _Found[_Key]:
+    own = list(requests.values())
+    cells: dict[str, CellGrid | None] = {}
+
+    def finish(explained: _Explained) -> Results:
+        cells.update(explained.own.cells(own, fusion))
+        return explained.results(own, fusion)
+
+    maps, flat, logits = batch.results(finish)
+    return dict(zip(requests, maps, strict=True)), dict(zip(requests, flat, strict=True)), logits, cells
+
+
+def _resizes(
+    requests: Mapping[_Key, _Request], cells: Mapping[str, CellGrid | None], fusion: Fusion
+) -> dict[_Key, RecordedResize]:
+    """The resize of each map, as it was done."""
+    return {key: fusion.recorded([cells.get(name) for name in each.layers]) for key, each in requests.items()}
+
+
+def _averaged(own: tuple[Tensor, Tensor], mirrored: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean of finished maps and those of the mirrored images; one that is flat has no say."""
+    scaled, flat = scale(own[0] + mirrored[0].flip(-1))
+    return scaled, flat | (own[1] & mirrored[1])

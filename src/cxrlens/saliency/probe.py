@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cxrlens.saliency.capture import INPUT, capture
+from cxrlens.saliency.cells.grid import CellGrid
+from cxrlens.saliency.resizing import MapResize, resized
 from cxrlens.saliency.target import as_logits, target_scores
 
 
@@ -20,6 +22,8 @@ class NetworkProbe:
         images: [N, C, H, W], as the network sees them.
         classes: int64 [N], the class that is explained of each image.
         layers: module names of the choice of layers.
+        cells: the places of each layer's cells in the image, None where they are not known.
+        resize: of maps at a layer's size.
         seed: of everything random.
     """
 
@@ -27,6 +31,8 @@ class NetworkProbe:
     images: Tensor
     classes: Tensor
     layers: tuple[str, ...]
+    cells: tuple[CellGrid | None, ...]
+    resize: MapResize
     seed: int
 
     def gradients(self, images: Tensor) -> Tensor:
@@ -39,6 +45,12 @@ class NetworkProbe:
         with torch.no_grad():
             logits = as_logits(self.network(images))
         return target_scores(logits.float().softmax(1), self._classes(images))
+
+    def at_input_size(self, maps: Tensor) -> Tensor:
+        """Maps of the input's size [N, H, W] as they are, and those of the first layer's size [N, h, w] resized."""
+        size = (self.images.shape[2], self.images.shape[3])
+        cells = self.cells[0] if self.cells else None
+        return maps if maps.shape[1:] == size else resized(maps, size, cells, self.resize)
 
     def generator(self) -> torch.Generator:
         """A new stream of random numbers, on the CPU so that every device sees the same ones."""

@@ -46,27 +46,37 @@ def target_classes(logits: Tensor, target: Target) -> Tensor:
         UsageError: when the target is none of these or no class of the network.
     """
     count, classes = logits.shape
-    if isinstance(target, str):
-        if target == "affected":
-            chosen = logits.new_full((count,), AFFECTED, dtype=torch.int64)
-        elif target == "predicted":
-            chosen = logits.argmax(1)
-        else:
-            raise UsageError(f"unknown target '{target}': use 'affected', 'predicted', or a class index")
-    elif isinstance(target, Tensor):
+    if isinstance(target, str) and target == "predicted":
+        return logits.argmax(1)
+    if isinstance(target, Tensor):
         if target.shape != (count,) or target.is_floating_point():
             raise UsageError(f"a target tensor holds one integer per image: shape [{count}], not {list(target.shape)}")
         chosen = target.to(logits.device, torch.int64)
-    else:
-        try:
-            chosen = logits.new_full((count,), operator.index(target), dtype=torch.int64)
-        except TypeError as error:
-            raise UsageError(f"target {target!r} is no class index; give an integer") from error
-    if count and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
+        if count:
+            _check_range(target, int(chosen.min()), int(chosen.max()), classes)
+        return chosen
+    index = _index(target)
+    if count:
+        _check_range(target, index, index, classes)
+    return logits.new_full((count,), index, dtype=torch.int64)
+
+
+def _index(target: str | int) -> int:
+    if isinstance(target, str):
+        if target != "affected":
+            raise UsageError(f"unknown target '{target}': use 'affected', 'predicted', or a class index")
+        return AFFECTED
+    try:
+        return operator.index(target)
+    except TypeError as error:
+        raise UsageError(f"target {target!r} is no class index; give an integer") from error
+
+
+def _check_range(target: Target, low: int, high: int, classes: int) -> None:
+    if low < 0 or high >= classes:
         raise UsageError(f"target {target!r} is no class of a network with {classes} classes (0 to {classes - 1})")
-    return chosen
 
 
 def target_scores(logits: Tensor, classes: Tensor) -> Tensor:
     """The logit of each image's class, [N]."""
-    return logits.gather(1, classes[:, None])[:, 0]
+    return logits.gather(1, classes[:, None]).squeeze(1)

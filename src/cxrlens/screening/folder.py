@@ -6,11 +6,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from cxrlens.errors import UsageError
 from cxrlens.files import write_json
 from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, with_former_resize
 
 
 class ScreeningInfo(BaseModel):
@@ -23,8 +24,10 @@ class ScreeningInfo(BaseModel):
         threshold: probability from which on an image is affected (a suggested retake).
         review_threshold: probability from which on an image is reviewed; None for a model that is not calibrated.
         method: id of the maps, "" where none are made; likewise ``layers``.
+        grid: of the maps' resize, see `RecordedResize`; likewise ``interpolation`` and ``flip``.
         maps: for which images maps are made.
         runtime: what runs the network.
+        precision: in which it multiplies.
         seed: of everything random.
         keep_tags: whether the records keep patient data.
     """
@@ -39,12 +42,21 @@ class ScreeningInfo(BaseModel):
     review_threshold: float | None
     method: str
     layers: str
+    grid: RecordedGrid = ""
+    interpolation: RecordedInterpolation = ""
+    flip: bool = False
     maps: Literal["all", "flagged", "none"] = "all"
     runtime: str = "torch"
+    precision: str = "f32"
     seed: int = 0
     keep_tags: bool = False
     cxrlens_version: str = ""
     created: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resize_by_areas_what_is_not_told(cls, fields: Any) -> Any:
+        return with_former_resize(fields)
 
     @classmethod
     def of(cls, model: ModelFacts, **facts: Any) -> ScreeningInfo:

@@ -51,8 +51,9 @@ def write_worklist_page(
 
 
 def _heading(info: ScreeningInfo, images: int, shown: int, with_picture: int) -> str:
+    precision = "" if info.precision == "f32" else f" in {info.precision}"
     limit = f"pictures of the first {shown:,}" if shown < with_picture else ""
-    return " · ".join(filter(None, [f"{images:,} files", limit, f"model {info.model}", info.created[:10]]))
+    return " · ".join(filter(None, [f"{images:,} files", limit, f"model {info.model}{precision}", info.created[:10]]))
 
 
 def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: frozenset[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -14,9 +15,11 @@ from PIL import Image
 from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode
-from cxrlens.inputs.reading import Cause, Unreadable, attempt, read_each
+from cxrlens.inputs.reading import Cause, Readers, Unreadable, attempt
 from cxrlens.inspection.inspector import GreyBatch
 from cxrlens.screening.tags import kept_tags
+
+ImageReaders: TypeAlias = "Readers[ImageToRead, ReadImage]"
 
 PREVIEW_SIDE = 1024
 """Longest side of a preview, in pixels."""
@@ -32,11 +35,13 @@ class ImageToRead:
         origin: where it comes from.
         name: of its record.
         key: digest of the content that is screened under this name already; "" where there is none.
+        again: read it also where that is its content, as the preview or the map of the result is gone.
     """
 
     origin: Origin
     name: str
     key: str = ""
+    again: bool = False
 
     def __str__(self) -> str:
         return str(self.origin)
@@ -71,8 +76,8 @@ class ReadImage:
 
     @property
     def is_known(self) -> bool:
-        """True where the content is as it was when it was screened."""
-        return bool(self.key) and self.key == self.task.key
+        """True where the content is as it was when it was screened, and nothing of its result is gone."""
+        return bool(self.key) and self.key == self.task.key and not self.task.again
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Reading:
         """
         content = task.origin.read()
         key = hashlib.sha256(content).hexdigest()
-        if key == task.key:
+        if key == task.key and not task.again:
             return ReadImage(task, key)
         found = attempt(partial(self._decoded, content, key), task)
         if not isinstance(found, Unreadable):
@@ -114,9 +119,9 @@ class Reading:
         )
 
 
-def read_images(reading: Reading, tasks: Iterable[ImageToRead], *, workers: int) -> Iterator[ReadImage]:
-    """All images in order, read by so many processes; 0 reads in this one."""
-    for task, found in read_each(reading, tasks, workers=workers):
+def read_images(readers: ImageReaders, tasks: Iterable[ImageToRead], *, ahead: int = 0) -> Iterator[ReadImage]:
+    """All images in order; ``ahead`` as in `cxrlens.inputs.processes.Pool.in_order`."""
+    for task, found in readers.each(tasks, ahead=ahead):
         yield ReadImage(task, reason=_short_reason(task, found)) if isinstance(found, Unreadable) else found
 
 

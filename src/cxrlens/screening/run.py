@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ from cxrlens.inputs.names import text_of
 from cxrlens.inspection.inspector import Inspector
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.models.location import model_path
-from cxrlens.outputs import is_screened, locked, new_private_folder, remove_partials
+from cxrlens.models.onnx_sessions import GraphRuntime, Runtime, runtime_of
+from cxrlens.outputs import check_kinds, is_screened, locked, new_private_folder, remove_partials
 from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.screen import Screening
@@ -59,11 +60,15 @@ class ScreeningSettings:
         maps: for which images maps are made.
         method: id of the maps; by default NormGrad conv1x1, or what an ONNX model gives.
         layers: of the maps; by default combined, which lie on objects far more often than those of the last layer
-            (docs/results.md), or the last where an ONNX model gives these.
+            (docs/results.md), or what an ONNX model gives.
+        grid: of the maps' resize, see `MapResize`; by default its own, or what an ONNX model gives; likewise
+            ``interpolation``.
+        flip: average with the map of the mirrored image.
         keep_tags: keep patient data in the records.
         runtime: what runs the network; by default what the model's file is for.
+        precision: in which it multiplies, see `load` and `open_session`.
         batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
-        workers: processes that read.
+        workers: processes that read, draw outlines and write pictures.
         device: see `cxrlens.devices.resolve_device`.
         seed: of methods that draw random numbers.
     """
@@ -72,8 +77,12 @@ class ScreeningSettings:
     maps: Literal["all", "flagged", "none"] = "flagged"
     method: str | None = None
     layers: str | None = None
+    grid: str | None = None
+    interpolation: str | None = None
+    flip: bool = False
     keep_tags: bool = False
-    runtime: Literal["torch", "onnx"] | None = None
+    runtime: Runtime | None = None
+    precision: str = "f32"
     batch_size: int = 8
     workers: int = 0
     device: str = "auto"
@@ -179,6 +188,8 @@ def screen(
         else:
             _follow(screening, Watch(sources, watch), settings, stop, _Reporter(screening, progress), results)
         worklist = _write_summary(screening, settings, results)
+        if screening.remade:
+            log.info("%d previews and maps of earlier results were gone, and were made again", screening.remade)
         if results:
             results.report()
     if not worklist.counts.images and watch is None:
@@ -192,42 +203,66 @@ def open_inspector(settings: ScreeningSettings) -> Inspector:
     Raises:
         UsageError: when the model cannot be used, or the method or layers are unknown.
     """
-    if settings.runtime == "onnx" or (settings.runtime is None and settings.model.suffix.lower() == ".onnx"):
-        return _onnx_inspector(settings)
+    runtime = runtime_of(settings.model, settings.runtime)
+    if runtime != "torch":
+        return _onnx_inspector(settings, runtime)
     from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
     from cxrlens.inspection.torch_inspector import TorchInspector
     from cxrlens.saliency.explain import make_row
+    from cxrlens.saliency.fusion import Fusion
+    from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
 
-    model = load(settings.model, device=settings.device)
+    model = load(settings.model, device=settings.device, precision=settings.precision)
     row = None
     if settings.maps != "none":
         row = make_row(settings.method or DEFAULT_METHOD, settings.layers or DEFAULT_LAYERS)
-    model.check_rows([row] if row else [])
-    return TorchInspector(model, row, seed=settings.seed)
+    resize = MapResize(settings.grid or DEFAULT_RESIZE.grid, settings.interpolation or DEFAULT_RESIZE.interpolation)
+    fusion = Fusion(resize=resize, flip=settings.flip)
+    model.check_rows([row] if row else [], fusion)
+    return TorchInspector(model, row, fusion, seed=settings.seed)
 
 
-def _onnx_inspector(settings: ScreeningSettings) -> Inspector:
+def _onnx_inspector(settings: ScreeningSettings, runtime: GraphRuntime) -> Inspector:
     from cxrlens.inspection.onnx_inspector import load_onnx
 
-    if settings.device not in ("auto", "cpu"):
-        raise UsageError(
-            f"ONNX models run on the processor: leave --device {settings.device} out, or give the model file for torch"
-        )
-    inspector = load_onnx(model_path(settings.model), with_maps=settings.maps != "none")
+    inspector = load_onnx(
+        model_path(settings.model),
+        method=settings.method,
+        with_maps=settings.maps != "none",
+        runtime=runtime,
+        precision=settings.precision,
+        device=settings.device,
+    )
     info = inspector.model.info
-    if settings.method not in (None, info.method) or settings.layers not in (None, info.layers):
+    if settings.layers not in (None, info.layers):
         raise UsageError(
-            f"{settings.model}: gives maps of {info.method} at the layers '{info.layers}' alone; leave --method and "
-            "--layers out, or export the model with another --method"
+            f"{settings.model}: gives maps at the layers '{info.layers}' alone; leave --layers out, or export the "
+            f"model with --layers {settings.layers}"
+        )
+    if settings.grid not in (None, info.grid) or settings.interpolation not in (None, info.interpolation):
+        raise UsageError(
+            f"{settings.model}: gives maps resized by {info.grid} {info.interpolation} alone; leave --grid, "
+            "--interpolation and --published-grid out, or export the model with them"
+        )
+    if settings.flip:
+        raise UsageError(
+            f"{settings.model}: gives no maps of mirrored images; leave --flip out, or give the model file for torch"
         )
     return inspector
 
 
 def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -> ScreeningInfo:
     return ScreeningInfo.of(
-        ModelFacts.now(inspector.identity, inspector.card, method=inspector.method, layers=inspector.layers),
+        ModelFacts.now(
+            inspector.identity,
+            inspector.card,
+            method=inspector.method,
+            layers=inspector.layers,
+            precision=inspector.precision,
+        ),
         root=text_of(sources.root),
         maps=settings.maps,
+        **asdict(inspector.resize),
         runtime=inspector.name,
         seed=settings.seed,
         keep_tags=settings.keep_tags,
@@ -244,6 +279,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> Store:
     """Make the folder ready to be gone on with, and open its store."""
+    check_kinds(folder.path, _OWN_NAMES)
     was_screened = is_screened(folder.path)
     if was_screened and not force:
         _check_same(folder, info)
@@ -300,7 +336,9 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
         same_name = before.model == info.model
         differs.append("content of the model file" if same_name else f"model ({before.model}, not {info.model})")
     for name, what in (("root", "folder"), ("maps", "--maps"), ("method", "--method"), ("layers", "--layers"),
-                       ("runtime", "--runtime"), ("seed", "--seed"), ("keep_tags", "--keep-tags")):  # fmt: skip
+                       ("grid", "--grid"), ("interpolation", "--interpolation"), ("flip", "--flip"),
+                       ("runtime", "--runtime"), ("precision", "--precision"),
+                       ("seed", "--seed"), ("keep_tags", "--keep-tags")):  # fmt: skip
         old, new = getattr(before, name), getattr(info, name)
         if old != new:
             differs.append(f"{what} ({old or 'none'}, not {new or 'none'})")
@@ -340,11 +378,11 @@ def _follow(
 def _write_summary(
     screening: Screening, settings: ScreeningSettings, results: ScreenedDicomResults | None
 ) -> RankedWorklist:
+    screening.appended = False  # what comes meanwhile counts
     worklist = write_worklist(screening.store, screening.root, keep_tags=settings.keep_tags)
     _write_page(screening, worklist)
     if results:
         results.add_screened(screening.folder, screening.root, worklist.images())
-    screening.appended = False
     return worklist
 
 

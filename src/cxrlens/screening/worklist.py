@@ -27,6 +27,9 @@ COLUMNS = (
     "width",
     "method",
     "layers",
+    "grid",
+    "interpolation",
+    "flip",
     "flat",
     "peak_x",
     "peak_y",
@@ -35,12 +38,13 @@ COLUMNS = (
     "map",
     "key",
     "remarks",
+    "doubts",
 )
 
 
 @dataclass
 class Counts:
-    """Images of a worklist: of each triage (none by a model that is not calibrated), decision, status; with remarks."""
+    """Images of a worklist: of each triage (none by a model that is not calibrated), decision, status; with doubts."""
 
     images: int = 0
     retake: int = 0
@@ -122,6 +126,8 @@ def row(image: ScreenedImage) -> dict[str, Any]:
     return {
         **plain,
         "remarks": " ".join(image.remarks),
+        "doubts": " ".join(image.doubts),
+        "flip": int(image.flip),
         "flat": int(image.flat),
         "peak_x": x,
         "peak_y": y,

@@ -7,9 +7,6 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 import cxrlens
-from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
-from cxrlens.saliency.explain import LAYER_CHOICES
-from cxrlens.saliency.methods import METHODS, SaliencyMethod
 from cxrlens.serving.answers import Health, Method, Methods, Model
 from cxrlens.serving.state import ServerState
 
@@ -45,7 +42,9 @@ def routes(state: ServerState) -> APIRouter:
             sha256=sha256,
             architecture=card.architecture,
             size=card.preprocessing.size,
-            device=str(state.model.device),
+            device=state.model.device,
+            runtime=state.model.runtime,
+            precision=state.model.precision,
             threshold=card.threshold,
             review_threshold=None if calibration is None else calibration.review_threshold,
             calibrated=calibration is not None,
@@ -64,24 +63,21 @@ def routes(state: ServerState) -> APIRouter:
         return Methods(
             methods=tuple(
                 Method(
-                    id=method.id,
-                    title=method.title,
-                    formula=method.formula,
-                    cost=method.cost,
-                    source=method.source,
-                    has_layers=method.has_layers,
-                    layers=LAYER_CHOICES if method.has_layers else (),
+                    id=offered.method.id,
+                    title=offered.method.title,
+                    formula=offered.method.formula,
+                    cost=offered.method.cost,
+                    source=offered.method.source,
+                    has_layers=offered.method.has_layers,
+                    layers=offered.layers,
                 )
-                for method in METHODS.values()
-                if is_offered(method, state)
+                for offered in state.maps.methods
             ),
-            default_method=DEFAULT_METHOD,
-            default_layers=DEFAULT_LAYERS,
+            default_method=state.maps.default.method,
+            default_layers=state.maps.default.layers,
+            grid=state.maps.fusion.resize.grid,
+            interpolation=state.maps.fusion.resize.interpolation,
+            flip=state.maps.fusion.flip,
         )
 
     return router
-
-
-def is_offered(method: SaliencyMethod, state: ServerState) -> bool:
-    """True of a method whose maps the server makes; one that asks the network many times holds up everybody else."""
-    return method.reads != "network" or state.settings.slow_methods

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cxrlens.inspection.record import ImageRecord
 from cxrlens.models.calibration import Triage
+from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation
 from cxrlens.screening.store.verdicts import AuditEntry, KeptVerdict, Key, Verdict
 
 Decision: TypeAlias = Literal["normal", "affected"]
@@ -36,6 +37,8 @@ class Model(_Answer):
     Attributes:
         name: of the model file; ``sha256`` of its content.
         size: of the network's input in words.
+        runtime: what runs the network, torch, onnx or openvino.
+        precision: in which it multiplies, f32 or bf16.
         threshold: probability from which on an image is affected, a suggested retake.
         review_threshold: probability from which on an image is to be reviewed; null for a model that is not calibrated.
         prevalence: share of affected images at the site that the probabilities hold for; null likewise.
@@ -49,6 +52,8 @@ class Model(_Answer):
     architecture: str
     size: str
     device: str
+    runtime: str
+    precision: str
     threshold: float
     review_threshold: float | None
     calibrated: bool
@@ -79,11 +84,18 @@ class Method(_Answer):
 
 
 class Methods(_Answer):
-    """The methods, and which is taken where none is named."""
+    """The methods, and which is taken where none is named.
+
+    Attributes:
+        grid: of the maps' resize, as the server was started; likewise ``interpolation`` and ``flip``.
+    """
 
     methods: tuple[Method, ...]
     default_method: str
     default_layers: str
+    grid: str
+    interpolation: str
+    flip: bool
 
 
 class Checked(_Answer):
@@ -93,11 +105,14 @@ class Checked(_Answer):
         key: SHA-256 of the file's content.
         probability: of *affected*, in [0, 1]; calibrated where the model is.
         decision: from the model's threshold on "affected".
-        triage: by a calibrated model; "retake" is "affected", and an image with remarks is at least to be reviewed.
+        triage: by a calibrated model; "retake" is "affected", and an image with doubts is at least to be reviewed.
         reason: why the decision is what it is, in words.
         origin: the kind of file: "JPEG", "DICOM DX" ...
         height: of the stored image as seen upright, in pixels; likewise ``width``.
         layers: "input" for a method that reads no layer.
+        grid: of the map's resize, as it was done, see docs/methods.md; "" of a method that reads no layer, likewise
+            ``interpolation``.
+        flip: whether the map is the mean with that of the mirrored image.
         flat: whether the map is constant, so that it shows nothing and has no peak.
         peak: (row, column) of the map's highest point, in pixels of the stored image.
         contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
@@ -105,6 +120,7 @@ class Checked(_Answer):
         map: the map as a ``data:`` address: 8-bit grey PNG of the picture at the network's scale, 255 = highest. It
             covers the whole picture.
         remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
+        doubts: those of the remarks by which the picture may not be displayed as it was meant.
     """
 
     key: Key
@@ -118,12 +134,16 @@ class Checked(_Answer):
     method: str
     layers: str
     smooth: float | None
+    grid: RecordedGrid
+    interpolation: RecordedInterpolation
+    flip: bool
     flat: bool
     peak: tuple[int, int] | None
     contours: tuple[tuple[tuple[float, float], ...], ...]
     picture: str
     map: str
     remarks: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:

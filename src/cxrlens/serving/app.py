@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 import cxrlens
 from cxrlens.errors import ArgumentError, CxrlensError
+from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.store.database import StoreError
 from cxrlens.serving import about, checking, page, reviewing
@@ -25,6 +26,7 @@ from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
 from cxrlens.serving.security import Guard, WithHeaders
+from cxrlens.serving.served_model import served
 from cxrlens.serving.settings import ServerSettings
 from cxrlens.serving.state import ServerState
 from cxrlens.serving.uploads import LimitedBody
@@ -36,7 +38,7 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: ServerSettings, model: QualityModel, folder: Path | None = None) -> FastAPI:
+def create_app(settings: ServerSettings, model: QualityModel | OnnxInspector, folder: Path | None = None) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
 
     Raises:
@@ -48,7 +50,7 @@ def create_app(settings: ServerSettings, model: QualityModel, folder: Path | Non
     review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
     if review is not None and (remark := review.remark()):
         log.warning("%s: %s", folder, remark)
-    state = ServerState(settings, model, review)
+    state = ServerState(settings, served(model), review)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

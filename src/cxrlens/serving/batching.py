@@ -14,10 +14,8 @@ import numpy as np
 
 from cxrlens.errors import CxrlensError
 from cxrlens.inspection.inspector import GreyBatch
-from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
-from cxrlens.inspection.torch_inspector import TorchInspector
-from cxrlens.saliency.explain import Fusion, Row
+from cxrlens.serving.served_model import ExplanationRequest, ServedModel
 
 _INSPECTORS = 64
 """Kept inspectors, one a request for another explanation, as a new one runs the network once more."""
@@ -25,14 +23,6 @@ _INSPECTORS = 64
 
 class BusyError(CxrlensError):
     """So many images wait already that one more would wait too long."""
-
-
-@dataclass(frozen=True)
-class ExplanationRequest:
-    """The explanation that an image is to get; only images of the same request share a pass."""
-
-    row: Row
-    smooth: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +40,9 @@ class RequestInspector:
     another size may give others in their last digits, so that such batches are filled up.
     """
 
-    def __init__(self, model: QualityModel, batch_size: int) -> None:
-        self._at_least = batch_size if model.device.type != "cpu" else min(batch_size, 2)
-        self._inspector = functools.lru_cache(_INSPECTORS)(
-            lambda request: TorchInspector(model, request.row, Fusion(smooth=request.smooth))
-        )
+    def __init__(self, model: ServedModel, batch_size: int) -> None:
+        self._at_least = batch_size if model.same_batches else min(batch_size, 2)
+        self._inspector = functools.lru_cache(_INSPECTORS)(model.inspector)
 
     def inspect(
         self, grey: Sequence[GreyBatch], stored: Sequence[tuple[int, int]], request: ExplanationRequest
@@ -80,7 +68,7 @@ class BatchedExplainer:
 
     def __init__(
         self,
-        model: QualityModel,
+        model: ServedModel,
         *,
         batch_size: int,
         wait: float,

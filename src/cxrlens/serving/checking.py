@@ -6,26 +6,28 @@ import asyncio
 import base64
 import hashlib
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.reading import Unreadable
 from cxrlens.inspection.map_png import map_png
-from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD
 from cxrlens.inspection.result import ImageResult
-from cxrlens.saliency.explain import Fusion, make_row
+from cxrlens.saliency.explain import make_row
 from cxrlens.saliency.methods import find_method
-from cxrlens.serving.about import is_offered
 from cxrlens.serving.answers import Checked
-from cxrlens.serving.batching import BusyError, ExplanationRequest
+from cxrlens.serving.batching import BusyError
 from cxrlens.serving.decoding import STATUS, DecodedUpload
 from cxrlens.serving.problems import RETRY, described
+from cxrlens.serving.served_model import ExplanationRequest
 from cxrlens.serving.state import ServerState
 from cxrlens.serving.uploads import UPLOAD_PATH
 
 _MAX_SMOOTH = 100.0
+_FIELDS = frozenset({"file", "method", "layers", "smooth"})
 
 
 def routes(state: ServerState) -> APIRouter:
@@ -34,9 +36,15 @@ def routes(state: ServerState) -> APIRouter:
 
     @router.post(UPLOAD_PATH, responses=described(400, 403, 408, 413, 415, 422, 503))
     async def check(
+        sent: Request,
         file: Annotated[UploadFile, File(description="JPEG, PNG, TIFF, BMP, WebP or DICOM; its content says which.")],
-        method: Annotated[str, Form(description="Id of the map's method, see /api/methods.")] = DEFAULT_METHOD,
-        layers: Annotated[str, Form(description="last, combined, or a module's name.")] = DEFAULT_LAYERS,
+        method: Annotated[
+            str | None,
+            Form(description="Id of the map's method, see /api/methods; its default_method where none is given."),
+        ] = None,
+        layers: Annotated[
+            str | None, Form(description="last, combined, or a module's name; default_layers where none is given.")
+        ] = None,
         smooth: Annotated[
             float | None,
             Form(ge=0.1, le=_MAX_SMOOTH, description="Sigma in pixels of a Gaussian over the map at input size."),
@@ -46,6 +54,7 @@ def routes(state: ServerState) -> APIRouter:
 
         Nothing of the upload is kept.
         """
+        _refuse_unknown(await sent.form())
         request = _request(state, method, layers, smooth)
         began = time.perf_counter()
         try:
@@ -77,18 +86,31 @@ def routes(state: ServerState) -> APIRouter:
     return router
 
 
-def _request(state: ServerState, method: str, layers: str, smooth: float | None) -> ExplanationRequest:
+def _refuse_unknown(fields: Iterable[str]) -> None:
+    """A field that this server does not know would change nothing, which nobody would see."""
+    unknown = sorted(set(fields) - _FIELDS)
+    if unknown:
+        raise HTTPException(
+            422,
+            f"unknown field '{unknown[0]}': this route takes {', '.join(sorted(_FIELDS))}; the resize of maps is the "
+            "server's (cxrlens serve --grid --interpolation --flip)",
+        )
+
+
+def _request(state: ServerState, method: str | None, layers: str | None, smooth: float | None) -> ExplanationRequest:
+    usual = state.maps.default
     try:
-        if not is_offered(find_method(method), state):
+        row = make_row(method or usual.method, layers or usual.layers)
+        request = ExplanationRequest(row, replace(state.maps.fusion, smooth=smooth))
+        if find_method(row.method).reads == "network" and not state.settings.slow_methods:
             raise UsageError(
                 f"'{method}' asks the network many times for one map, which this server does not do; "
                 "use cxrlens explain, or start the server with --slow-methods"
             )
-        row = make_row(method, layers)
-        state.model.check_rows([row], Fusion(smooth=smooth))
+        state.model.check(request)
     except UsageError as error:
         raise HTTPException(422, str(error)) from error
-    return ExplanationRequest(row, smooth)
+    return request
 
 
 def _answer(digest: str, image: DecodedUpload, smooth: float | None, result: ImageResult) -> Checked:

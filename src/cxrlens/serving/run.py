@@ -11,9 +11,10 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cxrlens.errors import CxrlensError, UsageError
+from cxrlens.models.onnx_sessions import Runtime, runtime_of
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.serving.log_rate import limited_log
 from cxrlens.serving.settings import ServerSettings
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from cxrlens.inspection.onnx_inspector import OnnxInspector
+    from cxrlens.inspection.quality_model import QualityModel
+
 log = logging.getLogger(__name__)
+
+NamedResize: TypeAlias = tuple[str | None, str | None]
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 _GRACE = 10  # seconds that requests may take to end with the server
@@ -50,12 +56,18 @@ def serve(
     *,
     port: int,
     device: str = "auto",
+    precision: str = "f32",
+    runtime: Runtime | None = None,
+    named_resize: NamedResize = (None, None),
     ready: Callable[[Address], None],
 ) -> None:
     """Serve the page and API of a model, and of a screened folder, until an interrupt.
 
     Args:
         port: 0 takes any that is free.
+        precision: in which the network multiplies, see `load`.
+        runtime: what runs it; by default what the model's file is for.
+        named_resize: grid and interpolation that were asked for by name: an exported model has its own.
         ready: is told the address as soon as requests are answered.
 
     Raises:
@@ -66,7 +78,12 @@ def serve(
     if folder is not None:
         ScreenedFolder(folder).info()
     with listening(settings.host, port) as listener:
-        _run(model, folder, settings, listener, device, ready)
+        loaded: QualityModel | OnnxInspector
+        if runtime_of(model, runtime) != "torch":
+            loaded = _exported(model, settings, device, precision, runtime, named_resize)
+        else:
+            loaded = _of_torch(model, device, precision)
+        _run(loaded, folder, settings, listener, ready)
 
 
 def require_extra() -> None:
@@ -100,22 +117,53 @@ def listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _run(
+def _of_torch(model: Path, device: str, precision: str) -> QualityModel:
+    from cxrlens.inspection.quality_model import load
+
+    return load(model, device=device, precision=precision)
+
+
+def _exported(
     model: Path,
+    settings: ServerSettings,
+    device: str,
+    precision: str,
+    runtime: Runtime | None,
+    named_resize: NamedResize,
+) -> OnnxInspector:
+    """An exported model, whose map must be what is asked for."""
+    from cxrlens.inspection.onnx_inspector import OnnxInspector
+    from cxrlens.screening.run import ScreeningSettings, open_inspector
+
+    grid, interpolation = named_resize
+    asked = ScreeningSettings(
+        model=model,
+        grid=grid,
+        interpolation=interpolation,
+        flip=settings.fusion.flip,
+        runtime=runtime,
+        precision=precision,
+        device=device,
+    )
+    inspector = open_inspector(asked)
+    assert isinstance(inspector, OnnxInspector)
+    return inspector
+
+
+def _run(
+    loaded: QualityModel | OnnxInspector,
     folder: Path | None,
     settings: ServerSettings,
     listener: socket.socket,
-    device: str,
     ready: Callable[[Address], None],
 ) -> None:
     import uvicorn
 
-    from cxrlens.inspection.quality_model import load
     from cxrlens.serving.app import create_app
+    from cxrlens.serving.served_model import served
     from cxrlens.serving.state import warm_up
 
-    loaded = load(model, device=device)
-    warm_up(loaded)
+    warm_up(served(loaded), settings.fusion)
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
     app = create_app(settings, loaded, folder)

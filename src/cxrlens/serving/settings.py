@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 
 from cxrlens.inputs.readers import MAX_PIXELS
+from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ServerSettings:
         batch_wait: seconds that an image waits for others to share its pass.
         queue: images that may be in the making; one more is told to come again.
         slow_methods: whether methods are offered that ask the network many times for one map.
+        fusion: how maps are resized and combined; each request names its own smoothing.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +49,7 @@ class ServerSettings:
     batch_wait: float = 0.004
     queue: int = 64
     slow_methods: bool = False
+    fusion: Fusion = DEFAULT_FUSION
 
     @property
     def is_local(self) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
-from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel
-from cxrlens.saliency.explain import make_row
-from cxrlens.serving.batching import BatchedExplainer, ExplanationRequest, RequestInspector
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.serving.batching import BatchedExplainer, RequestInspector
 from cxrlens.serving.decoding import Decode, Decoders
 from cxrlens.serving.metrics import Metrics
 from cxrlens.serving.review import Review
+from cxrlens.serving.served_model import ExplanationRequest, ServedModel
 from cxrlens.serving.settings import ServerSettings
 from cxrlens.serving.threads import Threads
 from cxrlens.serving.uploads import Uploads
@@ -23,15 +23,17 @@ class ServerState:
     """A running server's parts; `running` starts and ends those that need it.
 
     Attributes:
+        maps: what it offers of them.
         review: the screened folder, None where none is served.
         uploads: those in the making.
         writing: threads that give verdicts; one that waits for the store's lock holds up no other request.
         reading: threads that read the store.
     """
 
-    def __init__(self, settings: ServerSettings, model: QualityModel, review: Review | None) -> None:
+    def __init__(self, settings: ServerSettings, model: ServedModel, review: Review | None) -> None:
         self.settings = settings
         self.model = model
+        self.maps = model.maps(settings.fusion, slow_methods=settings.slow_methods)
         self.review = review
         self.metrics = Metrics()
         self.uploads = Uploads()
@@ -54,7 +56,7 @@ class ServerState:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Decoders and explainer run inside the block."""
-        settings, preprocessing = self.settings, self.model.preprocessing
+        settings, preprocessing = self.settings, self.model.card.preprocessing
         async with Decoders(Decode(preprocessing, settings.max_pixels), settings) as self._decoders:
             self._explainer = BatchedExplainer(
                 self.model,
@@ -71,12 +73,12 @@ class ServerState:
                 self.reading.close()
 
 
-def warm_up(model: QualityModel) -> None:
+def warm_up(model: ServedModel, fusion: Fusion) -> None:
     """Run the network once, so that no request pays for its first pass.
 
     Raises:
         UsageError: when one image does not fit into the device's memory.
     """
-    size = model.preprocessing.height, model.preprocessing.width
-    request = ExplanationRequest(make_row(DEFAULT_METHOD, DEFAULT_LAYERS))
+    size = model.card.preprocessing.height, model.card.preprocessing.width
+    request = ExplanationRequest(model.maps(fusion, slow_methods=False).default, fusion)
     RequestInspector(model, batch_size=1).inspect([np.zeros((1, *size), np.float32)], [size], request)

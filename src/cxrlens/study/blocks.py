@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,15 +22,23 @@ from cxrlens.inputs.decoding import Batch
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import affected_probability
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.saliency.fusion import scale
+from cxrlens.saliency.fusion import Fusion, scale
 from cxrlens.study.data import StudyData
 from cxrlens.study.image_groups import ImageGroup, Truth, groups_of, in_block_order
 from cxrlens.study.plan import StudyPlan, tolerance_pixels
 from cxrlens.study.records import DATA, MAPS, Arrays, Records, key, preprocessing_id
 from cxrlens.study.rows import PlannedRow
-from cxrlens.study.scores import GroupMaps, PairScores, SampleBlock
-from cxrlens.study.subjects import Models, Subject, explained, explained_classes, pair_id, subjects_of
-from cxrlens.study.work import MARKER, Missing, Unit, all_map_scores, all_pair_scores, rows_missing
+from cxrlens.study.scores import GroupMaps, PairScores, SampleBlock, VariantScores
+from cxrlens.study.subjects import (
+    Models,
+    Subject,
+    explained,
+    explained_classes,
+    explained_in_turn,
+    pair_id,
+    subjects_of,
+)
+from cxrlens.study.work import MARKER, Missing, Unit, all_map_scores, all_pair_scores, all_variant_scores, rows_missing
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -70,12 +79,7 @@ class BlockRun:
             wanted = dict.fromkeys([*(each.row for each in rows), *sorted(compared)])
             if not wanted:
                 continue
-            target = explained_classes(self.plan, self.batch.items)
-            result = explained(self.plan, self.models[subject], self.batch.grey, list(wanted), target)
-            self._scores(subject, rows, result, truths, annotated=missing.is_annotated)
-            kept[subject.id] = {
-                row: [group.maps(result.maps[row], result.flat[row])[0] for group in groups] for row in compared
-            }
+            kept[subject.id] = self._of_subject(subject, rows, list(wanted), compared, truths, missing)
         for scores, found in pairs.items():
             chosen = np.isin([image.index for image in self.batch.images], missing.chosen(scores))
             for pair, shared in found.items():
@@ -97,9 +101,39 @@ class BlockRun:
             arrays = {key(each.key, MARKER): empty for each in missing.rows(subject)}
             self.records.add(MAPS, subject.id, self.unit.block, arrays)
 
-    def _scores(
-        self, subject: Subject, rows: Sequence[PlannedRow], result: RowMaps, truths: Sequence[Truth], *, annotated: bool
-    ) -> None:
+    def _of_subject(
+        self,
+        subject: Subject,
+        rows: Sequence[PlannedRow],
+        wanted: Sequence[Row],
+        compared: Iterable[Row],
+        truths: Sequence[Truth],
+        missing: Missing,
+    ) -> dict[Row, list[Tensor]]:
+        """Put a network's scores into its record; returns the maps of the compared rows by group of images."""
+        variants = self._variants(subject)
+        whole = [each for each in rows if not each.each]
+        fusions = [(self.plan.fusion, wanted), *((fusion, [each.row for each in whole]) for _, _, fusion in variants)]
+        target = explained_classes(self.plan, self.batch.items)
+        results = explained_in_turn(self.plan, self.models[subject], self.batch.grey, fusions, target)
+        result = next(results)
+        self._check(subject, result)
+        groups = [truth.group for truth in truths]
+        kept = {row: [group.maps(result.maps[row], result.flat[row])[0] for group in groups] for row in compared}
+        arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
+        arrays |= self._scores(rows, result, truths, partial(self._map_scores, annotated=missing.is_annotated))
+        del result
+        for scores, name, _ in variants if whole else ():
+            arrays |= self._scores(whole, next(results), truths, partial(_variant_scores, scores=scores, name=name))
+        self.records.add(MAPS, subject.id, self.unit.block, arrays)
+        return kept
+
+    def _variants(self, subject: Subject) -> list[tuple[VariantScores, str, Fusion]]:
+        if subject.weights != "trained":
+            return []
+        return [(scores, *each) for scores in all_variant_scores() for each in scores.fusions(self.plan).items()]
+
+    def _check(self, subject: Subject, result: RowMaps) -> None:
         sound = result.logits.isfinite().all(1).tolist()
         if not all(sound):
             item = self.batch.items[sound.index(False)]
@@ -107,27 +141,38 @@ class BlockRun:
                 f"{item.origin}: {subject.title}, gives no number for this image; leave out the image or the model "
                 "(see 'cxrlens doctor --model')"
             )
-        arrays: Arrays = {"probability": affected_probability(result.logits).cpu().numpy()}
+
+    def _scores(
+        self,
+        rows: Sequence[PlannedRow],
+        result: RowMaps,
+        truths: Sequence[Truth],
+        score: Callable[[PlannedRow, GroupMaps], Arrays],
+    ) -> Arrays:
+        """The scores of all rows, by their key in the records."""
         groups = [truth.group for truth in truths]
 
         def of_row(planned: PlannedRow) -> Arrays:
-            parts = [self._of_row(planned, result, truth, annotated=annotated) for truth in truths]
-            return in_block_order(groups, parts)
+            parts = [score(planned, self._maps(planned, result, truth)) for truth in truths]
+            return {key(planned.key, name): found for name, found in in_block_order(groups, parts).items()}
 
+        arrays: Arrays = {}
         for found in _in_threads(of_row, rows, result.logits.device):
             arrays |= found
-        self.records.add(MAPS, subject.id, self.unit.block, arrays)
+        return arrays
 
-    def _of_row(self, planned: PlannedRow, result: RowMaps, truth: Truth, *, annotated: bool) -> Arrays:
-        """All scores of a row on a group of images, by their key in the records."""
+    def _maps(self, planned: PlannedRow, result: RowMaps, truth: Truth) -> GroupMaps:
+        """A row's maps of a group of images."""
         whole, flat = result.maps[planned.row], result.flat[planned.row]
         group = truth.group
-        maps = GroupMaps(self.plan, *group.maps(whole, flat), group.of(whole), group.of(flat), truth,
+        return GroupMaps(self.plan, *group.maps(whole, flat), group.of(whole), group.of(flat), truth,
                          self._seeds(planned.key, group))  # fmt: skip
+
+    def _map_scores(self, planned: PlannedRow, maps: GroupMaps, *, annotated: bool) -> Arrays:
         arrays: Arrays = {}
         for scores in all_map_scores():
             if scores.are_made(self.plan, planned, annotated=annotated):
-                arrays |= {key(planned.key, name): found for name, found in scores.score(maps).items()}
+                arrays |= scores.score(maps)
         return arrays
 
     def _seeds(self, row: str, group: ImageGroup) -> list[tuple[int, ...]]:
@@ -186,6 +231,10 @@ def score_sample(plan: StudyPlan, records: Records, models: Models, unit: Unit, 
     groups = groups_of(batch.images, unit.preprocessing)
     arrays = unit.sample.score(SampleBlock(plan, unit.subject, model, batch, groups, before, target))
     records.add(unit.sample.part, unit.subject.id, unit.name(plan), arrays)
+
+
+def _variant_scores(_planned: PlannedRow, maps: GroupMaps, *, scores: VariantScores, name: str) -> Arrays:
+    return scores.score(maps, name)
 
 
 def _of_pair(

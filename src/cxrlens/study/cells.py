@@ -8,9 +8,11 @@ import numpy as np
 
 from cxrlens.evaluation.bootstrap import Floats, bootstrap_means, row_means
 from cxrlens.evaluation.comparison import Comparison, beats_best_baseline
+from cxrlens.evaluation.proportions import proportion_intervals
 from cxrlens.report.tables import Cell, Column, Score
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import find_method
+from cxrlens.study.plan import StudyPlan
 from cxrlens.study.results import BASELINE_NAMES, Group, Results
 
 ROW_COLUMNS = (Column("method", "Method"), Column("layers", "Layers"))
@@ -26,9 +28,21 @@ def rows_of(results: Results, groups: Sequence[Group]) -> list[Row]:
     return list(dict.fromkeys(row for group in groups for row in results.rows(group)))
 
 
-def score_cells(results: Results, values: Floats, baselines: Mapping[str, Floats] | None = None) -> list[Score]:
-    """A cell for each row of values [rows, n] or [rows, seeds, n]; marked where it does not beat the best baseline."""
-    lows, highs = bootstrap_means(values, repeats=results.plan.repeats, seed=results.plan.seed)
+def intervals(results: Results, values: Floats, *, is_outcome: bool) -> tuple[Floats, Floats]:
+    """The lows and highs of the row means of values [rows, n] or [rows, seeds, n].
+
+    Args:
+        is_outcome: values are hits or misses, so that their means are proportions.
+    """
+    of_means = proportion_intervals if is_outcome else bootstrap_means
+    return of_means(values, repeats=results.plan.repeats, seed=results.plan.seed)
+
+
+def score_cells(
+    results: Results, values: Floats, baselines: Mapping[str, Floats] | None = None, *, is_outcome: bool = False
+) -> list[Score]:
+    """A cell for each row of values, as in `intervals`; marked where it does not beat the best baseline."""
+    lows, highs = intervals(results, values, is_outcome=is_outcome)
     marked = [False] * len(values)
     if baselines:
         table = np.stack(list(baselines.values()))
@@ -46,7 +60,7 @@ def hit_cells(results: Results, group: Group, *, share: float | None = None) -> 
     """The Pointing Game of each row of a group."""
     rows = results.rows(group)
     hits = results.hits(group, rows, share=share)
-    return dict(zip(rows, score_cells(results, hits, results.baselines("hit", share)), strict=True))
+    return dict(zip(rows, score_cells(results, hits, results.baselines("hit", share), is_outcome=True), strict=True))
 
 
 def difference_cell(comparison: Comparison, n: int) -> Score:
@@ -58,16 +72,17 @@ def row_lines(rows: Sequence[Row], columns: Iterable[Sequence[Cell]]) -> list[li
     return [[*row_names(row), *cells] for row, cells in zip(rows, zip(*columns, strict=True), strict=True)]
 
 
-def value_cells(results: Results, values: Mapping[str, Floats]) -> dict[str, Score]:
-    """A cell for each name, of values [n]."""
-    if not values:
-        return {}
-    return dict(zip(values, score_cells(results, np.stack(list(values.values()))), strict=True))
+def baseline_cells(results: Results, values: Mapping[str, Floats], *, is_outcome: bool) -> dict[str, Score]:
+    """A cell for each baseline, of values [n]; the random one's are expected values and no outcomes."""
+    cells = {}
+    for name, line in values.items():
+        (cells[name],) = score_cells(results, line[None], is_outcome=is_outcome and name != "random")
+    return cells
 
 
 def repeated_baseline_lines(results: Results, columns: int) -> list[list[Cell]]:
     """The Pointing Game of the baselines, which know no network: the same cell in each column."""
-    cells = value_cells(results, results.baselines("hit"))
+    cells = baseline_cells(results, results.baselines("hit"), is_outcome=True)
     return [[_baseline_title(name), "", *[cell] * columns] for name, cell in cells.items()]
 
 
@@ -84,7 +99,7 @@ def baseline_levels(results: Results) -> dict[str, float]:
 
 
 def conditions(results: Results) -> str:
-    """A sentence for the notes of tables: tolerance, target and combination."""
+    """A sentence for the notes of tables: tolerance, target, combination, resize and flip."""
     plan = results.plan
     preprocessing = results.subjects[0].preprocessing
     side = max(preprocessing.height, preprocessing.width)
@@ -92,8 +107,20 @@ def conditions(results: Results) -> str:
     return (
         f"Tolerance {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px of {side} px"
         f"{letterboxed}), target "
-        f"{plan.target}, combination {plan.combination}."
+        f"{plan.target}, combination {plan.combination}, {fusion_words(plan)}."
     )
+
+
+def fusion_note(results: Results) -> str:
+    """A sentence for the notes of tables whose numbers know no tolerance: the way in which maps became full-size."""
+    return f"Maps: combination {results.plan.combination}, {fusion_words(results.plan)}."
+
+
+def fusion_words(plan: StudyPlan) -> str:
+    """Resize, flip and precision of the plan: "resize centres bicubic"."""
+    mirrored = ", averaged with the mirrored image's map" if plan.flip else ""
+    lower = "" if plan.precision == "f32" else f", networks in {plan.precision}"
+    return f"resize {plan.fusion.resize}{mirrored}{lower}"
 
 
 def flat_note(values: Floats) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
 from cxrlens.inputs.readers import open_regular
-from cxrlens.study.plan import StudyPlan, digest
+from cxrlens.study.object_kinds import kinds_of
+from cxrlens.study.plan import Kinds, StudyPlan, digest
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class StudyData:
         annotated: images with objects.
         normal: images without.
         train: images whose objects make the mean-annotation baseline.
-        digest: of all of it, contents included.
+        digest: of all of it but the kinds, contents included.
+        kinds: of the objects that each of the annotated images shows; empty where the plan names no table of them.
     """
 
     root: Path
@@ -33,15 +35,22 @@ class StudyData:
     normal: tuple[Item, ...]
     train: tuple[Item, ...]
     digest: str
+    kinds: tuple[frozenset[str], ...] = ()
 
     @classmethod
-    def of(cls, root: Path, split: Split, train: Split | None) -> StudyData:
-        """Affected images without an annotation are left out: where their objects lie is not known."""
+    def of(cls, root: Path, split: Split, train: Split | None, kinds: Kinds | None = None) -> StudyData:
+        """Affected images without an annotation are left out: where their objects lie is not known.
+
+        Raises:
+            UsageError: when the table of kinds cannot be read, or means none of the images.
+        """
         annotated = tuple(item for item in split.items if item.has_object)
         normal = tuple(item for item in split.items if not item.has_object and item.label != AFFECTED)
         objects = () if train is None else tuple(item for item in train.items if item.has_object)
         contents = (_content(item) for item in (*annotated, *normal))
-        return cls(root, split.name, annotated, normal, objects, digest(*contents, *map(_annotation, objects)))
+        name = digest(*contents, *map(_annotation, objects))
+        shown = kinds_of(kinds, annotated, root=root, split=split.name) if kinds and annotated else ()
+        return cls(root, split.name, annotated, normal, objects, name, shown)
 
     def items(self, plan: StudyPlan) -> tuple[Item, ...]:
         """The images that are explained, those with objects first."""

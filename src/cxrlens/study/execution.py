@@ -57,7 +57,7 @@ def run_study(
         for number, unit in enumerate(all_work(plan, data, subjects))
         if number % processes == rank and is_missing(plan, data, subjects, records, unit)
     ]
-    models = Models(device)
+    models = Models(device, plan.precision)
     training_maps: dict[Preprocessing, FloatMap | None] = {}
     done, total = 0, sum(unit.cost for unit in work)
     remarks: dict[int, str] = {}

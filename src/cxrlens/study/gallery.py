@@ -62,7 +62,7 @@ def _chosen_rows(results: Results) -> list[Row]:
 def _overlays(
     folder: Path, results: Results, subject: Subject, rows: list[Row], items: list[Item], device: str
 ) -> dict[Path, GalleryEntry]:
-    model = subject.load(device)
+    model = subject.load(device, results.plan.precision)
     limit = results.plan.tolerance * max(subject.preprocessing.height, subject.preprocessing.width)
     found = {}
     for number, batch in enumerate(BatchReader(items, subject.preprocessing, batch_size=1, keep_pixels=True)):

@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
 
 from cxrlens.errors import UsageError
 from cxrlens.files import read_yaml
 from cxrlens.inputs.preprocessing import Preprocessing, Resize
+from cxrlens.models.precision import Precision
+from cxrlens.saliency.fusion import Fusion
+from cxrlens.saliency.recorded_resize import Grid, Interpolation
+from cxrlens.saliency.resizing import MapResize
+from cxrlens.study.fusions import parse_fusion
 
 PRESETS = ("paper", "quick")
 EACH = "each"  # in a row: every combined layer by itself
@@ -60,6 +65,14 @@ class Faithfulness(Sampled):
     steps: int = Field(default=20, gt=0, description="of insertion and of deletion, a forward pass each")
 
 
+class Kinds(_Part):
+    """A table (CSV) of the kinds of objects that each image shows."""
+
+    table: Path
+    column: str = Field(description="that names the kinds")
+    separator: str = Field(default="+", min_length=1, description="between several kinds of an image")
+
+
 class StudyPlan(_Part):
     """Everything a study depends on beside its data. Unknown names are refused.
 
@@ -76,10 +89,18 @@ class StudyPlan(_Part):
     random_head: RandomHead = RandomHead()
     rows: tuple[str, ...] = Field(min_length=1)
     combination: Literal["product", "geometric", "mean", "max"] = "product"
+    grid: Grid = Field(default="centres", description="of a layer's cells in the input")
+    interpolation: Interpolation = Field(default="bicubic", description="between the cells")
+    flip: bool = Field(default=False, description="average maps with those of the mirrored images")
+    fusions: tuple[str, ...] = Field(
+        default=(), description="compared with the first, 'GRID INTERPOLATION [COMBINATION] [smooth=SIGMA] [flip]'"
+    )
     target: Literal["affected", "predicted", "true"] = "affected"
     smoothing: PositiveFloat | None = Field(default=1.0, description="sigma of the smoothed maps; null for none")
     tolerance: PositiveFloat = Field(default=0.025, description="share of the longer side; 15 px at 600 px")
     tolerances: tuple[PositiveFloat, ...] = (0.0125, 0.025, 25 / 600, 0.0625)
+    kinds: Kinds | None = Field(default=None, description="of the objects; scores are also told by kind")
+    precision: Precision = Field(default="f32", description="in which the networks multiply")
     normal_images: bool = Field(default=True, description="also explain images without an object, for the FROC")
     faithfulness: Faithfulness = Faithfulness()
     randomisation: Sampled = Sampled()
@@ -97,10 +118,42 @@ class StudyPlan(_Part):
             raise ValueError(f"a row is 'METHOD LAYERS', not '{wrong[0]}'")
         return tuple(dict.fromkeys(" ".join(row.split()) for row in rows))
 
+    @field_validator("fusions")
+    @classmethod
+    def _are_fusions(cls, fusions: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        names = [parse_fusion(each, info.data.get("combination", "product"))[0] for each in fusions]
+        twice = [each for each, name in zip(fusions, names, strict=True) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"'{twice[-1]}' is named twice")
+        if len(fusions) == 1:
+            raise ValueError(f"'{fusions[0]}' stands alone; name another to compare with it")
+        return fusions
+
+    @property
+    def fusion(self) -> Fusion:
+        """From the maps of layers to one of the input's size."""
+        return Fusion(self.combination, resize=MapResize(self.grid, self.interpolation), flip=self.flip)
+
+    @property
+    def compared_fusions(self) -> dict[str, Fusion]:
+        """Those of ``fusions`` by name, such as "areas bilinear" or "centres bicubic geometric flip"."""
+        return dict(parse_fusion(each, self.combination) for each in self.fusions)
+
     @property
     def tolerance_names(self) -> list[str]:
         """All tolerances as shares of the side: 0 (on the object), those of the list, and the main one."""
         return [f"{share:.6g}" for share in sorted({0.0, self.tolerance, *self.tolerances})]
+
+
+def map_settings(plan: StudyPlan) -> dict[str, str | bool]:
+    """The way in which the plan's maps become full-size, for the records of its results."""
+    return {
+        "combination": plan.combination,
+        "grid": plan.grid,
+        "interpolation": plan.interpolation,
+        "flip": plan.flip,
+        "precision": plan.precision,
+    }
 
 
 def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
@@ -121,7 +174,8 @@ def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{source}: {place}: {first['msg']}; docs/study.md lists the values") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{source}: {place}: {reason}; docs/study.md lists the values") from error
 
 
 def tolerance_pixels(share: float, preprocessing: Preprocessing) -> float:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cxrlens.files import replacing
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.saliency.resizing import PUBLISHED_RESIZE
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan, digest
 
@@ -40,7 +41,13 @@ def parts(name: str) -> list[str]:
 
 
 def score_settings(plan: StudyPlan, data: StudyData) -> str:
-    """A name for everything that the scores of an image depend on, beside network and row."""
+    """A name for everything that the scores of an image depend on, beside network and row.
+
+    Records that name no resize are of maps resized as published.
+    """
+    made = plan.fusion
+    lower = () if plan.precision == "f32" else (plan.precision,)
+    resize = () if made.resize == PUBLISHED_RESIZE and not made.flip else (made.resize, made.flip)
     return digest(
         SCORING_VERSION,
         data.digest,
@@ -50,6 +57,8 @@ def score_settings(plan: StudyPlan, data: StudyData) -> str:
         plan.seed,
         plan.batch_size,
         plan.normal_images,
+        *resize,
+        *lower,
     )
 
 

@@ -15,9 +15,11 @@ from cxrlens.files import write_json, write_text
 from cxrlens.report.figures import save_figure
 from cxrlens.report.tables import Table, save_table
 from cxrlens.study import experiments
+from cxrlens.study.cells import fusion_words
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.gallery import draw_gallery
 from cxrlens.study.page import Foot, PageFigure, Section, study_page
+from cxrlens.study.plan import map_settings
 from cxrlens.study.results import Results
 from cxrlens.study.submission_csv import write_classification, write_localization
 
@@ -87,7 +89,8 @@ def write_report(out: Path, results: Results, device: str, unreadable: list[str]
             sections.append(Section(each.title, [each.text], own, drawn))
     _submissions(out / "submissions", results)
     environment = describe_environment(device=device, seed=results.plan.seed)
-    write_json(out / "environment.json", {**environment, "data_digest": results.data.digest})
+    write_json(out / "environment.json", {**environment, "data_digest": results.data.digest,
+                                             "maps": map_settings(results.plan)})  # fmt: skip
     said = all_findings(results)
     write_text(out / "findings.md", "".join(f"- {sentence}\n" for sentence in said))
     page = study_page(
@@ -126,7 +129,7 @@ def _summary(results: Results) -> list[str]:
         f"'{results.data.split}', seen at {preprocessing.size} by {len(results.subjects)} networks. A map is right "
         f"when its highest point lies within {100 * plan.tolerance:.3g} % of the side ({plan.tolerance * side:.3g} px) "
         f"of an object. The explained class is '{plan.target}'; maps of several layers are combined by "
-        f"{plan.combination}.",
+        f"{plan.combination}; {fusion_words(plan)}.",
         "Scores in brackets are 95 % intervals over images, and over seeds where there are several; with two or three "
         "seeds the intervals speak of these trainings more than of the recipe."
         + (" Our trainings choose their epoch by the AUC on these same images." if results.data.split == "dev" else ""),

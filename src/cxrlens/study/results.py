@@ -130,9 +130,9 @@ class Results:
         items = self.data.items(self.plan)
         return [annotated_objects(items[index]) for index in self.all_indices]
 
-    def predictions(self, subject: Subject, row: Row) -> list[list[Prediction]]:
+    def predictions(self, subject: Subject, row: Row, *, variant: str = PLAIN) -> list[list[Prediction]]:
         """The points of all images, each with the confidence probability x value of the map."""
-        points = self._all(subject)[key(row.method, row.layers, PLAIN, "points")].astype(np.float64)
+        points = self._all(subject)[key(row.method, row.layers, variant, "points")].astype(np.float64)
         found = []
         for probability, image in zip(self.all_probabilities(subject), points, strict=True):
             present = image[~np.isnan(image[:, 2])]
@@ -162,6 +162,14 @@ class Results:
     def facts(self, name: str) -> npt.NDArray[Any]:
         """Of each image [n]: "area", the share of it that objects cover, or "shape", the kind of its annotation."""
         return self._annotated_data[name]
+
+    @cached_property
+    def kinds(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Per kind of object, by name, True for the images [n] that show one; empty where no table names kinds."""
+        if not self.data.kinds:
+            return {}
+        shown = [self.data.kinds[index] for index in self.indices]
+        return {kind: np.array([kind in each for each in shown]) for kind in sorted(frozenset().union(*shown))}
 
     def of_pair(self, scores: PairScores, pair: tuple[Subject, Subject]) -> Arrays:
         """Of two networks' maps, "METHOD|LAYERS|NAME" -> [images of the sample]."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from cxrlens.inputs.decoding import decode_images
 from cxrlens.inputs.reading import Unreadable
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.model_file import load_model
-from cxrlens.outputs import new_output, own_names
+from cxrlens.models.precision import resolve_precision
+from cxrlens.outputs import output_folder, own_names
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_on
 from cxrlens.study.plan import StudyPlan
@@ -72,14 +74,28 @@ def run(
         UsageError: when data, plan or models cannot be used, or ``out`` holds something else.
         NothingToDoError: when no image has an object.
     """
-    _claim(out)
+    with _claimed(out):
+        return _run(data, out, plan, models, devices, workers, progress, training_progress)
+
+
+def _run(
+    data: Dataset,
+    out: Path,
+    plan: StudyPlan,
+    models: Sequence[Path],
+    devices: Sequence[str],
+    workers: int,
+    progress: Progress | None,
+    training_progress: Callable[[str, int, int], None] | None,
+) -> StudyResult:
     split = data.scored_split(plan.split)
+    resolve_precision(plan.precision, torch.device(devices[0]))
     plan, trained = _with_models(plan, models)
     _check_rows(plan)
-    trained = _train(plan, data, out, trained, Hardware(torch.device(devices[0])), training_progress)
-    study_data = StudyData.of(data.root, split, _train_split(data))
+    study_data = StudyData.of(data.root, split, _train_split(data), plan.kinds)
     if not study_data.annotated:
         raise NothingToDoError(f"{data.root}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
+    trained = _train(plan, data, out, trained, Hardware(torch.device(devices[0])), training_progress)
     subjects = find_subjects(plan, trained)
     write_text(out / _PLAN, yaml.safe_dump(plain(plan.model_dump()), sort_keys=False))
     records = Records(out / "records" / score_settings(plan, study_data))
@@ -93,17 +109,19 @@ def run(
     return write_report(out, results, devices[0], unreadable)
 
 
-def _claim(out: Path) -> None:
-    """Make the folder, or make sure that it is a study's: a plan that somebody wrote does not make it one."""
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Make the folder, or make sure that it is a study's: a plan that somebody wrote does not make it one.
+
+    No other process writes into it meanwhile.
+    """
     is_study = _PLAN in own_names(out) or _is_study_of_earlier_version(out)
-    if out.is_dir() and any(out.iterdir()) and not is_study:
-        raise UsageError(f"{out}: is not empty and holds no study ({_PLAN}); give another --out")
-    new_output(out, OUTPUTS, force=is_study, known=OUTPUTS if is_study else ())
-    try:
+    known = OUTPUTS if is_study else ()
+    remedy = f"it holds no study ({_PLAN}); give another --out"
+    with output_folder(out, OUTPUTS, force=is_study, known=known, remedy=remedy):
         if not (out / _PLAN).is_file():
             write_text(out / _PLAN, "")
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be made ({error.strerror or error}); choose another place") from error
+        yield
 
 
 def _is_study_of_earlier_version(out: Path) -> bool:

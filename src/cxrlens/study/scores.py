@@ -1,12 +1,13 @@
-"""The three kinds of scores that go into a study's records, and the maps that they are made of.
+"""The kinds of scores that go into a study's records, and the maps that they are made of.
 
-`MapScores` are made of every map while it is in memory, `SampleScores` of one trained network on a sample of the
+`MapScores` are made of every map while it is in memory, `VariantScores` of the same layers' maps made full-size in
+other ways, `SampleScores` of one trained network on a sample of the
 images, `PairScores` of the maps of two trained networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from cxrlens.inputs.decoding import Batch
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.saliency.explain import Row, RowMaps
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.study.image_groups import ImageGroup, Truth, in_block_order
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import Arrays, key
@@ -71,6 +73,27 @@ class MapScores:
     def are_made(self, plan: StudyPlan, row: PlannedRow, *, annotated: bool) -> bool:
         """True where a row of a block has these scores; ``annotated``: an image of the block has an object."""
         return self.wanted(plan) and (annotated or self.normal_images) and (self.single_layers or not row.each)
+
+
+@dataclass(frozen=True)
+class VariantScores:
+    """Scores of the maps of trained networks that are made full-size in other ways than the plan's, a variant each.
+
+    Attributes:
+        fusions: these ways, by the variant's name in the records; none leaves them out of a study.
+        arrays: their names in the records, behind the row's and the variant's.
+        score: gives those of a variant's maps, behind the variant's name, an entry for each image first.
+    """
+
+    fusions: Callable[[StudyPlan], Mapping[str, Fusion]]
+    arrays: Callable[[StudyPlan], tuple[str, ...]]
+    score: Callable[[GroupMaps, str], Arrays]
+
+    def names(self, plan: StudyPlan, row: PlannedRow) -> set[str]:
+        """All arrays of a row in the records."""
+        if row.each:
+            return set()
+        return {key(row.key, variant, name) for variant in self.fusions(plan) for name in self.arrays(plan)}
 
 
 @dataclass(frozen=True)

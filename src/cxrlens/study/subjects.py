@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,8 +19,10 @@ from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
+from cxrlens.models.precision import Precision
 from cxrlens.models.registry import build_network, find_architecture
-from cxrlens.saliency.explain import Fusion, Row, RowMaps
+from cxrlens.saliency.explain import Row, RowMaps, explain_rows_in_turn
+from cxrlens.saliency.fusion import Fusion
 from cxrlens.study.plan import StudyPlan, digest, trained_id
 
 Weights: TypeAlias = Literal["trained", "random", "random_head"]
@@ -56,27 +58,28 @@ class Subject:
     def title(self) -> str:
         return f"{self.architecture}, {WEIGHTS_TITLES[self.weights]}, {self.seed}"
 
-    def load(self, device: str) -> QualityModel:
+    def load(self, device: str, precision: Precision) -> QualityModel:
         """The network, the same each time."""
         if self.weights == "trained":
-            return load(Path(self.source), device=device)
+            return load(Path(self.source), device=device, precision=precision)
         with isolate_rng():
             torch.manual_seed(self.seed)
             network = build_network(self.architecture, weights=self.source)
         card = ModelCard(architecture=self.architecture, preprocessing=self.preprocessing)
-        return QualityModel(network, card, torch.device(device))
+        return QualityModel(network, card, torch.device(device), precision=precision)
 
 
 class Models:
     """Networks, loaded on first use."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, precision: Precision) -> None:
         self.device = device
+        self._precision = precision
         self._models: dict[str, QualityModel] = {}
 
     def __getitem__(self, subject: Subject) -> QualityModel:
         if subject.id not in self._models:
-            self._models[subject.id] = subject.load(self.device)
+            self._models[subject.id] = subject.load(self.device, self._precision)
         return self._models[subject.id]
 
 
@@ -88,8 +91,20 @@ def explained_classes(plan: StudyPlan, items: Sequence[Item]) -> str | Tensor:
 
 
 def explained(plan: StudyPlan, model: QualityModel, grey: Tensor, rows: Sequence[Row], target: str | Tensor) -> RowMaps:
-    """The rows' maps of grey images [N, 1, h, w], combined as the plan says."""
-    return model.explain_rows(grey, rows, target=target, fusion=Fusion(plan.combination), seed=plan.seed)
+    """The rows' maps of grey images [N, 1, h, w], made as the plan says."""
+    return next(explained_in_turn(plan, model, grey, [(plan.fusion, rows)], target))
+
+
+def explained_in_turn(
+    plan: StudyPlan,
+    model: QualityModel,
+    grey: Tensor,
+    wanted: Sequence[tuple[Fusion, Sequence[Row]]],
+    target: str | Tensor,
+) -> Iterator[RowMaps]:
+    """The maps of grey images [N, 1, h, w] for the rows of each fusion, from the same passes."""
+    images = model.preprocessing.normalized(grey.to(model.device))
+    return explain_rows_in_turn(model.network, images, wanted, target=target, seed=plan.seed)
 
 
 def subjects_of(subjects: Sequence[Subject], preprocessing: Preprocessing) -> list[Subject]:

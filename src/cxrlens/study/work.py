@@ -12,7 +12,7 @@ from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.records import DATA, MAPS, PLAIN, Records, chunks, key, parts, preprocessing_id, sample_block
 from cxrlens.study.rows import PlannedRow, compared_rows, planned_rows
-from cxrlens.study.scores import MapScores, PairScores, SampleScores
+from cxrlens.study.scores import MapScores, PairScores, SampleScores, VariantScores
 from cxrlens.study.subjects import Subject, pair_id, pairs_of, subjects_of
 
 MARKER = key(PLAIN, "distance")  # every row that is scored has it, also where no image of a block can be read
@@ -48,6 +48,10 @@ class Unit:
 
 def all_map_scores() -> list[MapScores]:
     return [each.map_scores for each in experiments.EXPERIMENTS if each.map_scores is not None]
+
+
+def all_variant_scores() -> list[VariantScores]:
+    return [each.variant_scores for each in experiments.EXPERIMENTS if each.variant_scores is not None]
 
 
 def all_pair_scores() -> list[PairScores]:
@@ -122,12 +126,15 @@ class Missing:
         readable = "probability" in there
         planned = planned_rows(self.plan, subject.architecture)
         wanted = [each for each in planned if self.is_annotated or not each.each]
-        return [each for each in wanted if not self._arrays(each, readable=readable) <= there]
+        return [each for each in wanted if not self._arrays(subject, each, readable=readable) <= there]
 
-    def _arrays(self, row: PlannedRow, *, readable: bool) -> set[str]:
+    def _arrays(self, subject: Subject, row: PlannedRow, *, readable: bool) -> set[str]:
         made = [each for each in all_map_scores() if each.are_made(self.plan, row, annotated=self.is_annotated)]
         names = [name for each in made for name in each.arrays] if readable else []
-        return {key(row.key, name) for name in (MARKER, *names)}
+        found = {key(row.key, name) for name in (MARKER, *names)}
+        if readable and subject.weights == "trained":
+            found = found.union(*(each.names(self.plan, row) for each in all_variant_scores()))
+        return found
 
     def pairs(self, scores: PairScores) -> dict[tuple[Subject, Subject], list[Row]]:
         """Rows by pair of networks; none where no image of the block is in the sample."""

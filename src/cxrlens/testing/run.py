@@ -12,6 +12,7 @@ from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationSc
 from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.readers import doubts
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import triage_of
 from cxrlens.report import figures
@@ -28,7 +29,7 @@ OUTPUTS = (
 )
 """What `score_model` writes right into its folder."""
 
-_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "remarks")
+_COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "remarks", "doubts")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def score_model(
             "triage": triage_of(model.card, probability, remarks),
             "correct": int(CLASS_NAMES[label] == model.decision(probability)),
             "remarks": " ".join(remarks),
+            "doubts": " ".join(doubts(remarks)),
         }
         for item, label, probability, remarks in zip(items, labels, probabilities, found.remarks, strict=True)
     ]

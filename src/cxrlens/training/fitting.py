@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 import cxrlens
-from cxrlens.devices import cpu_has_bfloat16
+from cxrlens.devices import is_faster_in_bfloat16
 from cxrlens.environment import describe_environment, timestamp
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import is_partial, plain, read_yaml, replacing, write_csv, write_json, write_text
@@ -36,8 +35,6 @@ from cxrlens.outputs import LOCK, remove_own, remove_partials, starts_with
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.lightning_module import QualityClassifier
 from cxrlens.training.recipe import Recipe, validated
-
-log = logging.getLogger(__name__)
 
 MODEL_NAME = "model.safetensors"
 CHECKPOINTS = "checkpoints"
@@ -94,6 +91,7 @@ class TrainingResult:
         class_weights: weight of each class in the loss.
         unreadable: a sentence for each image that was left out.
         seconds: wall time of this call.
+        precision: Lightning's name of that in which the network was trained.
     """
 
     run_dir: Path
@@ -104,6 +102,7 @@ class TrainingResult:
     class_weights: dict[str, float]
     unreadable: list[str]
     seconds: float
+    precision: str
 
 
 def data_digest(splits: Iterable[Split]) -> str:
@@ -181,11 +180,13 @@ def train(
         NothingToDoError: when a resumed run is already finished.
     """
     began = time.monotonic()
+    precision = training_precision(recipe, architecture, hardware.device)
     if resume and (run_dir / MODEL_NAME).exists():
         raise NothingToDoError(f"{run_dir}: this run is finished; its model is {run_dir / MODEL_NAME}")
     if is_first_process():
         remove_partials(run_dir, [CHECKPOINTS])
-        write_json(run_dir / "environment.json", describe_environment(device=str(hardware.device), seed=recipe.seed))
+        environment = describe_environment(device=str(hardware.device), seed=recipe.seed)
+        write_json(run_dir / "environment.json", {**environment, "precision": precision})
     torch.manual_seed(recipe.seed)
     last = run_dir / CHECKPOINTS / "last.ckpt"
     resumes = resume and last.is_file()
@@ -213,7 +214,6 @@ def train(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
-            log.warning("training was stopped; the same command with `resume` goes on")
             raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None
@@ -235,6 +235,7 @@ def train(
         class_weights=dict(zip(CLASS_NAMES, module.class_weights.tolist(), strict=True)),
         unreadable=data.unreadable,
         seconds=time.monotonic() - began,
+        precision=precision,
     )
 
 
@@ -244,7 +245,7 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
 
 
-def resolve_precision(recipe: Recipe, architecture: str, device: torch.device) -> str:
+def training_precision(recipe: Recipe, architecture: str, device: torch.device) -> str:
     """Lightning's precision for the recipe's; "auto" takes bfloat16 where it makes training faster.
 
     Raises:
@@ -254,9 +255,8 @@ def resolve_precision(recipe: Recipe, architecture: str, device: torch.device) -
         raise UsageError("precision 16-mixed needs a GPU; on a CPU use 32-true or bf16-mixed")
     if recipe.precision != "auto":
         return recipe.precision
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    faster = device.type == "cpu" and cpu_has_bfloat16() and find_architecture(architecture).bf16_training_on_cpu
+    gains = device.type != "cpu" or find_architecture(architecture).bf16_training_on_cpu
+    faster = gains and is_faster_in_bfloat16(device)
     return "bf16-mixed" if faster else "32-true"
 
 
@@ -272,7 +272,7 @@ def _trainer(
             devices=devices,
             num_nodes=hardware.num_nodes,
             strategy=hardware.strategy,
-            precision=resolve_precision(recipe, architecture, hardware.device),  # type: ignore[arg-type]
+            precision=training_precision(recipe, architecture, hardware.device),  # type: ignore[arg-type]
             max_epochs=recipe.epochs,
             logger=False,
             callbacks=callbacks,

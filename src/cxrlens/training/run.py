@@ -24,9 +24,9 @@ from cxrlens.training.fitting import (
     data_digest,
     is_first_process,
     read_config,
-    resolve_precision,
     start_run,
     train,
+    training_precision,
 )
 from cxrlens.training.recipe import Recipe, resolve_recipe, set_value, validated
 
@@ -132,7 +132,7 @@ def _log_beginning(architecture: str, recipe: Recipe, hardware: Hardware) -> Non
         recipe.name,
         recipe.preprocessing().size,
         recipe.epochs,
-        resolve_precision(recipe, architecture, hardware.device),
+        training_precision(recipe, architecture, hardware.device),
         recipe.weights,
     )
 

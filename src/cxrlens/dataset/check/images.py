@@ -15,7 +15,7 @@ from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, Floats, global_s
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import decode
+from cxrlens.inputs.readers import decode, doubts
 from cxrlens.inputs.reading import Unreadable, read_each
 from cxrlens.inputs.remarked import remarked
 
@@ -27,7 +27,13 @@ REMARKED = new_kind(
     "displayed-oddly",
     Severity.note,
     "Image that is displayed oddly",
-    "The reader has a remark: the picture looks wrong, or was not taken as its file says (docs/images.md).",
+    "The reader has a doubt: the picture looks wrong, or may not be displayed as it was meant (docs/images.md).",
+)
+NOTED = new_kind(
+    "taken-otherwise",
+    Severity.note,
+    "Image that is not taken as its file says",
+    "The reader has a note: it took the file to mean something else than it says, and surely rightly (docs/images.md).",
 )
 
 
@@ -92,7 +98,8 @@ def read_images(
             statistics[len(images)] = read.statistics
             images.append(CheckedImage(name, split, item, read.height, read.width, read.file_size, read.digest))
             if read.remarks:
-                findings.append(Finding(REMARKED, remarked(name, read.remarks), (name,)))
+                kind = REMARKED if doubts(read.remarks) else NOTED
+                findings.append(Finding(kind, remarked(name, read.remarks), (name,)))
         if progress:
             progress(done, len(where))
     count = len(images)

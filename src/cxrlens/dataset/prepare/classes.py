@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cxrlens.dataset.prepare.record import ClassNames
 from cxrlens.errors import UsageError
+from cxrlens.inputs.csv_files import whole_number
 from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.matching import folded
 
@@ -67,4 +68,5 @@ def _guess(folded: str, name: str, listed: str, where: str) -> int:
 
 def _folded(name: str) -> str:
     """A class's name without case, a blank for what stands between its words; signs at its ends stay: -1, +."""
+    name = whole_number(name)
     return re.sub(r"(?<=\w)[\s_\W]+(?=\w)|_+", " ", folded(name)).strip(" .,:;") or name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cxrlens.files import write_text
+from cxrlens.inputs.remarked import from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Journal:
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                self._made[entry["key"]] = PreparedImage(**entry["made"])
+                made = PreparedImage(**entry["made"])
+                self._made[entry["key"]] = replace(made, remarks=from_json(made.remarks))
             except (ValueError, TypeError, KeyError):
                 continue  # the line at which a run was killed
         if text and not text.endswith("\n"):
@@ -78,4 +80,4 @@ class Journal:
 
 
 def _line(key: str, made: PreparedImage) -> str:
-    return json.dumps({"key": key, "made": asdict(made)}) + "\n"
+    return json.dumps({"key": key, "made": asdict(made) | {"remarks": to_json(made.remarks)}}) + "\n"

@@ -37,7 +37,7 @@ from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL, SPLIT_
 from cxrlens.inputs.dataset.manifest import MANIFEST, ManifestRow, write_manifest
 from cxrlens.inputs.finding import require_folder
 from cxrlens.inputs.origin import FileOrigin, Origin
-from cxrlens.inputs.readers import decode
+from cxrlens.inputs.readers import Note, decode
 from cxrlens.inputs.reading import Unreadable, attempt, read_each
 from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
@@ -319,13 +319,13 @@ def _other_sizes(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
 
 
 def _displayed_oddly(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
-    """A remark where images of the source have remarks."""
+    """A remark where images of the source have remarks; one in doubt is the example, where there is one."""
     odd = [remarked(record.origin, each.remarks) for record, each in made if each.remarks]
     if not odd:
         return []
     return [
         f"{len(odd)} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
-        f"{odd[0]}"
+        f"{min(odd, key=lambda line: isinstance(line, Note))}"
     ]
 
 

@@ -92,6 +92,8 @@ class ImagePreparer:
                     f"{reason}; make room or choose another place, then the same command goes on"
                 ) from error
             raise UnreadableImageError(reason) from error
+        except UsageError as error:  # a folder lies where a file should: a matter of this row
+            raise UnreadableImageError(str(error)) from error
 
 
 def key(record: Record, form: Form) -> str:

@@ -14,7 +14,7 @@ from cxrlens.inputs.csv_files import open_csv
 from cxrlens.inputs.matching import Differences, Disk, FileNames, Likeness, Parts, pair, path_parts, plain_path
 from cxrlens.inputs.readers import IMAGE_SUFFIXES
 
-_NAME_COLUMNS = ("image_name", "image_path")
+NAME_COLUMNS = ("image_name", "image_path")
 
 
 class AnnotationRow(NamedTuple):
@@ -148,7 +148,7 @@ def read_annotations(path: Path, *, with_faults: bool = False) -> AnnotationTabl
     with open_csv(path, utf8_only=True, missing="check the path of the annotations") as reader:
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        name_column = next((name for name in _NAME_COLUMNS if name in columns), None)
+        name_column = next((name for name in NAME_COLUMNS if name in columns), None)
         if name_column is None or "annotation" not in columns:
             raise UsageError(
                 f"{path}: the first line should be 'image_name,annotation', but it is {','.join(columns)!r}"

@@ -24,9 +24,10 @@ from cxrlens.inputs.origin import Origin, State
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.reading import Unreadable, read_each
+from cxrlens.inputs.remarked import from_json, to_json
 
 # Raise it when the same file and preprocessing give other pixels or remarks than before.
-_VERSION = 3
+_VERSION = 4
 # Room is looked for again after so many bytes, so that several writers together keep to the limit.
 _ROOM_EVERY = 256_000_000
 # The remarks on an image follow its pixels, filled up with blanks to so many bytes; most images have none. A file can
@@ -187,7 +188,7 @@ def _file_sizes(preprocessing: Preprocessing, *, notes: Sequence[int] = _NOTE_SI
 
 def _note(remarks: Sequence[str]) -> bytes:
     """The remarks as they follow the pixels in a file; the last of very many long ones are left out, which is said."""
-    kept = list(remarks)
+    kept = to_json(remarks)
     while len(note := json.dumps(kept).encode() if kept else b"") > _NOTE_SIZES[-1]:
         kept[-2:] = ["There are more remarks."]
     return note.ljust(next(size for size in _NOTE_SIZES if size >= len(note)))
@@ -205,4 +206,4 @@ def _kept_remarks(path: Path, plain: frozenset[int]) -> tuple[str, ...]:
             note = stream.read()
     except FileNotFoundError:  # it was removed although it was in use, which `CachedImages.image` says
         return ()
-    return tuple(json.loads(note)) if note else ()
+    return from_json(json.loads(note)) if note else ()

@@ -1,8 +1,8 @@
 """New labels of images as a CSV, such as the verdicts of a reader on a worklist, and a training split with them.
 
-Columns: ``path``, from the CSV's folder on or absolute, and ``label`` ("normal" or "affected", in any letter case); all
-others are left alone. A row without a label says nothing of its image. How a path finds its file says
-`cxrlens.inputs.matching`.
+Columns: ``path``, from the CSV's folder on or absolute, and ``label`` ("normal" or "affected" in any letter case, or 0
+or 1, which spreadsheets write as 0.0 and 1.0); all others are left alone. A row without a label says nothing of its
+image. How a path finds its file says `cxrlens.inputs.matching`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from cxrlens.errors import UsageError
 from cxrlens.files import sha256_of
-from cxrlens.inputs.csv_files import lower_columns, open_csv
+from cxrlens.inputs.csv_files import lower_columns, open_csv, whole_number
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item, Split, some
 from cxrlens.inputs.matching import Differences, Disk, Doubt, plain_path
 from cxrlens.inputs.origin import FileOrigin
+
+_NUMBERED = {str(number): name for number, name in enumerate(CLASS_NAMES)}
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,12 @@ def read_labels(path: Path) -> NewLabels:
     missing: list[str] = []
     disk, differences = Disk(), Differences()
     for line, text, written in _rows(path):
-        label = written.lower()
+        label = _NUMBERED.get(whole_number(written), written.lower())
         if not label:
             continue
         if label not in CLASS_NAMES:
             raise UsageError(
-                f"{path}, line {line}: the label '{written}' is neither 'normal' nor 'affected'; correct it"
+                f"{path}, line {line}: the label '{written}' is neither 'normal' (0) nor 'affected' (1); correct it"
             )
         found = disk.find(text, path.parent)
         if isinstance(found, Doubt):

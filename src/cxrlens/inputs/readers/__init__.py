@@ -11,7 +11,15 @@ from pydicom import Dataset
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers.content import MAX_BYTES, open_regular, read_content, require_file
 from cxrlens.inputs.readers.dicom import START, dicom_size, has_preamble, is_dicom, read_dicom
-from cxrlens.inputs.readers.radiograph import MAX_PIXELS, OversizedImageError, Pixels, Radiograph, from_array
+from cxrlens.inputs.readers.radiograph import (
+    MAX_PIXELS,
+    Note,
+    OversizedImageError,
+    Pixels,
+    Radiograph,
+    doubts,
+    from_array,
+)
 from cxrlens.inputs.readers.raster import UnknownFormatError, raster_size, read_raster
 
 __all__ = [
@@ -20,11 +28,13 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "RASTER_SUFFIXES",
+    "Note",
     "OversizedImageError",
     "Pixels",
     "Radiograph",
     "UnknownFormatError",
     "decode",
+    "doubts",
     "from_array",
     "has_dicom_mark",
     "image_size",

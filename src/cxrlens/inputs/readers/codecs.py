@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
@@ -33,7 +32,7 @@ from pydicom.uid import (
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError, Header, check_whole, header_of
 from cxrlens.inputs.readers.isolation import SAFE_FOLDER, isolated
-from cxrlens.inputs.readers.jpeg import ScanStream, stream_of
+from cxrlens.inputs.readers.jpeg import checked
 from cxrlens.inputs.readers.memory import limit_memory
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.reasons import one_line
@@ -82,9 +81,10 @@ def decompressed(dataset: Dataset, syntax: UID, name: str, remarks: list[str]) -
             if header.precision > 8 and syntax == JPEGExtended12Bit:
                 return _deep_jpeg(dataset, name)
             if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
-                grey = _jpeg(frame, grey=header.components == 1)
-                if grey is not None:
-                    return grey.view(np.int8) if dataset.get("PixelRepresentation") else grey
+                is_grey = header.components == 1
+                values = checked(frame, reduced=not is_grey)
+                if is_grey:
+                    return values.view(np.int8) if dataset.get("PixelRepresentation") else values
         elif syntax == RLELossless:
             _check_run_lengths(frame, dataset)
         return _by_plugins(plugins, dataset, name)
@@ -173,18 +173,6 @@ def _check_run_lengths(frame: bytes, dataset: Dataset) -> None:
     size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
     if len(frame) > 2 * size * max(1, int(dataset.BitsAllocated) // 8) + 4096:
         raise DamagedCodestreamError("they are longer than those of a picture of this size")
-
-
-def _jpeg(frame: bytes, *, grey: bool) -> Stored | None:
-    """The 8-bit values of a grey JPEG; of one in colours None, after its codes were decoded for the check alone."""
-    stream = stream_of(frame)
-    with Image.open(stream, formats=("JPEG",)) as image:
-        if not grey:
-            image.draft("L", (1, 1))
-        found = np.asarray(image)
-    if isinstance(stream, ScanStream):
-        stream.check()
-    return found if grey else None
 
 
 # -- gdcm -------------------------------------------------------------------------------------------------------------

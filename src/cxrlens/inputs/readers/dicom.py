@@ -29,7 +29,7 @@ from cxrlens.inputs.readers.codecs import decompressed
 from cxrlens.inputs.readers.dicom_grey import grey_of_colour, grey_of_palette, grey_of_stored
 from cxrlens.inputs.readers.display import remarks_on
 from cxrlens.inputs.readers.quiet import without_warnings
-from cxrlens.inputs.readers.radiograph import BRIGHT_IS_DENSE, Radiograph, check_size
+from cxrlens.inputs.readers.radiograph import BRIGHT_IS_DENSE, Note, Radiograph, check_size
 from cxrlens.inputs.readers.reasons import one_line, reason_of
 
 START = 132
@@ -88,6 +88,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
         height, width = _checked_size(dataset, name)
         remarks: list[str] = []
         stored = _stored(dataset, name, remarks)
+        spacing = _spacing(dataset, remarks)
         photometric = str(dataset.PhotometricInterpretation)
         polarity = photometric if photometric.startswith("MONOCHROME") else BRIGHT_IS_DENSE
         if stored.ndim == 3:
@@ -105,7 +106,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
             bit_depth=int(dataset.BitsStored),
             polarity=polarity,
             orientation="\\".join(map(str, elements.values(dataset, "PatientOrientation"))) or None,
-            spacing=_spacing(dataset),
+            spacing=spacing,
             remarks=(*remarks, *remarks_on(pixels)),
         )
 
@@ -240,7 +241,7 @@ def _is_lateral(text: str) -> bool:
     return "LATERAL" in text and "DECUB" not in text
 
 
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+def _spacing(dataset: Dataset, remarks: list[str]) -> tuple[float, float] | None:
     """(rows, columns) in mm: calibrated to the patient, else at the detector."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         found = [
@@ -248,6 +249,8 @@ def _spacing(dataset: Dataset) -> tuple[float, float] | None:
         ]
         if len(found) == len(elements.values(dataset, keyword)) == 2:
             return found[0], found[1]
+        if said := elements.shown(dataset, keyword):
+            remarks.append(Note(f"Its {keyword} is '{said}', not two lengths; it was left out."))
     return None
 
 
@@ -275,7 +278,8 @@ def _values(words: npt.NDArray[Any], dataset: Dataset, name: str, remarks: list[
         )
     surplus = high + 1 - bits
     if surplus and not (words >> bits).any() and (words & (2**surplus - 1)).any():
-        remarks.append(f"Its values are said to lie in the upper bits, up to bit {high}; they lie in the lower ones.")
+        said = f"Its values are said to lie in the upper bits, up to bit {high}; they lie in the lower ones."
+        remarks.append(Note(said))
         high, surplus = bits - 1, 0
     values = (words << (size - 1 - high)) >> (size - bits)
     if not surplus:

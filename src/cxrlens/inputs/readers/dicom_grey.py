@@ -15,7 +15,7 @@ from pydicom.pixels.processing import apply_color_lut
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import elements
 from cxrlens.inputs.readers.lookup import LookupTable, table_of
-from cxrlens.inputs.readers.radiograph import LUMA, Pixels
+from cxrlens.inputs.readers.radiograph import LUMA, Note, Pixels
 from cxrlens.inputs.readers.reasons import one_line
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ Range: TypeAlias = tuple[float, float]
 _MOST_LEVELS = 1 << 20
 _DISPLAY_BITS = 8  # of an image without a window that is taken to be made for display
 _TOO_WIDE = 4.0  # a window that is so many times as wide as all values that the pixels can have
-_PIXELS_AT_ONCE = 1 << 22  # which bounds the memory that a step takes
+_PIXELS_AT_ONCE = 1 << 18  # which bounds the memory that a step takes, to about that of a processor's cache
+_WORD, _COMMON_BITS = 16, (8, 10, 12)  # bits of entries as files say, and as they are in words
 _COLOURS = ("Red", "Green", "Blue")
 
 
@@ -58,7 +59,8 @@ def grey_of_palette(stored: npt.NDArray[Any], dataset: Dataset, name: str, remar
     bits, needed = max(table.bits for table in tables), max(table.needed_bits for table in tables)
     if needed > bits or (needed <= 8 < bits):
         said, bits = bits, max(needed, 8)
-        remarks.append(f"Its palette is said to have {said} bits and uses {needed}; the range of {bits} was taken.")
+        remark = f"Its palette is said to have {said} bits and uses {needed}; the range of {bits} was taken."
+        remarks.append(Note(remark) if bits < said else remark)
 
     def luma(part: npt.NDArray[Any]) -> Values:
         return sum(weight * table(part) for weight, table in zip(LUMA, tables, strict=True)) / (2**bits - 1)
@@ -85,7 +87,7 @@ def grey_of_stored(stored: npt.NDArray[Any], dataset: Dataset, name: str, remark
     display = _display(dataset, (low, high), name, remarks)
     if high - low < _MOST_LEVELS:
         levels = display(np.arange(low, high + 1)).astype(np.float32)
-        pixels = _by_rows(stored, lambda part: levels[np.clip(part, low, high).astype(np.int64) - low])
+        pixels = _by_rows(stored, lambda part: levels.take(np.subtract(part, low, dtype=np.int64), mode="clip"))
     else:
         pixels = _by_rows(stored, lambda part: display(np.clip(part, low, high)))
     if padding is not None:
@@ -283,10 +285,11 @@ def _voi_table(dataset: Dataset, present: Range, name: str, remarks: list[str]) 
     bits, needed = table.bits, table.needed_bits
     flat = table.entries.min() == table.entries.max()
     if needed > bits or not 1 <= bits <= 16 or (needed < bits and not flat):
-        remarks.append(
+        remark = (
             f"Its VOI LUT is said to have entries of {bits} bits, and they reach {table.entries.max():.0f}; "
             f"the range of {needed} bits was taken."
         )
+        remarks.append(Note(remark) if bits == _WORD and needed in _COMMON_BITS else remark)
         bits = needed
     return lambda values: table(values) / (2**bits - 1)
 

@@ -23,13 +23,13 @@ _INVERTED = -0.1
 
 def remarks_on(pixels: Pixels) -> list[str]:
     """Sentences on what looks wrong in a picture [rows, columns] in [0, 1], bright = dense; none where nothing does."""
-    darkest, brightest = float(pixels.min()), float(pixels.max())
-    if darkest == brightest:
-        return [f"All its pixels have the same value, {_percent(darkest)} of the full range: nothing is to be seen."]
     samples = pixels[:: max(1, pixels.shape[0] // _SIDE), :: max(1, pixels.shape[1] // _SIDE)]
+    if samples.min() == samples.max() and pixels.min() == pixels.max():
+        only = float(pixels[0, 0])
+        return [f"All its pixels have the same value, {_percent(only)} of the full range: nothing is to be seen."]
     low, high = (float(value) for value in np.percentile(samples, [0.5, 99.5]))
     found = []
-    if brightest <= _DULL or high <= _MOST_DULL:
+    if high <= _MOST_DULL or (samples.max() <= _DULL and pixels.max() <= _DULL):
         found.append(
             f"It is nearly black: its bright pixels reach {_percent(high)} of the full range; "
             "its values may have fewer bits than the file says, or another window."

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError, is_frame, jpeg_segments
 
@@ -25,6 +25,11 @@ _TAIL = 64  # last bytes of a scan, without which no decoder may be done with it
 _FILL = bytes(16), bytes(range(0x31, 0x41))  # what a decoder may look ahead into; the second one for comparison
 _HOLE = 64  # zero bytes in a row, in codes that put runs of empty blocks together
 _LONG_HOLE = 4096  # in others
+_BEHIND_SCANS = {0xC4, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}  # markers (T.81, B.2.1)
+
+
+_COMPRESSION, _TIFF_JPEG, _JPEG_TABLES = 259, 7, 347  # tags of TIFF, and a value of the first
+_TIFF_PARTS = (324, 273), (325, 279)  # tags of the offsets of tiles, and of strips; of their lengths
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ def _take_segments(content: bytes, found: Structure) -> None:
     for marker, begin, end in jpeg_segments(content):
         if found.scans and found.scans[-1].end == len(content):  # up to here, as is now known
             found.scans[-1] = replace(found.scans[-1], end=begin if marker == 0xD9 else begin - 4)
+        if found.scans and marker not in _BEHIND_SCANS:
+            return
         segment = content[begin:end]
         if is_frame(marker) and len(segment) >= 6:
             _, found.height, found.width, count = struct.unpack_from(">BHHB", segment)
@@ -142,10 +149,45 @@ def stream_of(content: bytes) -> io.BytesIO:
     only = structure.scans[0]
     if structure.process in (0xC0, 0xC1) and len(structure.scans) == 1 and set(only.components) == names:
         return ScanStream(content, only)
-    if structure.process in (0xC0, 0xC1, 0xC2) and structure.ended:
+    if structure.process in (0xC0, 0xC1, 0xC2):
+        if not structure.ended:
+            raise DamagedCodestreamError("they have no end, or bytes among their codes that are none")
         _check_scans(content, structure)
         _check_codes(content, structure)
     return io.BytesIO(content)
+
+
+def checked(content: bytes, *, reduced: bool = False) -> Bytes:
+    """The values of a JPEG, [rows, columns] or [rows, columns, samples], or of its reduction to an eighth.
+
+    Raises:
+        DamagedCodestreamError: when a part is missing.
+        OSError: likewise, in Pillow's words.
+    """
+    stream = stream_of(content)
+    found = _decoded(stream, reduced=reduced)
+    if isinstance(stream, ScanStream):
+        stream.check()
+    return found
+
+
+def check_parts(image: TiffImagePlugin.TiffImageFile, content: bytes) -> None:
+    """Every strip or tile of a TIFF picture that is compressed as JPEG is whole; ``content`` is that of the file.
+
+    Each is a JPEG whose tables stand in the file's header (TIFF, technical note 2).
+
+    Raises:
+        DamagedCodestreamError: when a part is missing.
+        OSError: likewise, in Pillow's words.
+    """
+    tags = image.tag_v2
+    if tags.get(_COMPRESSION) != _TIFF_JPEG:
+        return
+    tables = bytes(tags.get(_JPEG_TABLES, b"")).removesuffix(b"\xff\xd9")
+    offsets, counts = (tags.get(tile, tags.get(strip, ())) for tile, strip in _TIFF_PARTS)
+    for offset, count in zip(offsets, counts, strict=True):
+        part = content[offset : offset + count]
+        checked(tables + part[2:] if tables else part, reduced=True)
 
 
 def _check_restarts(content: bytes, structure: Structure) -> None:
@@ -207,21 +249,22 @@ def _check_codes(content: bytes, structure: Structure) -> None:
         for scan in structure.scans:
             parts += [content[at : scan.end], fill]
             at = scan.end
-        pictures.append(_decoded(b"".join([*parts, content[at:]])))
+        pictures.append(_decoded(io.BytesIO(b"".join([*parts, content[at:]]))))
     if not np.array_equal(pictures[0], pictures[1]):
         raise DamagedCodestreamError("they end before the picture does")
     for scan in structure.scans:
         if structure.process == 0xC2 and scan.first == scan.before == 0:
             begin = max(scan.begin, scan.end - _TAIL)
+            begin += content[begin - 1] == 0xFF  # and the byte behind are one code
             other = bytes((code ^ 0x55) % 0xFF for code in content[begin : scan.end])
             ends = content[begin : scan.end], other
-            first, second = (_decoded(content[:begin] + end + b"\xff\xd9", reduced=True) for end in ends)
+            first, second = (_decoded(io.BytesIO(content[:begin] + end + b"\xff\xd9"), reduced=True) for end in ends)
             if np.array_equal(first, second):
                 raise DamagedCodestreamError("they are not those of one picture: codes are left over")
 
 
-def _decoded(content: bytes, *, reduced: bool = False) -> Bytes:
-    with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as image:
+def _decoded(stream: io.BytesIO, *, reduced: bool = False) -> Bytes:
+    with Image.open(stream, formats=("JPEG", "MPO")) as image:
         if reduced:
             image.draft(None, (1, 1))
         return np.asarray(image)

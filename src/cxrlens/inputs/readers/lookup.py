@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers.elements import numbers, shown
+from cxrlens.inputs.readers.radiograph import Note
 
 Entries = npt.NDArray[np.float64]
 
@@ -78,14 +79,14 @@ def table_of(
     entries = _entries(content, count, bits, big_endian)
     if not len(entries):
         return None
-    remarks = []
-    if len(entries) < count:
-        remarks.append(
-            f"Its {what} is said to have {count} entries and has {len(entries)}; the last one stands for the rest."
-        )
+    remarks: list[str] = []
     moved = _signed_as_needed(first, len(entries), inputs)
+    if len(entries) < count:
+        remark = f"Its {what} is said to have {count} entries and has {len(entries)}; the last one stands for the rest."
+        remarks.append(remark if inputs[1] > moved + len(entries) - 1 else Note(remark))
     if moved != first:
-        remarks.append(f"Its {what} is said to begin at the value {first}, where no pixel lies; {moved} was taken.")
+        remark = f"Its {what} is said to begin at the value {first}, where no pixel lies; {moved} was taken."
+        remarks.append(Note(remark))
     return LookupTable(entries, moved, bits, tuple(remarks))
 
 

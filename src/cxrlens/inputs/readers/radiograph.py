@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +21,21 @@ WHITE_IS_ZERO = "white is zero"
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the grey of a colour picture (ITU-R BT.601)."""
+
+
+class Note(str):
+    """A remark that speaks against nothing: the file was taken to mean something else than it says, surely rightly.
+
+    Any other remark, a plain ``str``, is a doubt: the picture may not be displayed as it was meant. So is one whose
+    kind is not known.
+    """
+
+    __slots__ = ()
+
+
+def doubts(remarks: Iterable[str]) -> tuple[str, ...]:
+    """Those of the remarks that are doubts, see `Note`."""
+    return tuple(remark for remark in remarks if not isinstance(remark, Note))
 
 
 class OversizedImageError(UnreadableImageError):
@@ -44,7 +60,7 @@ class Radiograph:
         spacing: distance of neighbouring (rows, columns) in mm, in the patient where the file is calibrated, else at
             the detector; None where unknown.
         remarks: sentences, without the name of the file, on what looks wrong in the picture and on where the file was
-            taken to mean something else than it says; none for a picture in order.
+            taken to mean something else than it says; none for a picture in order. Each is a doubt or a `Note`.
     """
 
     pixels: Pixels

@@ -14,12 +14,13 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError
 from cxrlens.inputs.readers.display import remarks_on
-from cxrlens.inputs.readers.jpeg import ScanStream, stream_of
+from cxrlens.inputs.readers.jpeg import ScanStream, check_parts, stream_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.radiograph import (
     BRIGHT_IS_DENSE,
     MAX_PIXELS,
     WHITE_IS_ZERO,
+    Note,
     OversizedImageError,
     Pixels,
     Radiograph,
@@ -53,6 +54,8 @@ def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None =
         orientation = _orientation(image)
         kind, bits = str(image.format), _bits(image)
         white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_parts(image, content)
         drafted = _drafted(image, at_least, turned=(height, width) != (image.height, image.width))
         ImageOps.exif_transpose(drafted, in_place=True)
         pixels, bits = _grey(drafted, kind, bits, name, remarks)
@@ -189,7 +192,6 @@ def _grey_of_words(values: npt.NDArray[Any], bits: int, remarks: list[str]) -> t
     top = int(values.max())
     used = next((fewer for fewer in _COMMON_BITS if fewer < bits == 16 and 0 < top < 2**fewer), bits)
     if used != bits:
-        remarks.append(
-            f"It is said to have {bits} bits, and its values reach {top}; the range of {used} bits was taken."
-        )
+        said = f"It is said to have {bits} bits, and its values reach {top}; the range of {used} bits was taken."
+        remarks.append(Note(said))
     return np.asarray(values, dtype=np.float32) / np.float32(2**used - 1), used

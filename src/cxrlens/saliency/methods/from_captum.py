@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
-from cxrlens.saliency.fusion import upsample
 from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods.registry import SaliencyMethod
 from cxrlens.saliency.norms import norm1
@@ -116,9 +115,7 @@ def _attribute(kind: type[Any], probe: NetworkProbe) -> Tensor:
     values = values.detach().float()
     # A layer's map of one channel has a sign that counts: evidence against the class is no evidence for it.
     signed = issubclass(kind, LayerAttribution) and values.shape[1] == 1
-    maps = values[:, 0] if signed else norm1(values)
-    size = (images.shape[-2], images.shape[-1])
-    return maps if tuple(maps.shape[1:]) == size else upsample(maps, size)
+    return probe.at_input_size(values[:, 0] if signed else norm1(values))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _ROWS = 500
 _newest = select(results.c.record).where(results.c.is_newest)
 _in_order = results.c.rank, results.c.name
 _is_read = results.c.status == "ok"
-_key_of_name = select(results.c.key).where(results.c.is_newest, results.c.name == bindparam("name"), _is_read)
+_record_of_name = select(results.c.record).where(results.c.is_newest, results.c.name == bindparam("name"), _is_read)
 _record_of_key = (
     select(results.c.record).where(results.c.key == bindparam("key"), _is_read).order_by(results.c.id.desc()).limit(1)
 )
@@ -58,10 +58,11 @@ class ResultTable:
         with self._database.writing() as connection:
             connection.execute(results.delete())
 
-    def known_key(self, name: str) -> str:
-        """The digest of the content that the newest result of a name is of; "" where there is none."""
+    def of_name(self, name: str) -> ScreenedImage | None:
+        """The newest result of a name; None where there is none, or it could not be read."""
         with self._database.reading() as connection:
-            return connection.scalar(_key_of_name, {"name": name}) or ""
+            record = connection.scalar(_record_of_name, {"name": name})
+        return None if record is None else image_of(record)
 
     def of_content(self, key: str) -> ScreenedImage | None:
         """The last result of this content, whatever its name; None where it could not be read or is not known."""
@@ -102,7 +103,7 @@ class ResultTable:
         return [(status, decision, triage, images) for status, decision, triage, images in self._rows(statement)]
 
     def remarked(self) -> int:
-        """How many of the newest results have remarks."""
+        """How many of the newest results have doubts among their remarks."""
         with self._database.reading() as connection:
             return connection.scalar(select(func.count()).where(results.c.is_newest, is_remarked)) or 0
 

@@ -58,8 +58,12 @@ results = Table(
     Column("record", Text, nullable=False, comment="the whole result as a line of results.jsonl"),
     sqlite_autoincrement=True,
 )
-is_remarked = results.c.record.contains('"remarks":["', autoescape=True)
-"""True of a record with remarks: no text within one can hold this, as its quotation marks are escaped."""
+_has = results.c.record.contains
+is_remarked = _has('"doubts":["', autoescape=True) | (
+    _has('"remarks":["', autoescape=True) & ~_has('"doubts":[', autoescape=True)
+)
+"""True of a record with doubts, or with remarks of which it does not tell: no text within one can hold this, as its
+quotation marks are escaped."""
 _is_newest = results.c.is_newest == true()  # as queries have it: SQLite compares the text of conditions
 Index(
     "newest_of_name",

@@ -58,15 +58,18 @@ class Checking {
       if (!ABOUT_THE_FILE.has(error.status)) throw error;
       return {
         name: file.name, key: "", status: "unreadable", reason: error.message, probability: null, decision: null, triage: null,
-        origin: "", height: 0, width: 0, method: "", layers: "", flat: false, peak: null, contours: [], note: CHECKED, file,
+        origin: "", height: 0, width: 0, method: "", layers: "", grid: "", interpolation: "", flip: false, flat: false, peak: null, contours: [], note: CHECKED, file,
       };
     }
   }
 
-  // Puts an image on the list, in the place of another one, and selects it.
-  #put(image, replaced = null) {
+  // Puts an image on the list, in the place of another one, and selects it. A file that is there already, of the worklist
+  // or checked before, is shown once: as it was checked last, under the name that it has there.
+  #put(checked, replaced = null) {
     const { backend, review } = this;
-    backend.images = [image, ...backend.images.filter((other) => other !== replaced)];
+    const there = replaced ?? backend.images.find((other) => isRead(checked) && isRead(other) && other.key === checked.key);
+    const image = there ? { ...checked, name: there.name } : checked;
+    backend.images = [image, ...backend.images.filter((other) => other !== there)];
     review.list.setImages(backend.images);
     if (!replaced) review.showAll();
     review.refresh();

@@ -5,8 +5,13 @@ function badge(state, text = STATES[state].label) {
   return make("span", { class: `badge ${state}` }, text);
 }
 
-function remarkMark(image) {
-  return make("span", { class: "mark", title: image.remarks.join("\n") }, "remark");
+function doubtMark(image) {
+  return make("span", { class: "mark", title: image.doubts.join("\n") }, "doubt");
+}
+
+function remarkList(kind, title, remarks) {
+  const lines = remarks.map((remark) => make("li", {}, remark));
+  return lines.length ? [make("div", { class: kind }, make("h3", {}, title), make("ul", {}, ...lines))] : [];
 }
 
 // The probability on a bar from 0 to 1, coloured by what the thresholds make of each part.
@@ -44,18 +49,23 @@ function showResult(image, thresholds) {
     );
   }
   parts.push(make("p", { class: "reason" }, image.reason));
-  if (isRemarked(image)) {
-    const remarks = image.remarks.map((remark) => make("li", {}, remark));
-    parts.push(make("div", { class: "remarks" }, make("h3", {}, "Remarks on the picture"), make("ul", {}, ...remarks)));
-  }
+  const remarks = image.remarks ?? [];
+  const isDoubt = (remark) => image.doubts.includes(remark);
+  parts.push(...remarkList("remarks", "Doubts about the picture", remarks.filter(isDoubt)));
+  parts.push(...remarkList("remarks noted", "Notes on the file", remarks.filter((remark) => !isDoubt(remark))));
   byId("result").replaceChildren(...parts);
+}
+
+// As RecordedResize says it in Python: "centres bicubic, mirrored".
+function resizeText({ grid, interpolation, flip }) {
+  return [[grid, interpolation].filter(Boolean).join(" "), flip && "mirrored"].filter(Boolean).join(", ");
 }
 
 function showFacts(image) {
   const facts = [
     ["File", image.origin],
     ["Size", image.width ? `${image.width} × ${image.height} px` : ""],
-    ["Map", image.method ? [image.method, image.layers].filter(Boolean).join(", ") : image.status === "ok" && "none was made"],
+    ["Map", image.method ? [image.method, image.layers, resizeText(image)].filter(Boolean).join(", ") : image.status === "ok" && "none was made"],
     ["Peak", image.peak ? `row ${image.peak[0]}, column ${image.peak[1]}` : image.flat ? "none: the map is flat" : ""],
     ["SHA-256", image.key && `${image.key.slice(0, 16)}…`],
     ...Object.entries(image.tags ?? {}),

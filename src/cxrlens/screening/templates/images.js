@@ -30,9 +30,9 @@ function isRead(image) {
   return image.status === "ok" && image.key !== "";
 }
 
-// Whether the picture looks wrong, or was not taken as its file says.
+// Whether the picture looks wrong, or may not be displayed as it was meant; a mere note does not say so.
 function isRemarked(image) {
-  return (image.remarks ?? []).length > 0;
+  return (image.doubts ?? []).length > 0;
 }
 
 // The small line below a name: the folder, or what kind of file it is.

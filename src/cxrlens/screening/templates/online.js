@@ -46,7 +46,9 @@ class OnlineBackend {
     const images = worklist.images.map((image) => known.get(sameness(image)) ?? image);
     this.worklist = { ...worklist, images };
     this.#noteKeys();
-    return { images: [...this.images.filter(({ file }) => file), ...images], found };
+    const checked = this.images.filter(({ file }) => file);
+    const shown = new Set(checked.filter(isRead).map((image) => sameFile(image, images)));
+    return { images: [...checked, ...images.filter((image) => !shown.has(image))], found };
   }
 
   // The same once all verdicts have arrived.
@@ -118,6 +120,14 @@ class OnlineBackend {
 
 async function standing() {
   return (await answerOf("api/verdicts")).verdicts;
+}
+
+// The image of the worklist that a checked one stands for, whose name it takes; undefined where there is none.
+function sameFile(checked, images) {
+  const same = images.filter(({ key }) => key === checked.key);
+  const found = same.find(({ name }) => name === checked.name) ?? same[0];
+  if (found) checked.name = found.name;
+  return found;
 }
 
 // What tells a record from another one: all of it but the verdict.

@@ -166,7 +166,7 @@ class Review {
 
   // The images of the worklist that can have a verdict.
   #judgeable() {
-    return this.backend.images.filter((image) => !image.file && this.backend.noVerdict(image) === "");
+    return this.backend.images.filter((image) => this.backend.noVerdict(image) === "");
   }
 
   async exportVerdicts() {
@@ -179,12 +179,13 @@ class Review {
 
   async importVerdicts(file) {
     try {
-      const { changes, left } = this.verdicts.fromCsv(await file.text(), this.#judgeable());
+      const { changes, left, doubts } = this.verdicts.fromCsv(await file.text(), this.#judgeable());
       if (changes.length) await this.verdicts.give(changes);
       const rest = [
         left.same && `${counted(left.same, "line says", "lines say")} what already stands`,
         left.older && `${counted(left.older, "line is", "lines are")} older than the verdict here`,
         left.unknown && `${counted(left.unknown, "line is", "lines are")} of images that are not in this worklist`,
+        doubts.length && `${counted(doubts.length, "line is", "lines are")} in doubt and not taken: ${doubts.slice(0, 3).join(", ")}`,
       ].filter(Boolean);
       this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
     } catch (error) {

@@ -86,24 +86,111 @@ class Verdicts {
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }
 
-  // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why.
+  // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why;
+  // `doubts` says of each line that fits several images, or shares one with other lines, what it could mean.
   fromCsv(text, images) {
-    const byKey = new Map(images.map((image) => [image.key, image]));
-    const byName = new Map(images.map((image) => [nameCell(image.name), image]));
+    const { found, doubts, unknown } = imagesOf(fromCsv(text), images);
     const changes = new Map();
-    const left = { unknown: 0, older: 0, same: 0 };
-    for (const line of fromCsv(text)) {
+    const left = { unknown, older: 0, same: 0 };
+    for (const { line, image } of found) {
       const verdict = verdictIn(line);
-      const image = line.key ? byKey.get(line.key) : byName.get(nameCell(line.name));
-      const given = image && this.byKey.get(image.key);
-      if (!image) left.unknown += 1;
-      else if (given?.verdict === verdict) left.same += 1;
+      const given = this.byKey.get(image.key);
+      if (given?.verdict === verdict) left.same += 1;
       else if (given && line.time && line.time < given.time) left.older += 1;
       else changes.set(image.key, { image, verdict, time: line.time || now() });
     }
-    return { changes: [...changes.values()], left };
+    return { changes: [...changes.values()], left, doubts };
   }
 }
+
+// The image of each line: by its content where the line has a key, else by its name, see `ImageNames`. A line that means
+// an image more strictly than another one has it; of two that mean it equally loosely neither has.
+function imagesOf(lines, images) {
+  const byKey = new Map(images.map((image) => [image.key, image]));
+  const names = new ImageNames(images);
+  const claims = new Map();
+  const doubts = [];
+  let unknown = 0;
+  for (const line of lines) {
+    verdictIn(line);
+    const { fitting, form } = line.key ? { fitting: [byKey.get(line.key)].filter(Boolean), form: 0 } : names.find(line.name ?? "");
+    if (!fitting.length) unknown += 1;
+    else if (fitting.length > 1) doubts.push(`${line.name} could mean ${fitting.slice(0, 3).map(({ name }) => name).join(" or ")}`);
+    else claims.set(fitting[0].key, [...(claims.get(fitting[0].key) ?? []), { line, image: fitting[0], form }]);
+  }
+  const found = [];
+  for (const claimed of claims.values()) {
+    const strictest = Math.min(...claimed.map(({ form }) => form));
+    const best = claimed.filter(({ form }) => form === strictest);
+    unknown += claimed.length - best.length;
+    if (best.length === 1 || strictest < FIRST_LOOSE_FORM) found.push(...best);
+    else doubts.push(...best.map(({ line, image }) => `${line.name} is one of ${best.length} lines that could mean ${image.name}`));
+  }
+  return { found, doubts, unknown };
+}
+
+// How the parts of a name are compared, the strictest first: the same rule as that of tables and files on the command
+// line (inputs/matching.py), but for endings, which count here.
+const FORMS = [
+  (part) => part,
+  (part) => part.trim(),
+  (part) => part.trim().normalize("NFC"), // accents apart from their letters, as macOS stores them
+  (part) => part.trim().normalize("NFD").toUpperCase().toLowerCase().normalize("NFC"),
+];
+const FIRST_LOOSE_FORM = 2;
+
+// Images by what a table calls them: by the whole name, else by its end, as long as it is the end of one image's name.
+class ImageNames {
+  constructor(images) {
+    this.images = images;
+    this.indexes = [];
+  }
+
+  // The images that a name means, by the strictest form that finds any; several are a doubt.
+  find(name) {
+    for (const form of FORMS.keys()) {
+      const { whole, ends } = this.#index(form);
+      const wanted = joinedParts(nameParts(name, form));
+      const fitting = whole.get(wanted) ?? ends.get(wanted);
+      if (fitting) return { fitting: [...fitting.values()], form };
+    }
+    return { fitting: [], form: FORMS.length };
+  }
+
+  #index(form) {
+    return (this.indexes[form] ??= this.#made(form));
+  }
+
+  #made(form) {
+    const whole = new Map();
+    const ends = new Map();
+    const put = (index, parts, image) => {
+      const joined = joinedParts(parts);
+      if (!index.has(joined)) index.set(joined, new Map());
+      index.get(joined).set(image.key, image); // copies of one file are one image
+    };
+    for (const image of this.images) {
+      const parts = nameParts(image.name, form);
+      put(whole, parts, image);
+      for (let start = 1; start < parts.length; start += 1) put(ends, parts.slice(start), image);
+    }
+    return { whole, ends };
+  }
+}
+
+// The parts of a path; both slashes part them, and "./", "//" and "x/.." say nothing.
+function nameParts(name, form) {
+  const text = FORMS[Math.min(form, 1)](name.replaceAll("\\", "/"));
+  const parts = text.startsWith("/") ? ["/"] : [];
+  for (const each of text.split("/")) {
+    const part = FORMS[form](each);
+    if (part === ".." && parts.length && !["..", "/"].includes(parts.at(-1))) parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return parts;
+}
+
+const joinedParts = (parts) => parts.join("\0");
 
 function verdictIn(line) {
   if (Object.hasOwn(VERDICTS, line.verdict ?? "")) return line.verdict;

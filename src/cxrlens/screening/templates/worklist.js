@@ -176,7 +176,7 @@ class Worklist {
       make("span", { role: "gridcell", class: "thumb" }, this.#thumb(image)),
       make("span", { role: "gridcell", class: "name" }, make("strong", {}, image.name.slice(folderOf(image).length)), make("small", {}, placeOf(image))),
       make("span", { role: "gridcell", class: "probability" }, probabilityText(image.probability)),
-      make("span", { role: "gridcell", class: "decision" }, badge(state), ...(isRemarked(image) ? [remarkMark(image)] : [])),
+      make("span", { role: "gridcell", class: "decision" }, badge(state), ...(isRemarked(image) ? [doubtMark(image)] : [])),
       make("span", { role: "gridcell", class: "verdict" }),
     );
     if (image.probability !== null) row.querySelector(".probability").append(probabilityBar(image.probability, this.thresholdsOf(image)));

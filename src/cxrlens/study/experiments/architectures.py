@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cxrlens.evaluation.bootstrap import bootstrap_means, row_means
+from cxrlens.evaluation.bootstrap import row_means
+from cxrlens.evaluation.proportions import bounded_where_alike
 from cxrlens.evaluation.similarity import hit_agreement
 from cxrlens.report.tables import Cell, Column, Score, Table
-from cxrlens.study.cells import ROW_COLUMNS, conditions, row_names
+from cxrlens.study.cells import ROW_COLUMNS, conditions, intervals, row_names
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.results import Results
 
@@ -18,12 +19,12 @@ def _tables(results: Results) -> Iterator[Table]:
     first, second = results.trained[:2]
     rows = [row for row in results.rows(first) if row in set(results.rows(second))]
     one, two = (results.hits(group, rows) for group in (first, second))
-    means = [bootstrap_means(values, repeats=results.plan.repeats, seed=results.plan.seed) for values in (one, two)]
+    means = [intervals(results, values, is_outcome=True) for values in (one, two)]
     found = [row_means(values) for values in (one, two)]
     body: list[list[Cell]] = []
     # A seed of one architecture has no partner in the other: images alone are resampled for the difference.
     apart = one.mean(axis=1) - two.mean(axis=1)
-    lows, highs = bootstrap_means(apart, repeats=results.plan.repeats, seed=results.plan.seed)
+    lows, highs = bounded_where_alike(apart, intervals(results, apart, is_outcome=False))
     for place, row in enumerate(rows):
         kappas = [hit_agreement(a, b) for a in one[place] for b in two[place]]
         cells = [

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cxrlens.report.tables import Table
 from cxrlens.study.results import Group, Results
-from cxrlens.study.scores import MapScores, PairScores, SampleScores
+from cxrlens.study.scores import MapScores, PairScores, SampleScores, VariantScores
 from cxrlens.study.subjects import pairs_of
 
 
@@ -38,6 +38,7 @@ class Experiment:
         text: a sentence under that.
         needs: False where the study's networks and plan do not allow it; the scores' own conditions count too.
         map_scores: made of every map.
+        variant_scores: made of every map of a trained network under each of several fusions.
         sample_scores: made on a sample of the images.
         pair_scores: made of every two networks' maps.
         tables: those of all networks together; a table without rows is left out.
@@ -53,6 +54,7 @@ class Experiment:
     text: str
     needs: Callable[[Results], bool] = _always
     map_scores: MapScores | None = None
+    variant_scores: VariantScores | None = None
     sample_scores: SampleScores | None = None
     pair_scores: PairScores | None = None
     tables: Callable[[Results], Iterable[Table]] | None = None
@@ -68,6 +70,7 @@ class Experiment:
         return (
             self.needs(results)
             and (self.map_scores is None or self.map_scores.wanted(plan))
+            and (self.variant_scores is None or bool(self.variant_scores.fusions(plan) and results.trained))
             and (self.sample_scores is None or self.sample_scores.images(plan) > 0)
             and (self.pair_scores is None or (self.pair_scores.images(plan) > 0 and bool(pairs_of(results.subjects))))
         )

@@ -21,7 +21,9 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"detection-{group.architecture}",
         f"Pointing Game on images found and missed, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, f"{name} by the network", "score") for name in parts)),
-        row_lines(rows, [score_cells(results, np.where(chosen, hits, np.nan)) for chosen in parts.values()]),
+        row_lines(
+            rows, [score_cells(results, np.where(chosen, hits, np.nan), is_outcome=True) for chosen in parts.values()]
+        ),
         note=f"{conditions(results)} An image is found when its probability of affected is 0.5 or more; with several "
         "seeds it may be found by one and missed by another.",
     )

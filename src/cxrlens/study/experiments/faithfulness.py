@@ -13,7 +13,7 @@ from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inspection.quality_model import affected_probability
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, fusion_note, row_names, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.image_groups import ImageGroup
 from cxrlens.study.records import Arrays
@@ -62,14 +62,16 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     if found is None:
         return
     body: list[list[Cell]] = [
-        [*row_names(row), *score_cells(results, values)] for row, values in zip(rows, found, strict=True)
+        [*row_names(row), *score_cells(results, values[:-1]), *score_cells(results, values[-1:], is_outcome=True)]
+        for row, values in zip(rows, found, strict=True)  # last is the increase, which an image has or has not
     ]
     yield Table(
         f"faithfulness-{group.architecture}",
         f"Faithfulness, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, heading, "score") for name, heading in _HEADINGS.items())),
         body,
-        note=f"{results.plan.faithfulness.steps} steps; removed pixels are replaced by a blurred picture."
+        note=f"{fusion_note(results)} "
+        f"{results.plan.faithfulness.steps} steps; removed pixels are replaced by a blurred picture."
         f"{flat_note(found)}",
     )
 

@@ -10,7 +10,7 @@ from cxrlens.evaluation.froc import CHALLENGE_RATES, froc, froc_interval, map_pe
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Score, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.study.cells import ROW_COLUMNS, row_names
+from cxrlens.study.cells import ROW_COLUMNS, fusion_note, row_names
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.plots import FrocCurve, froc_figure
 from cxrlens.study.records import PLAIN, Arrays, key
@@ -22,13 +22,13 @@ _POINT_RADIUS = 0.025  # share of the longer side within which only the highest 
 _REPEATS = 500
 
 
-def _score(maps: GroupMaps) -> Arrays:
+def candidate_points(maps: GroupMaps, variant: str) -> Arrays:
     """The candidate points of maps [N, H, W], without a lower limit: a limit would cut combined maps, whose values fall
     off faster, at another depth than those of one layer.
 
     Returns:
-        ``points`` float32 [N, 20, 3]: x and y in pixels of the stored image, and the map's value, highest first; NaN
-        behind the last.
+        ``VARIANT|points`` float32 [N, 20, 3]: x and y in pixels of the stored image, and the map's value, highest
+        first; NaN behind the last.
     """
     radius = max(1, round(_POINT_RADIUS * max(maps.maps.shape[1:])))
     points = np.full((len(maps.maps), MOST_POINTS, 3), np.nan, dtype=np.float32)
@@ -37,7 +37,11 @@ def _score(maps: GroupMaps) -> Arrays:
         geometry = padded.without_padding()
         for place, (peak_row, peak_column, value) in enumerate(peaks):
             row[place] = (*geometry.backward_point(float(peak_column), float(peak_row)), value)
-    return {key(PLAIN, "points"): points}
+    return {key(variant, "points"): points}
+
+
+def _score(maps: GroupMaps) -> Arrays:
+    return candidate_points(maps, PLAIN)
 
 
 def froc_cells(results: Results, group: Group, row: Row, places: Sequence[int]) -> tuple[Score, list[float]]:
@@ -69,7 +73,8 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
             *(Column(f"at_{rate:g}", f"at {rate:g}", "number") for rate in CHALLENGE_RATES),
         ),
         body,
-        note="Sensitivity at so many false positives per image, as in the Object-CXR challenge; a point's confidence "
+        note=f"{fusion_note(results)} "
+        "Sensitivity at so many false positives per image, as in the Object-CXR challenge; a point's confidence "
         "is the map's value times the network's probability of affected. Published: challenge winner 0.851, its "
         "baseline 0.803, both trained on boxes.",
     )

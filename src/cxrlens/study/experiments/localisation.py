@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxrlens.evaluation.bootstrap import Floats
-from cxrlens.evaluation.localisation import energy_inside, otsu_iou, pixel_average_precision
-from cxrlens.report.tables import Column, Table
+from cxrlens.evaluation.localisation import ascending, energy_inside, otsu_iou, pixel_average_precision
+from cxrlens.report.tables import Column, Score, Table
 from cxrlens.saliency.explain import Row
-from cxrlens.study.cells import ROW_COLUMNS, baseline_lines, row_lines, score_cells, value_cells
+from cxrlens.study.cells import ROW_COLUMNS, baseline_cells, baseline_lines, fusion_note, row_lines, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.records import PLAIN, Arrays, key
 from cxrlens.study.results import Group, Results
@@ -18,11 +18,11 @@ from cxrlens.study.scores import GroupMaps, MapScores
 
 def _score(maps: GroupMaps) -> Arrays:
     """The share of maps [N, H, W] in [0, 1] that lies on the objects: each score float64 [N], NaN without an object."""
-    objects = maps.truth.objects
+    objects, ordered = maps.truth.objects, ascending(maps.maps)
     return {
         key(PLAIN, "energy"): energy_inside(maps.maps, objects).cpu().numpy(),
-        key(PLAIN, "average_precision"): pixel_average_precision(maps.maps, objects).cpu().numpy(),
-        key(PLAIN, "iou"): otsu_iou(maps.maps, objects).cpu().numpy(),
+        key(PLAIN, "average_precision"): pixel_average_precision(maps.maps, objects, ordered=ordered).cpu().numpy(),
+        key(PLAIN, "iou"): otsu_iou(maps.maps, objects, ordered=ordered).cpu().numpy(),
     }
 
 
@@ -44,6 +44,14 @@ class LocalScore:
         """Values [n] by baseline."""
         return results.baselines(self.name, self.share)
 
+    def cells(self, results: Results, values: Floats, baselines: Mapping[str, Floats]) -> list[Score]:
+        """A cell for each row of values [rows, seeds, n], of all images or some."""
+        return score_cells(results, values, baselines, is_outcome=self.name == "hit")
+
+    def baseline_cells(self, results: Results, baselines: Mapping[str, Floats]) -> dict[str, Score]:
+        """A cell for each baseline, of values [n]."""
+        return baseline_cells(results, baselines, is_outcome=self.name == "hit")
+
 
 WHOLE_MAP_SCORES = {
     "on_object": LocalScore("Peak on the object", "hit", 0.0),
@@ -57,14 +65,15 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     rows, scores = results.rows(group), WHOLE_MAP_SCORES
     body = row_lines(
         rows,
-        [score_cells(results, each.values(results, group, rows), each.baselines(results)) for each in scores.values()],
+        [each.cells(results, each.values(results, group, rows), each.baselines(results)) for each in scores.values()],
     )
-    body += baseline_lines(value_cells(results, each.baselines(results)) for each in scores.values())
+    body += baseline_lines(each.baseline_cells(results, each.baselines(results)) for each in scores.values())
     yield Table(
         f"localisation-{group.architecture}",
         f"Localisation by whole maps, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, each.heading, "score") for name, each in scores.items())),
         body,
+        note=fusion_note(results),
     )
 
 

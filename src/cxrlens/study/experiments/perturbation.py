@@ -11,7 +11,7 @@ from cxrlens.evaluation.bootstrap import row_means
 from cxrlens.evaluation.perturbation import PERTURBATIONS, Perturbation, stability
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, fusion_note, row_names, score_cells
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.records import Arrays, key
 from cxrlens.study.results import Group, Results
@@ -65,7 +65,8 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
             Column("stays", "Peak stays", "number"),
         ),
         body,
-        note="Structural similarity of the maps before and after, brought back to the same pixels. Peak stays: share "
+        note=f"{fusion_note(results)} "
+        "Structural similarity of the maps before and after, brought back to the same pixels. Peak stays: share "
         f"of peaks that move less than the tolerance, over all changes.{flat_note(similarity)}",
     )
 

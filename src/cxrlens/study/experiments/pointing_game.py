@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from cxrlens.evaluation.bootstrap import bootstrap_means, row_means
+from cxrlens.evaluation.bootstrap import row_means
 from cxrlens.evaluation.pointing_game import find_peaks
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
@@ -17,6 +17,7 @@ from cxrlens.study.cells import (
     conditions,
     flat_maps_note,
     hit_cells,
+    intervals,
     repeated_baseline_lines,
     row_names,
     row_words,
@@ -71,7 +72,7 @@ def hit_bars(results: Results, groups: Sequence[Group], name: str, title: str) -
     for group in groups:
         own = results.rows(group)
         hits = results.hits(group, own)
-        lows, highs = bootstrap_means(hits, repeats=results.plan.repeats, seed=results.plan.seed)
+        lows, highs = intervals(results, hits, is_outcome=True)
         means = row_means(hits)
         places = [own.index(row) if row in own else None for row in rows]
         bars.append(Bars(

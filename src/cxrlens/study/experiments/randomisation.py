@@ -17,7 +17,7 @@ from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row, RowMaps
-from cxrlens.study.cells import ROW_COLUMNS, flat_note, row_names, row_words, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, flat_note, fusion_note, row_names, row_words, score_cells
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.image_groups import ImageGroup
 from cxrlens.study.plots import Curve, curve_figure
@@ -118,7 +118,8 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"Cascading randomisation, {group.architecture}, structural similarity",
         (*ROW_COLUMNS, *stages, Column("unrelated", "Unrelated maps", "score"), Column("verdict", "Criterion")),
         body,
-        note="Criterion of Arun et al. (2021): with all weights drawn anew a map must be less like the trained "
+        note=f"{fusion_note(results)} "
+        "Criterion of Arun et al. (2021): with all weights drawn anew a map must be less like the trained "
         f"network's than maps of unrelated images are like each other.{flat_note(similarity)}",
     )
     yield Table(
@@ -126,6 +127,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"Cascading randomisation, {group.architecture}, rank correlation of pixels",
         (*ROW_COLUMNS, *stages),
         [[*row_names(row), *score_cells(results, values)] for row, values in zip(rows, ranks, strict=True)],
+        note=fusion_note(results),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cxrlens.evaluation.ranking import Ranking, rank_rows
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
-from cxrlens.study.cells import ROW_COLUMNS, row_names
+from cxrlens.study.cells import ROW_COLUMNS, fusion_note, row_names
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.plots import critical_difference_figure
 from cxrlens.study.results import Group, Results
@@ -35,7 +35,8 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"Average ranks, {group.architecture}",
         (*ROW_COLUMNS, Column("rank", "Average rank", "number", 2)),
         body,
-        note="Ranks within an image by the distance from peak to object. Two rows differ when their ranks are "
+        note=f"{fusion_note(results)} "
+        "Ranks within an image by the distance from peak to object. Two rows differ when their ranks are "
         f"{ranking.critical_difference:.2f} apart (Nemenyi, 5 %); {friedman}{ranking.n} images.",
     )
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cxrlens.evaluation.bootstrap import bootstrap_means, row_means
+from cxrlens.evaluation.bootstrap import row_means
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import find_method
-from cxrlens.study.cells import ROW_COLUMNS, baseline_levels, conditions, row_names, score_cells
+from cxrlens.study.cells import ROW_COLUMNS, baseline_levels, conditions, intervals, row_names, score_cells
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.plots import Curve, curve_figure
 from cxrlens.study.results import Group, Results
@@ -26,7 +26,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     if not rows:
         return
     grids = layer_grids(group.architecture, group.subjects[0].preprocessing)
-    cells = score_cells(results, results.hits(group, rows), results.baselines("hit"))
+    cells = score_cells(results, results.hits(group, rows), results.baselines("hit"), is_outcome=True)
     body: list[list[Cell]] = [
         [*row_names(row), f"{grids[row.layers][0]} x {grids[row.layers][1]}", cell]
         for row, cell in zip(rows, cells, strict=True)
@@ -56,7 +56,7 @@ def _of_group(results: Results, group: Group, methods: list[str]) -> Iterator[Dr
     for method in methods:
         hits = results.hits(group, [Row(method, layer) for layer in layers])
         means = row_means(hits)
-        lows, highs = bootstrap_means(hits, repeats=results.plan.repeats, seed=results.plan.seed)
+        lows, highs = intervals(results, hits, is_outcome=True)
         label = find_method(method).title
         by_layer.append(Curve(label, means.tolist(), lows.tolist(), highs.tolist()))
         of_size = [

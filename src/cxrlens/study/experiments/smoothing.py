@@ -51,7 +51,8 @@ def _tables(results: Results) -> Iterator[Table]:
     for group in results.trained:
         rows = results.rows(group)
         plain, smoothed = (
-            score_cells(results, results.hits(group, rows, variant=variant)) for variant in (PLAIN, SMOOTHED)
+            score_cells(results, results.hits(group, rows, variant=variant), is_outcome=True)
+            for variant in (PLAIN, SMOOTHED)
         )
         compared = _compared(results, group, rows, results.plan.repeats)
         tied = (results.scores(group, rows, "tied") > 1).mean(axis=(1, 2))

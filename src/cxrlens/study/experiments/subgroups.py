@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cxrlens.evaluation.subgroups import size_terciles
 from cxrlens.report.tables import Cell, Column, Table
-from cxrlens.study.cells import ROW_COLUMNS, baseline_lines, conditions, row_lines, row_names, score_cells, value_cells
+from cxrlens.study.cells import ROW_COLUMNS, baseline_lines, conditions, fusion_note, row_lines, row_names
 from cxrlens.study.experiments.base import Experiment
 from cxrlens.study.experiments.froc import froc_cells
 from cxrlens.study.experiments.localisation import WHOLE_MAP_SCORES, LocalScore
@@ -34,6 +34,20 @@ def shape_groups(results: Results) -> dict[str, npt.NDArray[np.bool_]]:
 def _tables(results: Results, group: Group) -> Iterator[Table]:
     chosen = {**size_groups(results), **shape_groups(results)}
     chosen = {name: images for name, images in chosen.items() if images.any()}
+    yield from tables_by_group(results, group, chosen, "subgroups", "object size and shape", _NOTE)
+
+
+def tables_by_group(
+    results: Results, group: Group, chosen: Mapping[str, npt.NDArray[np.bool_]], stem: str, heading: str, note: str
+) -> Iterator[Table]:
+    """A table for each score; its columns are the groups of images.
+
+    Args:
+        chosen: by the name of a group, True for its images [n].
+        stem: of the tables' names.
+        heading: the kind of groups, in words.
+        note: under every table.
+    """
     rows = results.rows(group)
     headings = [Column(name, f"{name} (n = {int(images.sum())})", "score") for name, images in chosen.items()]
     for name, score in _SCORES.items():
@@ -44,24 +58,25 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         body = row_lines(
             rows,
             [
-                score_cells(results, values[..., images], lines)
+                score.cells(results, values[..., images], lines)
                 for images, lines in zip(chosen.values(), baselines, strict=True)
             ],
         )
-        body += baseline_lines(value_cells(results, lines) for lines in baselines)
-        title = f"{score.heading} by object size and shape, {group.architecture}"
+        body += baseline_lines(score.baseline_cells(results, lines) for lines in baselines)
         yield Table(
-            f"subgroups-{group.architecture}-{name}",
-            title,
+            f"{stem}-{group.architecture}-{name}",
+            f"{score.heading} by {heading}, {group.architecture}",
             (*ROW_COLUMNS, *headings),
             body,
-            note=f"{conditions(results)} {_NOTE}",
+            note=f"{conditions(results)} {note}",
         )
     if results.plan.normal_images:
-        yield _froc(results, group, chosen)
+        yield _froc(results, group, chosen, stem, heading, note)
 
 
-def _froc(results: Results, group: Group, chosen: Mapping[str, npt.NDArray[np.bool_]]) -> Table:
+def _froc(
+    results: Results, group: Group, chosen: Mapping[str, npt.NDArray[np.bool_]], stem: str, heading: str, note: str
+) -> Table:
     """The FROC's mean on each group of images with objects, all images without objects beside it."""
     normal = [place for place, index in enumerate(results.all_indices) if index >= len(results.data.annotated)]
     body: list[list[Cell]] = []
@@ -76,11 +91,11 @@ def _froc(results: Results, group: Group, chosen: Mapping[str, npt.NDArray[np.bo
         for name, images in chosen.items()
     )
     return Table(
-        f"subgroups-{group.architecture}-froc",
-        f"FROC by object size and shape, {group.architecture}",
+        f"{stem}-{group.architecture}-froc",
+        f"FROC by {heading}, {group.architecture}",
         (*ROW_COLUMNS, *headings),
         body,
-        note=f"Mean sensitivity over the challenge's rates. {_NOTE}",
+        note=f"{fusion_note(results)} Mean sensitivity over the challenge's rates. {note}",
     )
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cxrlens.evaluation.bootstrap import bootstrap_means, row_means
+from cxrlens.evaluation.bootstrap import row_means
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
-from cxrlens.study.cells import ROW_COLUMNS, baseline_lines, hit_cells, row_names, value_cells
+from cxrlens.study.cells import (
+    ROW_COLUMNS,
+    baseline_cells,
+    baseline_lines,
+    fusion_note,
+    hit_cells,
+    intervals,
+    row_names,
+)
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.plots import Curve, curve_figure
 from cxrlens.study.results import Group, Results
@@ -19,7 +27,9 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     names, side = results.plan.tolerance_names, group.side
     by_share = [hit_cells(results, group, share=float(name)) for name in names]
     body: list[list[Cell]] = [[*row_names(row), *(cells[row] for cells in by_share)] for row in results.rows(group)]
-    body += baseline_lines(value_cells(results, results.baselines("hit", float(name))) for name in names)
+    body += baseline_lines(
+        baseline_cells(results, results.baselines("hit", float(name)), is_outcome=True) for name in names
+    )
     headings = [
         Column(f"share_{name}", "on the object" if float(name) == 0 else
                f"{100 * float(name):.3g} % ({float(name) * side:.3g} px)", "score")
@@ -30,7 +40,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"Pointing Game by tolerance, {group.architecture}",
         (*ROW_COLUMNS, *headings),
         body,
-        note=f"Tolerances as a share of the longer side, here {side} px.",
+        note=f"{fusion_note(results)} Tolerances as a share of the longer side, here {side} px.",
     )
 
 
@@ -43,7 +53,7 @@ def _figure(results: Results, group: Group) -> Drawn:
     names = results.plan.tolerance_names
     rows = results.rows(group)
     by_share = [results.hits(group, rows, share=float(name)) for name in names]
-    ends = [bootstrap_means(hits, repeats=results.plan.repeats, seed=results.plan.seed) for hits in by_share]
+    ends = [intervals(results, hits, is_outcome=True) for hits in by_share]
     means = [row_means(hits) for hits in by_share]
     chosen = sorted(range(len(rows)), key=lambda place: -means[-1][place])[:_CURVES]
     curves = [

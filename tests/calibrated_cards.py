@@ -1,4 +1,4 @@
-"""A calibration for the tests of this folder."""
+"""A calibration for tests of models and of what they decide."""
 
 from __future__ import annotations
 

@@ -1,0 +1,289 @@
+"""The programs that run the graph of an exported model: onnxruntime and OpenVINO, in one form; none needs torch."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrlens.errors import UsageError
+from cxrlens.models.onnx_parts import can_cut, part_of
+
+if TYPE_CHECKING:
+    from cxrlens.models.precision import Precision
+
+GraphRuntime: TypeAlias = Literal["onnx", "openvino"]
+
+Runtime: TypeAlias = Literal["torch"] | GraphRuntime
+
+Tensors: TypeAlias = dict[str, tuple[str, list[Any]]]
+"""By name, type ("float32" ...) and sizes behind the first, which is the number of images."""
+
+
+_OF_KIND = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_CPUINFO = Path("/proc/cpuinfo")
+_ON_CPU: tuple[str, dict[str, str]] = (_OF_KIND["cpu"], {})
+
+
+class GraphSession(Protocol):
+    """A graph, ready to run.
+
+    Attributes:
+        runtime: what runs it.
+        precision: in which it multiplies.
+        device: where: "cpu", or "cuda:0" ...
+        leaves_out: True where nothing is computed that only outputs need which were not asked for.
+        inputs: of the graph; likewise ``outputs``.
+    """
+
+    runtime: GraphRuntime
+    precision: Precision
+    device: str
+    leaves_out: bool
+
+    @property
+    def inputs(self) -> Tensors: ...
+
+    @property
+    def outputs(self) -> Tensors: ...
+
+    def metadata(self, key: str) -> str | None:
+        """An entry of the file's metadata; None where it has none."""
+        ...
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """The outputs of those names.
+
+        Raises:
+            Exception: of the runtime's own, which have no base in common.
+        """
+        ...
+
+
+def runtime_of(file: Path, asked: Runtime | None) -> Runtime:
+    """What is to run a model's file: what was asked for, else what the file is for."""
+    return asked or ("onnx" if file.suffix.lower() == ".onnx" else "torch")
+
+
+def open_session(
+    path: Path, runtime: GraphRuntime = "onnx", precision: str = "f32", device: str = "auto"
+) -> GraphSession:
+    """Read a graph.
+
+    Args:
+        device: "cpu"; by onnxruntime also "cuda", "cuda:1" ... or "tensorrt", where it was built for these; or "auto",
+            the first GPU that it can use, else the processor.
+        precision: "f32", "bf16", or "auto": the fastest that runtime and processor have units for.
+
+    Raises:
+        UsageError: when the file cannot be read, the runtime is not installed, or it lacks precision or device.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror or error}); 'cxrlens export' writes an ONNX model"
+        ) from error
+    session = OpenvinoSession if runtime == "openvino" else OnnxruntimeSession
+    return session(path, content, precision, device)
+
+
+class OnnxruntimeSession:
+    """A `GraphSession` by onnxruntime.
+
+    It computes all of a graph whatever is asked for, also with its option not to (seen with onnxruntime 1.32). What is
+    asked for is therefore cut out of the graph where that leaves much out and the package onnx is installed.
+
+    It takes the images of a batch one by one where a sum could be ordered otherwise, so that an image's outputs do not
+    depend on the others.
+    """
+
+    runtime: GraphRuntime = "onnx"
+    precision: Precision = "f32"
+
+    def __init__(self, path: Path, content: bytes, precision: str, device: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UsageError("ONNX models need onnxruntime; install it with: pip install 'cxrlens[onnx]'") from error
+        if precision not in ("auto", self.precision):
+            raise UsageError(
+                f"onnxruntime runs exported models in f32, not in {precision}; leave --precision out, or take "
+                "--runtime openvino"
+            )
+        onnxruntime.disable_telemetry_events()  # of its builds for Windows
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = _threads()
+        options.inter_op_num_threads = 1
+        self.device, provider = _provider(onnxruntime.get_available_providers(), device)
+        providers = [provider] if provider == _ON_CPU else [provider, _ON_CPU]
+        self._open = partial(onnxruntime.InferenceSession, sess_options=options, providers=providers)
+        try:
+            self._whole = self._open(content)
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise _damaged(path, str(error).splitlines()[0].rpartition(" : ")[2]) from error
+        if self._whole.get_providers()[0] != provider[0]:  # it goes on with the processor where that fails
+            if device != "auto":
+                raise UsageError(
+                    f"onnxruntime cannot use the device '{device}', as its lines above say; try --device cpu"
+                )
+            self.device = "cpu"
+        self.inputs = _described(self._whole.get_inputs())
+        self.outputs = _described(self._whole.get_outputs())
+        self.leaves_out = can_cut()
+        self._content = content if self.leaves_out else b""
+        self._sessions: dict[frozenset[str], Any] = {}
+
+    def metadata(self, key: str) -> str | None:
+        found: str | None = self._whole.get_modelmeta().custom_metadata_map.get(key)
+        return found
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        found: list[npt.NDArray[Any]] = self._session_for(frozenset(outputs)).run(list(outputs), inputs)
+        return found
+
+    def _session_for(self, outputs: frozenset[str]) -> Any:
+        if not self.leaves_out:
+            return self._whole
+        if outputs not in self._sessions:
+            part = part_of(self._content, outputs)
+            self._sessions[outputs] = self._whole if part is None else self._open(part)
+        return self._sessions[outputs]
+
+
+class OpenvinoSession:
+    """A `GraphSession` by OpenVINO, on the processor.
+
+    Its sums may be ordered otherwise for another number of images, and its 64-bit outputs come from 32-bit sums.
+    """
+
+    runtime: GraphRuntime = "openvino"
+    leaves_out = True
+    device = "cpu"
+
+    def __init__(self, path: Path, content: bytes, precision: str, device: str) -> None:
+        if device not in ("auto", "cpu"):
+            raise UsageError(f"exported models run on the processor by OpenVINO: leave --device {device} out")
+        self._openvino, self._core = _openvino()
+        self.precision: Precision = self._supported(precision)
+        try:
+            self._model = self._core.read_model(content)
+        except Exception as error:  # RuntimeError, but for files that are none at all
+            raise _damaged(path, _first_line(error)) from error
+        self.inputs = {each.any_name: _form(each) for each in self._model.inputs}
+        self.outputs = {each.any_name: _form(each) for each in self._model.outputs}
+        self._compiled: dict[tuple[str, ...], Any] = {}
+
+    def _supported(self, precision: str) -> Precision:
+        has_units = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not has_units:
+            raise UsageError("this processor does not multiply bfloat16; leave --precision out, or take f32")
+        is_faster = has_units and _is_faster_in_bfloat16(_CPUINFO)
+        return "bf16" if precision == "bf16" or (precision == "auto" and is_faster) else "f32"
+
+    def metadata(self, key: str) -> str | None:
+        place = ["framework", key]  # where OpenVINO keeps an ONNX file's metadata
+        return str(self._model.get_rt_info(place).value) if self._model.has_rt_info(place) else None
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        wanted = tuple(outputs)
+        if wanted not in self._compiled:
+            self._compiled[wanted] = self._core.compile_model(self._cut(wanted), "CPU", self._settings())
+        found = self._compiled[wanted](inputs)
+        return [np.array(found[name]) for name in wanted]
+
+    def _cut(self, outputs: tuple[str, ...]) -> Any:
+        """The part of the graph that these outputs need."""
+        ends = [self._model.output(name).get_node() for name in outputs]
+        return self._openvino.Model(ends, self._model.get_parameters(), "cut")
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
+        return settings | ({"INFERENCE_NUM_THREADS": threads} if (threads := _threads()) else {})
+
+
+@functools.cache
+def _openvino() -> tuple[Any, Any]:
+    """OpenVINO and its core, loaded once in a process.
+
+    Its library for processors gives the main thread a stack for signals, and on its end the one that was there before:
+    of two that end in the order in which they began, the second leaves the first one's, whose memory is gone, and the
+    next signal ends the process (seen with OpenVINO 2026.4).
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise UsageError("OpenVINO is not installed; install it with: pip install 'cxrlens[openvino]'") from error
+    return openvino, openvino.Core()
+
+
+def _provider(available: Sequence[str], device: str) -> tuple[str, tuple[str, dict[str, str]]]:
+    """The device by its full name, and onnxruntime's provider for it, with options."""
+    kind, _, number = device.partition(":")
+    if kind == "auto":
+        kind, number = "cuda" if _OF_KIND["cuda"] in available else "cpu", ""
+    name = _OF_KIND.get(kind)
+    if name is None or not (number or "0").isdecimal() or (kind == "cpu" and number):
+        raise UsageError(f"unknown device '{device}' of exported models: use auto, cpu, cuda, cuda:1 ... or tensorrt")
+    if name not in available:
+        raise UsageError(
+            f"this onnxruntime was not built for the device '{device}'; take --device cpu, or install onnxruntime-gpu "
+            "in its place"
+        )
+    if kind == "cpu":
+        return "cpu", _ON_CPU
+    options = {"device_id": number or "0"} | ({"use_tf32": "0"} if kind == "cuda" else {})
+    return f"{kind}:{number or 0}", (name, options)
+
+
+def _is_faster_in_bfloat16(cpuinfo: Path) -> bool:
+    """As `cxrlens.devices.is_faster_in_bfloat16`, without torch; False where the system does not tell."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:
+        return False
+    units = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return units is not None and not {"amx_bf16", "bf16"}.isdisjoint(units[1].split())
+
+
+def _described(tensors: Sequence[Any]) -> Tensors:
+    """Of onnxruntime's."""
+    names = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
+    return {each.name: (names.get(each.type, each.type), list(each.shape)[1:]) for each in tensors}
+
+
+def _form(tensor: Any) -> tuple[str, list[Any]]:
+    """Of OpenVINO's."""
+    sizes = [each.get_length() if each.is_static else str(each) for each in tensor.get_partial_shape()]
+    return str(np.dtype(tensor.get_element_type().to_dtype())), sizes[1:]
+
+
+def _damaged(path: Path, reason: str) -> UsageError:
+    if path.suffix.lower() == ".safetensors":
+        return UsageError(
+            f"{path}: is a model file, which torch runs; onnxruntime and OpenVINO run what 'cxrlens export' makes of it"
+        )
+    return UsageError(f"{path}: is damaged or no ONNX model ({reason}); write one with 'cxrlens export --to onnx'")
+
+
+def _first_line(error: Exception) -> str:
+    """Of an error of OpenVINO, without the place in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check "))), "no reason given")
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS, which torch keeps to as well; else 0, one a core, unless this process may use some alone."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if allowed in (None, os.cpu_count()) else allowed
