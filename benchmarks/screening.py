@@ -26,20 +26,48 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import lively
 from benchmarks.training_input import PAPER, Memory, write_pictures
+from cxrlens.devices import has_bfloat16
+from cxrlens.export.onnx import export_onnx
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.processes import default_workers
-from cxrlens.inspection.quality_model import load
+from cxrlens.inspection.quality_model import DEFAULT_METHOD, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
+from cxrlens.models.onnx_sessions import Runtime
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
+from cxrlens.saliency.resizing import DEFAULT_RESIZE
 from cxrlens.screening.run import ScreeningSettings, screen
 from cxrlens.screening.sources import take_sources
 
 ARCHITECTURE = "resnet34"
 BATCH = 8
-LAYERS = {"maps, last layer": "last", "maps, combined": "combined"}
-"""Of the maps that every image gets, by the name of a contender."""
+SHARE = 5
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A screening: the layers of the maps that every image gets, and what runs the network in which precision."""
+
+    layers: str
+    runtime: Runtime
+    precision: str = "f32"
+
+    def part_of(self, images: int) -> int:
+        """How many of so many images it screens: of combined maps a part will do."""
+        return images // (SHARE if self.layers == "combined" else 1)
+
+
+def contenders() -> dict[str, Contender]:
+    """By name, what this processor can run."""
+    found = {
+        "maps, last layer": Contender("last", "torch"),
+        "maps, combined": Contender("combined", "torch"),
+        "maps, combined, OpenVINO f32": Contender("combined", "openvino"),
+    }
+    if has_bfloat16(torch.device("cpu")):
+        found["maps, combined, OpenVINO bf16"] = Contender("combined", "openvino", "bf16")
+    return found
 
 
 @dataclass(frozen=True)
@@ -51,7 +79,7 @@ class TimedScreening:
         size: of a picture's file in bytes, on average.
         side: of the network's input.
         workers: processes that read, of both contenders.
-        rates: "plain" and those of `LAYERS`; combined maps of a fifth of the images.
+        rates: "plain" and those of `contenders`; combined maps of a fifth of the images.
         peak: resident memory of the main process and its readers together.
     """
 
@@ -75,8 +103,8 @@ def time_screening(
         rates: dict[str, list[float]] = {}
         for turn in range(repeats):
             found = {"plain": plain_rate(folder / "data", model, images, workers)}
-            for what, layers in LAYERS.items():
-                found[what] = our_rate(folder, model, images // (5 if layers == "combined" else 1), workers, what)
+            for what, contender in contenders().items():
+                found[what] = our_rate(folder, contender, images, workers)
             for what, rate in found.items():
                 rates.setdefault(what, []).append(rate)
             progress(f"screening, turn {turn + 1}: {found}")
@@ -92,6 +120,7 @@ def write_model(path: Path, side: int) -> Path:
     network = lively(build_network(ARCHITECTURE), 64)
     card = ModelCard(architecture=ARCHITECTURE, preprocessing=Preprocessing(height=side, width=side), threshold=0.0)
     save_model(path, network, card)
+    export_onnx(load(path, device="cpu"), [DEFAULT_METHOD], "combined", DEFAULT_RESIZE, path, path.with_suffix(".onnx"))
     return path
 
 
@@ -123,18 +152,28 @@ def plain_rate(data: Path, file: Path, images: int, workers: int) -> float:
     return images / (time.perf_counter() - began)
 
 
-def our_rate(folder: Path, model: Path, images: int, workers: int, what: str) -> float:
+def our_rate(folder: Path, contender: Contender, images: int, workers: int) -> float:
     """The whole command: reading, hashing, previews, maps, outlines, the worklist and the page."""
+    images = contender.part_of(images)
     began = time.perf_counter()
-    _screen(folder, model, images, workers, what, lambda: None)
+    _screen(folder, contender, images, workers, lambda: None)
     return images / (time.perf_counter() - began)
 
 
-def _screen(folder: Path, model: Path, images: int, workers: int, what: str, look: Callable[[], None]) -> None:
+def _screen(folder: Path, contender: Contender, images: int, workers: int, look: Callable[[], None]) -> None:
+    model = folder / ("model.safetensors" if contender.runtime == "torch" else "model.onnx")
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     sources = take_sources(list(map(str, sorted((folder / "data").rglob("*.jpg"))[:images])))
-    settings = ScreeningSettings(model, "all", layers=LAYERS[what], batch_size=BATCH, workers=workers)
+    settings = ScreeningSettings(
+        model,
+        "all",
+        layers=contender.layers,
+        runtime=contender.runtime,
+        precision=contender.precision,
+        batch_size=BATCH,
+        workers=workers,
+    )
     result = screen(sources, out, settings, progress=lambda _: look())
     assert result.computed == result.counts["images"] == images
 
@@ -148,7 +187,7 @@ def _peak(folder: Path, images: int, workers: int) -> float:
 
 def _measure(folder: Path, images: int, workers: int) -> float:
     memory = Memory()
-    _screen(folder, folder / "model.safetensors", images, workers, "maps, last layer", memory.look)
+    _screen(folder, Contender("last", "torch"), images, workers, memory.look)
     memory.look()
     return memory.peak
 

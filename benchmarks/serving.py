@@ -21,18 +21,25 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.export import TORCH
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
+from cxrlens.devices import has_bfloat16
+from cxrlens.export.onnx import export_onnx
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inspection.quality_model import load
+from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
+from cxrlens.saliency.resizing import DEFAULT_RESIZE
 
 CLIENTS = 16
 BATCH = 8
-METHODS = {"Grad-CAM, last": ("grad_cam", "last"), "NormGrad, combined": ("normgrad_conv1x1", "combined")}
+COMBINED = "NormGrad, combined"
+METHODS = {"Grad-CAM, last": ("grad_cam", "last"), COMBINED: (DEFAULT_METHOD, DEFAULT_LAYERS)}
+GOALS = {"resnet34": 4.6, "efficientnet_b0": 3.9}
+"""Seconds in which 95 % of a crowd's answers with combined maps should come: half of what torch took at first."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +57,15 @@ class TimedServing:
 
     Attributes:
         forward: milliseconds per image of plain passes of batches in memory, in a process that has all processors.
-        alone: one client, by row of the map; ``crowd`` sixteen.
-        images_a_pass: of the crowd's, by row.
+        alone: one client, by runtime and row of the map; ``crowd`` sixteen.
+        images_a_pass: of the crowd's, likewise.
     """
 
     architecture: str
     forward: float
-    alone: dict[str, Load]
-    crowd: dict[str, Load]
-    images_a_pass: dict[str, float]
+    alone: dict[tuple[str, str], Load]
+    crowd: dict[tuple[str, str], Load]
+    images_a_pass: dict[tuple[str, str], float]
 
 
 @dataclass(frozen=True)
@@ -85,15 +92,17 @@ def serving_all(*, quick: bool, repeats: int, progress: Callable[[str], None]) -
             model = _model(Path(folder), architecture, sizes.side)
             forward = _forward(model, repeats)
             alone, crowd, together = {}, {}, {}
-            with _server(model) as url:
-                for row, (method, layers) in METHODS.items():
-                    data = {"method": method, "layers": layers}
-                    _load(url, uploads, data, 1, 2)  # the first passes and processes
-                    alone[row] = _load(url, uploads, data, 1, sizes.alone)
-                    before = _passes(url)
-                    crowd[row] = _load(url, uploads, data, CLIENTS, sizes.each)
-                    images, passes = (after - start for after, start in zip(_passes(url), before, strict=True))
-                    together[row] = images / passes
+            for runtime, options in _runtimes(model).items():
+                with _server(options) as url:
+                    for row in METHODS if runtime == TORCH else (COMBINED,):
+                        method, layers = METHODS[row]
+                        data = {"method": method, "layers": layers}
+                        _load(url, uploads, data, 1, 2)  # the first passes and processes
+                        alone[runtime, row] = _load(url, uploads, data, 1, sizes.alone)
+                        before = _passes(url)
+                        crowd[runtime, row] = _load(url, uploads, data, CLIENTS, sizes.each)
+                        images, passes = (after - start for after, start in zip(_passes(url), before, strict=True))
+                        together[runtime, row] = images / passes
             found.append(TimedServing(architecture, forward, alone, crowd, together))
             progress(f"serving {architecture}, {sizes.side} px: {found[-1]}")
     return found
@@ -121,6 +130,16 @@ def _model(folder: Path, architecture: str, side: int) -> Path:
     return path
 
 
+def _runtimes(model: Path) -> dict[str, list[str]]:
+    """The options by which the server runs a model, by name of the runtime with its precision."""
+    exported = model.with_suffix(".onnx")
+    export_onnx(load(model, device="cpu"), [DEFAULT_METHOD], DEFAULT_LAYERS, DEFAULT_RESIZE, model, exported)
+    found = {TORCH: ["-m", str(model)]}
+    for precision in ("f32", "bf16") if has_bfloat16(torch.device("cpu")) else ("f32",):
+        found[f"OpenVINO {precision}"] = ["-m", str(exported), "--runtime", "openvino", "--precision", precision]
+    return found
+
+
 def _forward(path: Path, repeats: int) -> float:
     model = load(path, device="cpu")
     batch = torch.rand(BATCH, 1, model.preprocessing.height, model.preprocessing.width)
@@ -133,10 +152,10 @@ def _forward(path: Path, repeats: int) -> float:
 
 
 @contextmanager
-def _server(model: Path) -> Iterator[str]:
+def _server(options: list[str]) -> Iterator[str]:
     """The command in a process of its own."""
-    options = ["--port", "0", "--json", "--device", "cpu", "--batch-size", str(BATCH)]
-    command = [sys.executable, "-m", "cxrlens", "serve", "-m", str(model), *options]
+    common = ["--port", "0", "--json", "--device", "cpu", "--batch-size", str(BATCH)]
+    command = [sys.executable, "-m", "cxrlens", "serve", *options, *common]
     source = Path(__file__).parents[1] / "src"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
     with subprocess.Popen(
