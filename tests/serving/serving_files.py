@@ -28,6 +28,7 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.decoding import DecodedUpload
 from cxrlens.serving.settings import ServerSettings
+from waiting import PATIENCE
 
 PATIENT = "Mustermann^Erika"
 PATIENT_ID = "PID-4711-X"
@@ -159,6 +160,11 @@ def add_results(folder: ScreenedFolder, *images: ScreenedImage) -> None:
     """Results that are written while the folder is served."""
     with Store(folder) as store:
         store.add(images)
+
+
+def asking(address: str, **options: Any) -> httpx.Client:
+    """A client of the server at an address."""
+    return httpx.Client(base_url=address, timeout=PATIENCE, **options)
 
 
 @contextmanager
