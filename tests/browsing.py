@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+from waiting import PATIENCE
 
 
 class Page(HTMLParser):
@@ -27,10 +31,23 @@ class Page(HTMLParser):
 
 
 class Opened:
-    """A page in the browser, with what it asked for and complained of."""
+    """A page in the browser, with what it asked for and complained of.
 
-    def __init__(self, browser: Any, where: Path | str, width: int = 1280, **options: Any) -> None:
+    What a key, a click or an answer leads to is waited for, with `until` or `becomes`: the browser is a process of its
+    own, which may be late.
+
+    Args:
+        where: a file or an address.
+        width: of the window, px.
+        script: JavaScript that is run before the page's own.
+        options: further ones of Playwright's `new_page`.
+    """
+
+    def __init__(self, browser: Any, where: Path | str, width: int = 1280, *, script: str = "", **options: Any) -> None:
         self.page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        self.page.set_default_timeout(1000 * PATIENCE)
+        if script:
+            self.page.add_init_script(script)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -38,11 +55,32 @@ class Opened:
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
         self.page.goto(where if isinstance(where, str) else where.as_uri())
+        self.drawn()
+
+    def drawn(self) -> None:
+        """Wait until the page has been drawn: before that the browser takes no keys."""
+        self.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.drawn()
 
     def until(self, condition: str) -> None:
         """Wait for a condition; Playwright's own waiting evaluates text in the page, which a strict policy forbids."""
-        for _ in range(500):
-            if self.page.evaluate(condition):
-                return
+        self.becomes(lambda: bool(self.page.evaluate(condition)), True, condition)
+
+    def becomes(self, look: Callable[[], Any], wanted: Any, what: str = "what is seen") -> None:
+        """Wait until a look at the page gives what is wanted."""
+        end = time.monotonic() + PATIENCE
+        while (seen := look()) != wanted:
+            assert time.monotonic() < end, f"{what}: {seen!r} never became {wanted!r}"
             self.page.wait_for_timeout(20)
-        raise AssertionError(f"never came true: {condition}")
+
+    def texts(self, place: str) -> list[str]:
+        """The texts of all elements that a selector names, at one moment."""
+        return list(self.page.locator(place).all_inner_texts())
+
+    def boxes(self, *places: str) -> Sequence[dict[str, float]]:
+        """Where the first elements that selectors name are on the screen, px, at one moment."""
+        script = "(places) => places.map((place) => document.querySelector(place).getBoundingClientRect().toJSON())"
+        return list(self.page.evaluate(script, list(places)))

@@ -16,6 +16,7 @@ from torch import nn
 
 from cxrlens.inputs.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
 from cxrlens.models.registry import build_network
+from waiting import PATIENCE
 
 _MADE_ONCE = ("study", "export")
 """Folders whose files share what takes long to make: one process of pytest-xdist runs all of them."""
@@ -60,7 +61,9 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("no chromium")
     with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=program, headless=True, args=["--no-sandbox"])
+        chromium = running.chromium.launch(
+            executable_path=program, headless=True, args=["--no-sandbox"], timeout=1000 * PATIENCE
+        )
         yield chromium
         chromium.close()
 

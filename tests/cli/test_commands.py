@@ -27,6 +27,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model
 from cxrlens.outputs import LOCK, MARK
 from cxrlens.saliency.methods import METHODS
+from waiting import PATIENCE
 
 BASELINES = {"centre", "mean_annotation", "random", "brightest"}
 SCRIPT = Path(sys.executable).with_name("cxrlens")
@@ -468,7 +469,7 @@ def test_odd_names_and_kinds_go_through(phantoms: Path, model: Path, tmp_path: P
 class TestInstalledScript:
     @staticmethod
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+        return subprocess.run([SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
 
     def test_version_and_help(self) -> None:
         done = self.call("--version")

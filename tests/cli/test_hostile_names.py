@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE
+
 NAMES = ("pickle", "selectors", "numpy", "json", "torch", "random", "cxrlens", "sitecustomize")
 SCRIPT = "from cxrlens.cli.main import main\nif __name__ == '__main__':\n    main()\n"
 ALL_WAYS = """
@@ -111,10 +113,10 @@ def test_server(place: Path, model: Path, tmp_path: Path) -> None:
             )
             kind = {"Content-Type": "multipart/form-data; boundary=b"}
             request = urllib.request.Request(f"{line.split()[2]}api/check", form, kind)
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 assert answer.status == 200
             server.send_signal(signal.SIGINT)
-            _, log = server.communicate(timeout=60)
+            _, log = server.communicate(timeout=PATIENCE)
         finally:
             server.kill()
     assert server.returncode == 0, log

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE
+
 OFFLINE = """
 import sys
 
@@ -37,7 +39,7 @@ for command in ("screen", "explain", "test"):
 def offline(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A process of its own, since nothing takes an audit hook away; the processes that it forks have it too."""
     given = [sys.executable, "-c", OFFLINE + code, *map(str, arguments)]
-    return subprocess.run(given, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(given, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.mark.parametrize(

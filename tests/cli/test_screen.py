@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,6 +35,8 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store import results as store_results
 from cxrlens.screening.store.export import Export
 from cxrlens.screening.store.store import Store
+from cxrlens.screening.watching import Watch
+from waiting import until
 
 FAST = ("--batch-size", 4, "--workers", 0, "--device", "cpu")
 
@@ -578,22 +580,29 @@ def test_only_a_few_results_are_in_memory(folder: Path, model: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watching(folder: Path, model: Path, phantoms: Path, tmp_path: Path, number: int) -> None:
+def test_watching(folder: Path, model: Path, phantoms: Path, monkeypatch: Any, number: int) -> None:
     out = folder / "out"  # within what is watched
-    new = min((phantoms / "dev" / "normal").glob("*.jpg"))
+    content = min((phantoms / "dev" / "normal").glob("*.jpg")).read_bytes()
+    new, poll = folder / "new.jpg", Watch.poll
 
-    def changes() -> None:
+    def growing(self: Watch) -> Iterator[Path]:
+        """Looks for files, one of which has grown since the look before."""
+        if len(results(out)) == 12:
+            if not new.exists():
+                new.write_bytes(content[:500])
+            elif new.stat().st_size == 500:
+                new.write_bytes(content)
+                (folder / "bad.jpg").write_text("no picture")
+        return poll(self)
+
+    def interrupt() -> None:
         try:
-            wait_for(lambda: len(results(out)) == 12)
-            (folder / "new.jpg").write_bytes(new.read_bytes()[:500])
-            time.sleep(0.05)
-            (folder / "new.jpg").write_bytes(new.read_bytes())
-            (folder / "bad.jpg").write_text("no picture")
-            wait_for(lambda: len(results(out)) == 14)
+            until(lambda: len(results(out)) == 14)
         finally:
             os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=changes)
+    monkeypatch.setattr(Watch, "poll", growing)
+    thread = threading.Thread(target=interrupt)
     thread.start()
     finished = run(folder, model, out, "--watch", "--interval", 0.5)
     thread.join()
@@ -603,13 +612,6 @@ def test_watching(folder: Path, model: Path, phantoms: Path, tmp_path: Path, num
     assert len(lines(out)) == 14  # the file that was growing was taken once
     assert (out / "report.html").exists()
     assert run(folder, model, out).json["computed"] == 0
-
-
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_dicom_helper_is_readable(model: Path, tmp_path: Path) -> None:

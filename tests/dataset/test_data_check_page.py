@@ -159,8 +159,7 @@ def test_the_keyboard_reaches_links_tables_and_folds(opened: Opened) -> None:
     opened.page.keyboard.press("Enter")
     opened.until("document.querySelector('details').open")
     opened.page.get_by_role("button", name="normal").press("Enter")
-    opened.until("document.querySelector('tbody tr > :first-child').textContent === 'train'")
-    assert opened.page.locator("tbody tr > :first-child").all_text_contents() == ["train", "dev"]
+    opened.becomes(lambda: opened.texts("tbody tr > :first-child"), ["train", "dev"])
 
 
 @pytest.mark.parametrize("width", [400, 1280])

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
 from cxrlens.dicom_out import WrittenDicom, write_dicom
+from waiting import PATIENCE
 
 pytest.importorskip("highdicom")
 validation = pytest.importorskip("dicom_validator.validator.dicom_file_validator")
@@ -140,7 +141,7 @@ def test_dciodvfy(files: WrittenDicom) -> None:
     if program is None:
         pytest.skip("dciodvfy (dicom3tools) is not installed")
     for path in (files.report, files.capture):
-        said = subprocess.run([program, path], capture_output=True, text=True, check=False, timeout=60)
+        said = subprocess.run([program, path], capture_output=True, text=True, check=False, timeout=PATIENCE)
         lines = (said.stdout + said.stderr).splitlines()
         assert [line for line in lines if line.startswith(("Error", "Abort"))] == []
         unexpected = [
@@ -153,7 +154,7 @@ def test_dcmtk_reads_the_report_as_a_document(files: WrittenDicom) -> None:
     program = shutil.which("dsrdump")
     if program is None:
         pytest.skip("dsrdump (dcmtk) is not installed")
-    said = subprocess.run([program, files.report], capture_output=True, text=True, check=False, timeout=60)
+    said = subprocess.run([program, files.report], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert said.returncode == 0, said.stderr
     assert said.stderr == ""
     assert "Quality Assessment" in said.stdout

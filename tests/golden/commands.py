@@ -531,7 +531,7 @@ def serving(golden: Golden) -> Iterator[str]:
         yield json.loads("".join(lines))["url"]
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     said = re.sub(r'("port": )\d+', r"\1<port>", "".join(lines))
     golden.write("serve", [("exit code", str(process.returncode)), ("stdout", said), ("stderr", err)])
 
@@ -540,7 +540,7 @@ def server(golden: Golden) -> None:
     """Every address of the server."""
     import httpx
 
-    with serving(golden) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with serving(golden) as url, httpx.Client(base_url=url, timeout=300) as client:
 
         def answer(name: str, method: str, address: str, **given: Any) -> httpx.Response:
             response = client.request(method, address, **given)

@@ -26,6 +26,7 @@ from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Note, Radiograph, decode, doubts, read
+from waiting import PATIENCE
 
 PREPROCESSING = Preprocessing(height=24, width=40)
 BAD = {0: "the file is empty", 3: "no image", 6: "No such file"}
@@ -284,7 +285,9 @@ def test_a_killed_build_leaves_whole_images_and_goes_on(
     files: list[Path], store: ArrayStore, monkeypatch: pytest.MonkeyPatch, workers: int, after: int
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(store.folder), str(workers), str(after), *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, start_new_session=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=PATIENCE, start_new_session=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     arrays = [path for path in store.folder.glob("images/*/*/*.npy") if not path.name.startswith(".")]
     if not workers:
@@ -335,7 +338,7 @@ def test_two_processes_at_once_build_one_cache(files: list[Path], tmp_path: Path
         )
         for name, paths in (("one", good), ("other", good[::-1]))
     ]
-    one, other = (json.loads(process.communicate(timeout=120)[0]) for process in both)
+    one, other = (json.loads(process.communicate(timeout=PATIENCE)[0]) for process in both)
     assert [process.returncode for process in both] == [0, 0]
     expected = [direct(path).sum().item() for path in good]
     assert list(one.values()) == pytest.approx(expected, rel=1e-3)

@@ -21,6 +21,7 @@ from cxrlens.inputs.readers import doubts, image_size, radiograph, read
 from cxrlens.inputs.readers.jpeg import structure_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from image_files import encoded
+from waiting import PATIENCE
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 RAMP = np.linspace(0, 255, 40 * 60).reshape(40, 60).astype(np.uint8)  # no symmetry
@@ -239,14 +240,14 @@ def test_no_warning_is_heard_and_the_filters_are_put_back() -> None:
         def first() -> None:
             with without_warnings():
                 first_inside.set()
-                second_inside.wait(10)
+                second_inside.wait(PATIENCE)
             first_left.set()
 
         def second() -> None:
-            first_inside.wait(10)
+            first_inside.wait(PATIENCE)
             with without_warnings():
                 second_inside.set()
-                first_left.wait(10)
+                first_left.wait(PATIENCE)
                 try:
                     warnings.warn("a small deviation", stacklevel=1)
                 except UserWarning as warning:

@@ -20,8 +20,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import read
 from image_files import dicom, dicom_bytes, encoded
+from waiting import PATIENCE
 
-SECONDS = 20  # a picture of this size takes milliseconds
+SECONDS = round(PATIENCE)  # a picture of this size takes milliseconds
 PIXELS = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (31, 24), dtype=np.uint8)).resize((94, 122))
 )

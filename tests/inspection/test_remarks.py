@@ -368,18 +368,26 @@ def test_the_page_marks_and_filters_them(
 ) -> None:
     opened = Opened(browser, screened.report_file)
     page = opened.page
-    titles = "[...document.querySelectorAll('#rows .row{}')].map((row) => row.title).sort()"
-    assert page.evaluate(titles.format(":has(.mark)")) == [WINDOWED]
+
+    def titles(which: str = "") -> list[str]:
+        return sorted(page.eval_on_selector_all(f"#rows .row{which}", "rows => rows.map((row) => row.title)"))
+
+    def choose(name: str) -> None:
+        page.locator(f'#rows .row[title="{name}"]').click()
+        opened.becomes(lambda: opened.texts("#result h2"), [name])
+
+    assert titles(":has(.mark)") == [WINDOWED]
     page.locator("#decisions .chip.remarked").click()
-    assert page.evaluate(titles.format("")) == [WINDOWED]
-    assert page.locator("#decisions .chip.remarked b").inner_text() == "1"
-    page.locator(f'#rows .row[title="{WINDOWED}"]').click()
-    assert tuple(page.locator("#result .remarks li").all_inner_texts()) == checks[WINDOWED].remarks
-    assert "To be reviewed" in page.locator("#result .decision").inner_text()
+    opened.becomes(titles, [WINDOWED])
+    assert opened.texts("#decisions .chip.remarked b") == ["1"]
+    choose(WINDOWED)
+    assert tuple(opened.texts("#result .remarks li")) == checks[WINDOWED].remarks
+    assert opened.texts("#result .decision") == ["To be reviewed"]
     page.locator("#decisions .chip.all").click()
-    page.locator(f'#rows .row[title="{TWELVE}"]').click()
+    choose(TWELVE)
     assert page.locator("#result .remarks").count() == 1
-    assert tuple(page.locator("#result .remarks.noted li").all_inner_texts()) == checks[TWELVE].remarks
-    page.locator(f'#rows .row[title="{CLEAN}"]').click()
+    assert tuple(opened.texts("#result .remarks.noted li")) == checks[TWELVE].remarks
+    choose(CLEAN)
     assert page.locator("#result .remarks").count() == 0
     assert opened.complaints == []
+    page.close()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cxrlens.report.tables import Cell, Column, PageCell, Score, Table, save_table, to_csv, to_latex, to_markdown
+from waiting import PATIENCE
 
 COLUMNS = (
     Column("method", "Method"),
@@ -129,7 +130,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     lines = [r"\documentclass{article}", r"\usepackage{booktabs,graphicx}", r"\begin{document}", to_latex(table)]
     (tmp_path / "t.tex").write_text("\n".join([*lines, r"Table~\ref{tab:a_b}", r"\end{document}"]), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     assert done.returncode == 0, done.stdout[-2000:]
     assert r"Overfull \hbox" not in done.stdout
 

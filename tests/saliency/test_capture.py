@@ -17,6 +17,7 @@ from cxrlens.saliency.capture import INPUT, capture, find_layer
 from cxrlens.saliency.explain import explain
 from cxrlens.saliency.methods import METHODS, SaliencyMethod
 from cxrlens.saliency.target import as_logits, target_classes
+from waiting import PATIENCE
 
 MIXED = [*LAYER_METHODS, "guided_grad_cam", "gradient"]
 OF_CAPTUM = (  # its LRP writes the weights anew with the same values
@@ -418,7 +419,7 @@ class Meeting(Tiny):
 
     def tail(self, features: Tensor) -> Tensor:
         if self.barrier is not None:
-            self.barrier.wait(timeout=30)
+            self.barrier.wait(PATIENCE)
         return super().tail(features)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import cxrlens
 from cxrlens.saliency import pooled_head
 from cxrlens.saliency.capture import capture
+from waiting import PATIENCE
 
 BFLOAT16 = 2.0**-7  # relative: twice the rounding of one of its numbers, which has 8 binary digits
 NETWORKS = [(Tiny, "features.3"), (resnet18, "layer4.1"), (efficientnet_b0, "features.8.2")]
@@ -48,7 +49,7 @@ class Meeting(Tiny):
 
     def tail(self, features: Tensor) -> Tensor:
         if self.barrier is not None:
-            self.barrier.wait(timeout=30)
+            self.barrier.wait(PATIENCE)
         return super().tail(features)
 
 

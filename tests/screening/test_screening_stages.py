@@ -25,6 +25,7 @@ from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.recording import Recording, ResultToRecord
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.store.store import Store
+from waiting import until
 
 HERE = os.getpid()
 BATCH = 3
@@ -207,12 +208,12 @@ def test_the_network_does_not_wait_for_drawing(images: Path, tmp_path: Path, mon
 
     thread = threading.Thread(target=run)
     thread.start()
-    end = time.monotonic() + 60
-    while len(batches) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    assert batches == [3, 3]
-    assert not list(found.store.results.records())
-    gate.touch()
-    thread.join()
+    try:
+        until(lambda: len(batches) == 2)
+        time.sleep(0.3)
+        assert batches == [3, 3]
+        assert not list(found.store.results.records())
+    finally:
+        gate.touch()
+        thread.join()
     assert len(list(found.store.results.records())) == 11

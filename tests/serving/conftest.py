@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from serving_files import running, screened
+from serving_files import asking, running, screened
 from torch import nn
 
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -52,5 +52,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory, served_model: QualityModel)
 def client(served_model: QualityModel, folder: Path) -> Iterator[httpx.Client]:
     """Asks a local server of the model and the folder."""
     settings = ServerSettings(max_upload=1_000_000)
-    with running(create_app(settings, served_model, folder)) as url, httpx.Client(base_url=url, timeout=60) as asking:
-        yield asking
+    with running(create_app(settings, served_model, folder)) as url, asking(url) as client:
+        yield client

@@ -28,6 +28,7 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.decoding import DecodedUpload
 from cxrlens.serving.settings import ServerSettings
+from waiting import PATIENCE, until
 
 PATIENT = "Mustermann^Erika"
 PATIENT_ID = "PID-4711-X"
@@ -161,6 +162,11 @@ def add_results(folder: ScreenedFolder, *images: ScreenedImage) -> None:
         store.add(images)
 
 
+def asking(address: str, **options: Any) -> httpx.Client:
+    """A client of the server at an address."""
+    return httpx.Client(base_url=address, timeout=PATIENCE, **options)
+
+
 @contextmanager
 def running(app: FastAPI, settings: ServerSettings | None = None) -> Iterator[str]:
     """The app behind a real socket, in a thread; gives its address."""
@@ -190,14 +196,16 @@ def check(client: httpx.Client, content: bytes, name: str = "image", **data: obj
 
 
 class Poisoned:
-    """Stands for the decoder: content can end its process, keep it busy, or just be read."""
+    """Stands for the decoder: content can end its process, keep it busy, for a while or for ever, or just be read."""
 
     def __call__(self, origin: Origin) -> DecodedUpload:
         content = origin.read()
         if content == b"die":
             os._exit(9)
         if content == b"hang":
-            time.sleep(600)
+            time.sleep(10**6)
+        if content.startswith(b"/"):
+            until(Path(os.fsdecode(content)).exists)
         if content == b"memory":
             bytearray(6 << 30)
         if content == b"odd":  # the network cannot take it

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from serving_files import running, screened
+from serving_files import asking, running, screened
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
+from waiting import PATIENCE
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -31,7 +31,7 @@ def test_requests_of_the_document(address: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     from schemathesis.checks import positive_data_acceptance
 
-    schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers)
+    schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers, timeout=PATIENCE)
     count = 0
     for found in schema.get_all_operations():
 
@@ -49,14 +49,15 @@ def test_requests_of_the_document(address: str) -> None:
             count += 1
             # What fits the document as an upload, any bytes, is hardly ever an image.
             excluded = [positive_data_acceptance] if case.path == "/api/check" else []
-            case.call_and_validate(headers=headers, excluded_checks=excluded)
+            case.call_and_validate(headers=headers, excluded_checks=excluded, timeout=PATIENCE)
 
         holds()
     assert count > 40
 
 
 def test_all_routes_are_described(address: str) -> None:
-    document = httpx.get(f"{address}/api/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    with asking(address, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        document = client.get("/api/openapi.json").json()
     assert set(document["paths"]) == {
         "/health",
         "/metrics",

@@ -17,6 +17,7 @@ from cxrlens.saliency.explain import Row, RowMaps
 from cxrlens.saliency.fusion import Fusion
 from cxrlens.serving.batching import BatchedExplainer, BusyError, RequestInspector
 from cxrlens.serving.served_model import ExplanationRequest, served
+from waiting import PATIENCE
 
 GRAD_CAM = ExplanationRequest(Row("grad_cam", "last"))
 NORMGRAD = ExplanationRequest(Row("normgrad_conv1x1", "combined"), Fusion(smooth=2.0))
@@ -88,7 +89,7 @@ def test_what_waits_is_gathered_by_question_up_to_a_batch(served_model: QualityM
     model.go.set()
     for index, (answer, asked) in enumerate(zip(answers, all_asked, strict=True)):
         (alone,) = RequestInspector(served(served_model), 4).inspect([greys[index]], [STORED[index % 5]], asked)
-        same(answer.result(60), alone)
+        same(answer.result(PATIENCE), alone)
     running.close()
     # A request's first pass is one more, see `TorchInspector`; and none of those that count is of one image alone.
     assert model.passes == [1, 2, 1, 4, 4, 2, 2]
@@ -105,10 +106,11 @@ def test_an_image_that_fails_fails_alone(served_model: QualityModel) -> None:
     answers = [running.submit(grey, STORED[0], GRAD_CAM) for grey in (good[0], poison, good[1], good[2])]
     model.go.set()
     with pytest.raises(RuntimeError, match="a pass that fails"):
-        answers[1].result(60)
+        answers[1].result(PATIENCE)
     for grey, answer in zip(good, (answers[0], *answers[2:]), strict=True):
-        same(answer.result(60), RequestInspector(served(served_model), 4).inspect([grey], [STORED[0]], GRAD_CAM)[0])
-    assert blocker.result(60)
+        (alone,) = RequestInspector(served(served_model), 4).inspect([grey], [STORED[0]], GRAD_CAM)
+        same(answer.result(PATIENCE), alone)
+    assert blocker.result(PATIENCE)
     running.close()
 
 
@@ -125,7 +127,7 @@ def test_a_full_queue_is_busy_and_goes_on(served_model: QualityModel) -> None:
         running.submit(grey, STORED[0], GRAD_CAM)
     model.go.set()
     for answer in (first, *waiting):
-        assert answer.result(60).map is not None
+        assert answer.result(PATIENCE).map is not None
     running.close()
     with pytest.raises(BusyError):
         running.submit(grey, STORED[0], GRAD_CAM)
@@ -142,8 +144,8 @@ def test_a_request_that_was_given_up_is_left_out(served_model: QualityModel) -> 
     kept = running.submit(pictures(1)[0], STORED[0], GRAD_CAM)
     assert given_up.cancel()
     model.go.set()
-    assert kept.result(60)
-    assert first.result(60)
+    assert kept.result(PATIENCE)
+    assert first.result(PATIENCE)
     running.close()
     assert model.passes == [1, 2, 2]
 

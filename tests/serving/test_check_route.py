@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving_files import PATIENT, PATIENT_ID, check, dicom, encoded, pixels, running, uploads
+from serving_files import PATIENT, PATIENT_ID, asking, check, dicom, encoded, pixels, running, uploads
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
@@ -106,9 +106,9 @@ def test_layers_and_smoothing_are_taken(client: httpx.Client, served_model: Qual
 def test_maps_are_resized_as_the_server_was_told(served_model: QualityModel) -> None:
     settings = ServerSettings(fusion=Fusion(resize=PUBLISHED_RESIZE, flip=True))
     content = encoded(pixels(7))
-    with running(create_app(settings, served_model)) as url, httpx.Client(base_url=url, timeout=60) as asking:
-        answer = check(asking, content, method="grad_cam", layers="last").json()
-        offered = asking.get("/api/methods").json()
+    with running(create_app(settings, served_model)) as url, asking(url) as client:
+        answer = check(client, content, method="grad_cam", layers="last").json()
+        offered = client.get("/api/methods").json()
     expected = {"grid": "areas", "interpolation": "bilinear", "flip": True}
     found = served_model.check(content, methods="grad_cam", layers="last", **expected)
     assert {name: answer[name] for name in expected} == {name: offered[name] for name in expected} == expected

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import numpy as np
 import torch
-from serving_files import check, encoded, running
+from serving_files import asking, check, encoded, running
 
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import load
@@ -25,7 +24,7 @@ def test_the_server_says_so_and_goes_on(tmp_path: Path) -> None:
     preprocessing = Preprocessing(height=64, width=64, mean=(0, 0, 0), std=(1, 1, 1))
     save_model(tmp_path / "m.safetensors", network, ModelCard(architecture="resnet18", preprocessing=preprocessing))
     app = create_app(ServerSettings(), load(tmp_path / "m.safetensors", device="cpu"), None)
-    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(app) as url, asking(url) as client:
         answers = [check(client, encoded(np.full((70, 60), level, np.uint8))) for level in (0, 200, 0)]
     assert [answer.status_code for answer in answers] == [200, 422, 200]
     assert "the model gives no number for this image" in answers[1].json()["detail"]

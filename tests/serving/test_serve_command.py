@@ -17,7 +17,7 @@ from unittest import mock
 
 import httpx
 import pytest
-from serving_files import add_results, check, dicom, encoded, key_of, pixels, screened
+from serving_files import add_results, asking, check, dicom, encoded, key_of, pixels, screened
 from typer.testing import CliRunner
 
 from cxrlens.cli.main import app
@@ -28,6 +28,8 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving import run as job
 from cxrlens.serving.settings import ServerSettings
+from ports import unused_port
+from waiting import PATIENCE
 
 IMAGES = 120
 
@@ -70,7 +72,7 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
     with process("-m", model_file, folder.path) as (started, said):
         assert said["token"] is None
         assert said["url"] == f"http://127.0.0.1:{said['port']}/"
-        with httpx.Client(base_url=said["url"], timeout=60) as client:
+        with asking(said["url"]) as client:
             assert check(client, encoded(pixels()), name="Mustermann.png").status_code == 200
             assert check(client, dicom(pixels())[:900]).status_code == 422
             assert client.get("/").headers["content-type"].startswith("text/html")
@@ -78,7 +80,7 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
         assert isinstance(again.exception, UsageError)
         assert f"127.0.0.1:{said['port']} cannot be listened on" in str(again.exception)
         started.send_signal(signal.SIGINT)
-        _, log = started.communicate(timeout=60)
+        _, log = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, log
     assert "Traceback" not in log
     assert "Mustermann" not in log
@@ -90,7 +92,7 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
 def test_a_service_is_ended_in_good_order(model_file: Path) -> None:
     with process("-m", model_file) as (started, _):
         started.send_signal(signal.SIGTERM)
-        _, log = started.communicate(timeout=60)
+        _, log = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, log
     assert log.strip().endswith("the server has ended")
 
@@ -102,10 +104,12 @@ def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path
     answered: list[list[tuple[str, int]]] = [[] for _ in range(4)]
     with process("-m", model_file, folder.path) as (started, said):
         enough = threading.Event()
+        before_the_kill = threading.Semaphore(IMAGES // 2)
 
         def give(writer: int) -> None:
-            with httpx.Client(base_url=said["url"], timeout=60) as client:
+            with asking(said["url"]) as client:
                 for number in range(100 + writer, 100 + IMAGES, 4):
+                    before_the_kill.acquire()
                     try:
                         given = client.post("/api/verdicts", json={"key": key_of(number), "verdict": "retake"}).json()
                     except httpx.HTTPError:
@@ -117,14 +121,15 @@ def test_a_killed_server_has_lost_and_doubled_nothing(model_file: Path, tmp_path
         writers = [threading.Thread(target=give, args=(writer,)) for writer in range(4)]
         for writer in writers:
             writer.start()
-        assert enough.wait(60)
+        assert enough.wait(PATIENCE)
         started.send_signal(signal.SIGKILL)
+        before_the_kill.release(IMAGES)
         for writer in writers:
             writer.join()
         started.communicate()
     known = dict(each for part in answered for each in part)
     assert IMAGES // 8 <= len(known) < IMAGES
-    with process("-m", model_file, folder.path) as (_, said), httpx.Client(base_url=said["url"], timeout=60) as client:
+    with process("-m", model_file, folder.path) as (_, said), asking(said["url"]) as client:
         entries = {
             entry["key"]: entry["id"] for entry in client.get("/api/audit", params={"limit": 1000}).json()["entries"]
         }
@@ -215,9 +220,8 @@ def test_a_missing_extra_is_named() -> None:
 
 
 def test_a_port_is_free_again() -> None:
-    with job.listening("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(UsageError, match="Address already in use"):
-            job.listening("localhost", port)
+    port = unused_port()
+    with job.listening("127.0.0.1", port), pytest.raises(UsageError, match="Address already in use"):
+        job.listening("localhost", port)
     with job.listening("127.0.0.1", port) as listener:
         assert listener.family == socket.AF_INET

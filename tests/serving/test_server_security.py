@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving_files import check, encoded, key_of, pixels, running
+from serving_files import asking, check, encoded, key_of, pixels, running
 
 from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
@@ -22,8 +22,8 @@ TOKEN = "a-token-of-32-signs.~_0123456789"
 def guarded(served_model: QualityModel, folder: Path) -> Iterator[httpx.Client]:
     """A server that asks for a token, as one that listens on all addresses does."""
     app = create_app(ServerSettings(host="0.0.0.0", token=TOKEN), served_model, folder)
-    with running(app) as url, httpx.Client(base_url=url) as asking:
-        yield asking
+    with running(app) as url, asking(url) as client:
+        yield client
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]:8000"])
@@ -101,7 +101,7 @@ def test_the_token_opens_by_header_and_by_the_cookie_of_its_link(guarded: httpx.
     cookie = opened.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
-    with httpx.Client(base_url=guarded.base_url, cookies=opened.cookies) as browser:
+    with asking(str(guarded.base_url), cookies=opened.cookies) as browser:
         assert browser.get("/").status_code == 200
         assert browser.get("/api/worklist").status_code == 200
         evil = browser.post("/api/check", files={"file": b""}, headers={"Origin": "http://evil.example"})
@@ -121,7 +121,7 @@ def test_a_name_that_is_allowed_asks_for_a_token() -> None:
 def test_an_allowed_name_is_answered(served_model: QualityModel) -> None:
     settings = ServerSettings(hosts=("QC.hospital.example",), token=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with running(create_app(settings, served_model)) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with running(create_app(settings, served_model)) as url, asking(url, headers=headers) as client:
         assert client.get("/api/model", headers={"Host": "qc.hospital.example"}).status_code == 200
         assert client.get("/api/model", headers={"Host": "other.example"}).status_code == 400
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving_files import add_results, running
+from serving_files import add_results, asking, check, running
 
 from browsing import Opened
 from cxrlens.dataset.phantom.dataset import make_phantom
@@ -26,6 +25,7 @@ from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
 
 TOKEN = "a-token-of-the-tests"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 NAMES = ("ward/<b>first</b>.jpg", "ward/second.jpg", "third.jpg")
 
 
@@ -81,10 +81,10 @@ def reviewed(tmp_path: Path) -> Path:
 
 
 class Served(Opened):
-    """The page of a running server."""
+    """The page of a running server, which looks for news when it is told to, not when half a minute has gone by."""
 
     def __init__(self, browser: Any, address: str, path: str = "/") -> None:
-        super().__init__(browser, address + path)
+        super().__init__(browser, address + path, script="window.setInterval = () => 0")
         self.address = address
         self.until("window.review && window.checking && !window.checking.running")
 
@@ -96,13 +96,25 @@ class Served(Opened):
         }"""
         transfer = self.page.evaluate_handle(script, [name, base64.b64encode(content).decode()])
         self.page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
-        assert self.page.locator("#drop").is_visible()
+        self.page.locator("#drop").wait_for()
         self.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
-        assert not self.page.locator("#drop").is_visible()
+        self.page.locator("#drop").wait_for(state="hidden")
         self.until("!window.checking.running")
 
     def text(self, place: str) -> str:
         return str(self.page.locator(place).inner_text())
+
+    def says(self, place: str, text: str) -> None:
+        """Wait until an element's text is this."""
+        self.becomes(lambda: self.text(place), text)
+
+    def judged(self, count: int) -> None:
+        """Wait until so many images of the worklist are said to have a verdict."""
+        self.becomes(lambda: self.text("#tally").split(" of ")[0], str(count))
+
+    def has_rows(self, count: int) -> None:
+        """Wait until the list has so many rows."""
+        self.becomes(lambda: self.page.locator("#rows .row").count(), count)
 
     def see(self) -> None:
         self.until("window.review.viewer.shown?.image === window.review.current")
@@ -111,7 +123,10 @@ class Served(Opened):
         return dict(self.page.evaluate("({ ...window.review.viewer.shown.image, file: null })"))
 
     def verdicts(self) -> list[tuple[str, str]]:
-        answer = httpx.get(f"{self.address}/api/verdicts", headers={"Authorization": f"Bearer {TOKEN}"})
+        """Those that the server keeps, when all that were given here have arrived."""
+        self.page.evaluate("window.review.backend.queue")
+        with asking(self.address, headers=AUTHORIZED) as client:
+            answer = client.get("/api/verdicts")
         return [(kept["name"], kept["verdict"]) for kept in answer.json()["verdicts"]]
 
 
@@ -148,13 +163,14 @@ def _check_conduct(page: Served) -> None:
 
 
 def test_the_page_is_static_files_under_a_strict_policy(bare_server: str) -> None:
-    answer = httpx.get(bare_server)
-    assert "unsafe" not in answer.headers["content-security-policy"]
-    assert "<script>" not in answer.text
-    assert "style=" not in answer.text
-    assert httpx.get(f"{bare_server}/static/review.js").headers["content-type"].startswith("text/javascript")
-    assert httpx.get(f"{bare_server}/static/served.html.jinja").status_code == 404
-    assert httpx.get(f"{bare_server}/static/../app.py").status_code == 404
+    with asking(bare_server) as client:
+        answer = client.get("/")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert "<script>" not in answer.text
+        assert "style=" not in answer.text
+        assert client.get("/static/review.js").headers["content-type"].startswith("text/javascript")
+        assert client.get("/static/served.html.jinja").status_code == 404
+        assert client.get("/static/../app.py").status_code == 404
 
 
 def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
@@ -165,13 +181,13 @@ def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
     assert bare.text("#result h2") == "<i>wide</i>.jpg"
     shown = bare.shown()
     assert (shown["width"], shown["height"]) == (120, 80)
-    expected = httpx.post(f"{bare.address}/api/check", files={"file": ("x.jpg", jpeg(size=(120, 80)))}).json()
+    with asking(bare.address) as client:
+        expected = check(client, jpeg(size=(120, 80))).json()
     assert bare.text("#result .probability strong") == f"{expected['probability']:.3f}"
     assert bare.text("#result .decision").lower().startswith(expected["decision"])
     assert shown["peak"] == expected["peak"]
-    frame = bare.page.locator("#canvas").bounding_box()
+    frame, mark = bare.boxes("#canvas", "#marks .peak")
     assert frame["width"] / frame["height"] == pytest.approx(1.5, rel=1e-3)
-    mark = bare.page.locator("#marks .peak").bounding_box()
     column = (mark["x"] + mark["width"] / 2 - frame["x"]) / frame["width"] * 120
     row = (mark["y"] + mark["height"] / 2 - frame["y"]) / frame["height"] * 80
     assert (row, column) == pytest.approx((expected["peak"][0] + 0.5, expected["peak"][1] + 0.5), abs=0.3)
@@ -192,7 +208,8 @@ def test_another_method_gives_another_map_of_the_same_file(bare: Served) -> None
     bare.see()
     assert colours(bare)
     before = bare.shown()
-    methods = httpx.get(f"{bare.address}/api/methods").json()
+    with asking(bare.address) as client:
+        methods = client.get("/api/methods").json()
     assert bare.page.locator("#method option").count() == len(methods["methods"])
     assert bare.page.input_value("#method") == methods["default_method"]
     bare.page.select_option("#method", "gradient")
@@ -219,7 +236,8 @@ def test_several_files_are_checked_and_an_unreadable_one_says_why(bare: Served) 
     bare.until("!window.checking.running && window.review.backend.images.length === 2")
     assert bare.text("#notice-text").startswith("notes.txt: ")
     assert bare.text("#result .decision") == "Unreadable"
-    answer = httpx.post(f"{bare.address}/api/check", files={"file": ("notes.txt", b"no radiograph")})
+    with asking(bare.address) as client:
+        answer = check(client, b"no radiograph")
     assert bare.text("#result .reason").lower().rstrip(".") == answer.json()["detail"].lower().rstrip(".")
 
 
@@ -227,7 +245,7 @@ def test_a_server_that_is_gone_is_said_to_be(browser: Any, served_model: Quality
     with running(create_app(ServerSettings(decoders=1), served_model)) as address:
         page = Served(browser, address)
     page.drop("a.jpg", jpeg())
-    assert "The server does not answer; is it still running?" in page.text("#notice-text")
+    page.page.locator("#notice-text", has_text="The server does not answer; is it still running?").wait_for()
     assert page.page.locator("#rows .row").count() == 0
     page.page.close()
 
@@ -238,26 +256,27 @@ def test_verdicts_on_the_worklist_end_in_the_api(page: Served) -> None:
     page.see()
     page.page.keyboard.press("r")
     page.page.keyboard.press("a")
-    page.until("document.getElementById('tally').innerText.startsWith('2 of 3')")
-    page.page.evaluate("window.review.backend.queue")
+    page.judged(2)
     assert page.verdicts() == [(NAMES[0], "retake"), (NAMES[1], "accept")]
     page.page.keyboard.press("u")
-    page.page.evaluate("window.review.backend.queue")
+    page.judged(1)
     assert page.verdicts() == [(NAMES[0], "retake")]
-    page.page.reload()
+    page.reload()
     page.until("window.review")
     assert page.text("#tally") == "1 of 3 judged: 0 accepted, 1 to retake"
-    assert page.page.locator("#rows .given").all_inner_texts() == ["retake"]
+    assert page.texts("#rows .given") == ["retake"]
 
 
 def test_verdicts_are_exported_by_the_server_and_imported_through_it(page: Served) -> None:
     page.page.keyboard.press("r")
+    page.judged(1)
     with page.page.expect_download() as download:
         page.page.click("#export")
     text = Path(download.value.path()).read_text("utf-8")
     [line] = csv.DictReader(io.StringIO(text, newline=""))
     assert (line["path"], line["label"], line["name"]) == (f"/images/{NAMES[0]}", "affected", NAMES[0])
     page.page.keyboard.press("u")
+    page.judged(0)
     page.page.set_input_files("#imported", {"name": "verdicts.csv", "mimeType": "text/csv", "buffer": text.encode()})
     page.until("document.getElementById('notice-text').innerText === '1 verdict imported.'")
     assert page.verdicts() == [(NAMES[0], "retake")]
@@ -268,7 +287,7 @@ def test_a_verdict_that_the_server_refuses_is_not_shown_as_given(page: Served) -
     page.page.keyboard.press("a")
     page.until("document.getElementById('notice').className === 'notice error'")
     assert "token" in page.text("#notice-text")
-    assert page.text("#tally").startswith("0 of 3")
+    page.judged(0)
     assert page.verdicts() == []
 
 
@@ -281,17 +300,17 @@ def test_a_stale_verdict_is_not_taken_and_the_page_shows_what_stands(page: Serve
         page.until("document.getElementById('notice').className === 'notice error'")
         told = page.text("#notice-text")
         assert "another reader has given the verdict 'accept'" in told
-        page.until("document.getElementById('tally').innerText === '1 of 3 judged: 1 accepted, 0 to retake'")
+        page.says("#tally", "1 of 3 judged: 1 accepted, 0 to retake")
         assert page.verdicts() == [(NAMES[0], "accept")]
-        assert page.page.locator("#rows .given").all_inner_texts() == ["accepted"]
+        assert page.texts("#rows .given") == ["accepted"]
         page.page.evaluate("window.review.list.select(window.review.backend.images[0])")
         page.page.keyboard.press("r")  # now that it is seen
-        page.page.evaluate("window.review.backend.queue")
+        page.says("#tally", "1 of 3 judged: 0 accepted, 1 to retake")
         assert page.verdicts() == [(NAMES[0], "retake")]
         assert store.verdicts.give(first.key, "none", lambda: "0" * 64)
         page.page.keyboard.press("u")  # back to the other reader's, which has been withdrawn
         page.until("document.getElementById('notice-text').innerText.includes('has withdrawn')")
-        page.until("document.getElementById('tally').innerText.startsWith('0 of 3')")
+        page.judged(0)
         assert page.verdicts() == []
 
 
@@ -300,11 +319,10 @@ def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: P
     folder = ScreenedFolder(reviewed)
     second = next(image for image in Store(folder).results.newest() if image.name == NAMES[1])
     add_results(folder, second.model_copy(update={"name": "later.jpg", "key": "c" * 64, "picture": "", "map": ""}))
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    given = {"key": second.key, "verdict": "accept"}
-    assert httpx.post(f"{page.address}/api/verdicts", json=given, headers=headers).status_code == 200
+    with asking(page.address, headers=AUTHORIZED) as client:
+        assert client.post("/api/verdicts", json={"key": second.key, "verdict": "accept"}).status_code == 200
     page.page.evaluate("lookForNews()")
-    assert page.page.locator("#rows .row").count() == 6
+    page.has_rows(6)
     assert page.page.locator("#rows .row", has_text="later.jpg").count() == 1
     assert page.text("#tally") == "1 of 4 judged: 1 accepted, 0 to retake"
     assert page.text("#result h2") == "new.jpg"
@@ -314,7 +332,7 @@ def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Serve
     page.drop("new.jpg", jpeg(9))
     page.see()
     assert page.text("#result h2") == "new.jpg"
-    assert page.page.locator("#rows .row").count() == 5
+    page.has_rows(5)
     assert page.page.locator("#accept").is_disabled()
     assert "nothing is kept" in page.text("#verdict-note")
     assert page.text("#tally").startswith("0 of 3")
@@ -322,10 +340,9 @@ def test_a_dropped_file_stands_beside_the_worklist_without_a_verdict(page: Serve
     page.see()
     assert page.page.locator("#accept").is_enabled()
     page.page.keyboard.press("a")
-    page.page.evaluate("window.review.backend.queue")
-    assert page.verdicts() == [(NAMES[0], "accept")]
+    page.says("#tally", "1 of 3 judged: 1 accepted, 0 to retake")
     assert page.page.locator("#rows .given").count() == 1
-    assert page.text("#tally") == "1 of 3 judged: 1 accepted, 0 to retake"
+    assert page.verdicts() == [(NAMES[0], "accept")]
 
 
 def test_a_checked_file_of_the_worklist_is_shown_once(page: Served, reviewed: Path) -> None:
@@ -333,10 +350,10 @@ def test_a_checked_file_of_the_worklist_is_shown_once(page: Served, reviewed: Pa
     page.see()
     assert page.text("#result h2") == NAMES[0]
     assert page.shown()["note"] == "checked now"
-    assert page.page.locator("#rows .row").count() == 4
+    page.has_rows(4)
     page.drop("copy.jpg", jpeg(0))
     page.see()
-    assert page.page.locator("#rows .row").count() == 4
+    page.has_rows(4)
     page.page.select_option("#method", "grad_cam")
     page.until("window.review.current.method === 'grad_cam'")
     assert (page.text("#result h2"), page.page.locator("#rows .row").count()) == (NAMES[0], 4)
@@ -344,15 +361,15 @@ def test_a_checked_file_of_the_worklist_is_shown_once(page: Served, reviewed: Pa
     first = next(image for image in Store(folder).results.newest() if image.name == NAMES[0])
     add_results(folder, first.model_copy(update={"name": "second name.jpg"}))
     page.page.evaluate("lookForNews()")
-    assert page.page.locator("#rows .row").count() == 5  # a copy in the folder is a file of its own
+    page.has_rows(5)  # a copy in the folder is a file of its own
     page.drop("new.jpg", jpeg(9))
     page.drop("new.jpg", jpeg(9))
     page.see()
-    assert page.page.locator("#rows .row").count() == 6
+    page.has_rows(6)
     assert page.text("#result h2") == "new.jpg"
     key = hashlib.sha256(jpeg(9)).hexdigest()  # it is screened meanwhile
     add_results(folder, first.model_copy(update={"name": "sub/new.jpg", "key": key, "picture": "", "map": ""}))
     page.page.evaluate("lookForNews()")
-    assert page.page.locator("#rows .row").count() == 6
+    page.has_rows(6)
     assert page.page.locator("#rows .row", has_text="new.jpg").count() == 1
     assert page.text("#tally").startswith("0 of 5")

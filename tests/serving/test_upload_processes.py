@@ -40,12 +40,12 @@ def decode_all(contents: list[bytes], settings: ServerSettings) -> list[DecodedU
 def test_deaths_and_hangs_among_good_uploads() -> None:
     contents = [b"a" * length for length in range(1, 7)]
     mixed = [*contents[:2], b"die", *contents[2:4], b"hang", b"die", *contents[4:]]
-    answers = decode_all(mixed, ServerSettings(decoders=2, decode_seconds=3.0))
+    answers = decode_all(mixed, ServerSettings(decoders=2, decode_seconds=6.0))
     for content, answer in zip(mixed, answers, strict=True):
         if content in (b"die", b"hang"):
             assert isinstance(answer, Unreadable)
             assert STATUS[answer.cause] == 422
-            assert ("ended the process" if content == b"die" else "longer than 3 s") in answer.reason
+            assert ("ended the process" if content == b"die" else "longer than 6 s") in answer.reason
         else:
             assert isinstance(answer, DecodedUpload)
             assert answer.preview == content

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, add_results, key_of, running, screened
+from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, add_results, asking, key_of, running, screened
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.names import name_of, text_of
@@ -32,7 +32,7 @@ def own(served_model: QualityModel, tmp_path: Path) -> Iterator[tuple[httpx.Clie
     """A server of a folder of its own, that another model has screened."""
     folder = screened(tmp_path / "screened", root=str(tmp_path / "archive"))
     app = create_app(ServerSettings(), served_model, folder.path)
-    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(app) as url, asking(url) as client:
         yield client, folder
 
 
@@ -171,7 +171,7 @@ def test_verdicts_stand_in_the_list_and_in_the_csv(own: tuple[httpx.Client, Scre
 def test_verdicts_outlive_the_server_and_their_image(served_model: QualityModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
     app = create_app(ServerSettings(), served_model, folder.path)
-    with running(app) as url, httpx.Client(base_url=url) as client:
+    with running(app) as url, asking(url) as client:
         give(client, 0, "accept")
     with Store(folder) as store:
         images = [image for image in store.results.newest() if image.key != key_of(0)]
@@ -245,7 +245,7 @@ def test_another_model_is_said(own: tuple[httpx.Client, ScreenedFolder]) -> None
 
 
 def test_a_server_without_a_folder_says_so(served_model: QualityModel) -> None:
-    with running(create_app(ServerSettings(), served_model)) as url, httpx.Client(base_url=url) as client:
+    with running(create_app(ServerSettings(), served_model)) as url, asking(url) as client:
         for address in ("/api/worklist", "/api/verdicts", "/api/verdicts.csv", "/api/audit"):
             response = client.get(address)
             assert response.status_code == 404

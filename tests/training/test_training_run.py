@@ -29,6 +29,8 @@ from cxrlens.training.fitting import Hardware, TrainingResult, training_precisio
 from cxrlens.training.lightning_module import balanced_weights, dev_scores
 from cxrlens.training.recipe import resolve_recipe
 from cxrlens.training.run import train_model
+from ports import unused_port
+from waiting import PATIENCE
 
 CPU = torch.device("cpu")
 SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
@@ -156,8 +158,8 @@ def test_two_processes_train_together(phantoms: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cxrlens", "train", str(phantoms), "--runs", str(tmp_path), "--name", "ddp"]
     command += ["--arch", "resnet18", "--recipe", "small", "--image-size", "48", "--epochs", "1", "--batch-size", "4"]
     command += ["--device", "cpu", "--devices", "2", "--strategy", "ddp", "--workers", "0", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(unused_port())}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     run_dir = tmp_path / "ddp"
     result = score_model(Dataset(phantoms), load(run_dir, device="cpu"), tmp_path / "test", split="dev")

@@ -1,0 +1,15 @@
+"""A port that nobody else is given."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+
+
+def unused_port() -> int:
+    """A port of 127.0.0.1 that none listens on, nor is given who asks for any (those are 32768 and above)."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
