@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from exported_models import RESNET10, Exported, write_model
+from exported_models import SMALL_ARCHITECTURES, Exported, write_model
 
+from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.models.registry import ARCHITECTURES
 from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.resizing import DEFAULT_RESIZE, PUBLISHED_RESIZE, MapResize
 
 CASES = {
-    "resnet10": ("resnet10", "letterbox", True, ("normgrad_conv1x1",), "last", DEFAULT_RESIZE),
-    "resnet18": ("resnet18", "stretch", False, ("normgrad_conv1x1", "layer_cam"), "combined", PUBLISHED_RESIZE),
-    "efficientnet_b0": (
-        "efficientnet_b0",
+    "last": ("resnet10", "letterbox", True, ("normgrad_conv1x1",), "last", DEFAULT_RESIZE),
+    "several": ("resnet10", "stretch", False, ("normgrad_conv1x1", "layer_cam"), "combined", PUBLISHED_RESIZE),
+    "efficientnet": (
+        "small_efficientnet",
         "letterbox",
         True,
-        ("normgrad_conv1x1", "grad_cam"),
+        ("normgrad_conv1x1",),
         "combined",
         MapResize("centres", "bspline"),
     ),
@@ -32,9 +33,10 @@ def _one_thread_of_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _small_architecture() -> Iterator[None]:
+def _small_architectures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "resnet10", RESNET10)
+        for architecture in SMALL_ARCHITECTURES:
+            patch.setitem(ARCHITECTURES, architecture.name, architecture)
         yield
 
 
@@ -53,16 +55,22 @@ def _export(case: str, factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="session", params=CASES)
 def each_exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    own = {"resnet10": "exported", "resnet18": "several"}.get(request.param)
+    own = {"last": "exported", "several": "several"}.get(request.param)
     return _export(request.param, tmp_path_factory) if own is None else request.getfixturevalue(own)
 
 
 @pytest.fixture(scope="session")
+def each_read(each_exported: Exported) -> OnnxModel:
+    """It as onnxruntime runs it, for reading only."""
+    return read_onnx(each_exported.file)
+
+
+@pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return _export("resnet10", tmp_path_factory)
+    return _export("last", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Two maps of combined layers in one file."""
-    return _export("resnet18", tmp_path_factory)
+    return _export("several", tmp_path_factory)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from calibrated_cards import a_calibration
@@ -17,7 +18,13 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel, load
 from cxrlens.models.card import CARD_KEY, ModelCard
 from cxrlens.models.model_file import save_model
-from cxrlens.models.registry import ARCHITECTURES, Architecture, build_network, resnet_stages
+from cxrlens.models.registry import (
+    ARCHITECTURES,
+    Architecture,
+    build_network,
+    efficientnet_stages,
+    resnet_stages,
+)
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 
 SIZE = (128, 160)
@@ -29,9 +36,28 @@ def resnet10(classes: int) -> nn.Module:
     return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
 
 
-RESNET10 = Architecture(
-    "resnet10", resnet10, ARCHITECTURES["resnet18"].weights, "fc", resnet_stages, bf16_training_on_cpu=True
+def small_efficientnet(classes: int) -> nn.Module:
+    """The first stages of EfficientNet-B0 and the width of its last: all kinds of blocks, one with a shortcut."""
+    stages = (1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 320, 1)
+    network = EfficientNet([MBConvConfig(*stage) for stage in stages], dropout=0.2, num_classes=classes)
+    network.classifier[1].reset_parameters()
+    return network
+
+
+SMALL_ARCHITECTURES = (
+    Architecture(
+        "resnet10", resnet10, ARCHITECTURES["resnet18"].weights, "fc", resnet_stages, bf16_training_on_cpu=True
+    ),
+    Architecture(
+        "small_efficientnet",
+        small_efficientnet,
+        ARCHITECTURES["efficientnet_b0"].weights,
+        "classifier.1",
+        efficientnet_stages,
+        bf16_training_on_cpu=False,
+    ),
 )
+"""Of fewer blocks than the registry's, since each of them takes seconds to be exported."""
 
 
 @dataclass(frozen=True)

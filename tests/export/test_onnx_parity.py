@@ -27,13 +27,12 @@ def prepared(model: OnnxModel) -> np.ndarray:
     return np.stack([model.card.preprocessing.resized(picture) for picture in PICTURES])
 
 
-def test_probability_and_maps_are_those_of_torch(each_exported: Exported):
-    model = read_onnx(each_exported.file)
-    grey = prepared(model)
+def test_probability_and_maps_are_those_of_torch(each_exported: Exported, each_read: OnnxModel):
+    grey = prepared(each_read)
     rows = [Row(method, each_exported.layers) for method in each_exported.methods]
     expected = each_exported.model.explain_rows(torch.from_numpy(grey), rows, fusion=each_exported.fusion)
     for row in rows:
-        found = model.run(grey, method=row.method)
+        found = each_read.run(grey, method=row.method)
         assert found.maps is not None
         assert found.flat is not None
         assert found.maps.shape == (5, *SIZE)
@@ -45,21 +44,20 @@ def test_probability_and_maps_are_those_of_torch(each_exported: Exported):
     assert len({round(value, 4) for value in found.probability.tolist()}) == 5
 
 
-def test_a_batch_gives_what_its_images_give_alone(each_exported: Exported):
-    model = read_onnx(each_exported.file)
-    grey = prepared(model)
-    together = model.run(grey)
+def test_a_batch_gives_what_its_images_give_alone(each_read: OnnxModel):
+    grey = prepared(each_read)
+    together = each_read.run(grey)
     assert together.maps is not None
     for index in range(5):
-        alone, without_map = model.run(grey[index : index + 1]), model.run(grey[index : index + 1], maps=False)
+        alone, without_map = each_read.run(grey[index : index + 1]), each_read.run(grey[index : index + 1], maps=False)
         assert alone.maps is not None
         assert without_map.maps is None
         assert alone.probability[0] == together.probability[index]
         # Of the graph without maps, which may be joined into other operations.
         assert without_map.probability[0] == pytest.approx(alone.probability[0], rel=1e-4)
-        assert without_map.probability[0] == model.run(grey, maps=False).probability[index]
+        assert without_map.probability[0] == each_read.run(grey, maps=False).probability[index]
         assert np.array_equal(alone.maps[0], together.maps[index])
-    assert model.makes_maps_apart
+    assert each_read.makes_maps_apart
 
 
 def test_without_the_package_that_cuts_graphs_all_is_computed(exported: Exported, monkeypatch: pytest.MonkeyPatch):
@@ -73,8 +71,8 @@ def test_without_the_package_that_cuts_graphs_all_is_computed(exported: Exported
             np.testing.assert_array_equal(one, other)
 
 
-def test_the_inspectors_find_the_same(each_exported: Exported):
-    onnx = OnnxInspector(read_onnx(each_exported.file))
+def test_the_inspectors_find_the_same(each_exported: Exported, each_read: OnnxModel):
+    onnx = OnnxInspector(each_read)
     row = Row(each_exported.methods[0], each_exported.layers)
     torch_ = TorchInspector(each_exported.model, row, each_exported.fusion)
     assert (onnx.method, onnx.layers) == (torch_.method, torch_.layers)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import numpy as np
 import pytest
-from serving_files import check, encoded, pixels, running
+from serving_files import asking, check, encoded, pixels, running
 
 from cxrlens.errors import UsageError
 from cxrlens.inspection.onnx_inspector import load_onnx
@@ -30,7 +29,7 @@ def exported(served_model: QualityModel, model_file: Path, tmp_path_factory: pyt
     from cxrlens.export.onnx import export_onnx
 
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export_onnx(served_model, ["normgrad_conv1x1", "layer_cam"], "combined", RESIZE, model_file, path)
+    export_onnx(served_model, ["normgrad_conv1x1", "layer_cam"], "last", RESIZE, model_file, path)
     return path
 
 
@@ -40,17 +39,17 @@ def test_answers_are_those_of_torch(
 ) -> None:
     content = encoded(pixels(7))
     inspector = load_onnx(exported, runtime=runtime)
-    with running(create_app(ServerSettings(), inspector)) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(create_app(ServerSettings(), inspector)) as url, asking(url) as client:
         answer = check(client, content).json()
         facts, offered = client.get("/api/model").json(), client.get("/api/methods").json()
         second = check(client, content, method="layer_cam").json()
         other = check(client, content, method="grad_cam")
-        single = check(client, content, layers="layer2.0")
+        combined = check(client, content, layers="combined")
         smoothed = check(client, content, smooth=2)
     methods = ["normgrad_conv1x1", "layer_cam"]
-    found = served_model.check(content, methods=methods, grid="centres", interpolation="bilinear")
+    found = served_model.check(content, methods=methods, layers="last", grid="centres", interpolation="bilinear")
     assert answer["probability"] == pytest.approx(found.probability, abs=1e-4)
-    assert (answer["method"], answer["layers"], answer["smooth"]) == ("normgrad_conv1x1", "combined", None)
+    assert (answer["method"], answer["layers"], answer["smooth"]) == ("normgrad_conv1x1", "last", None)
     assert (answer["grid"], answer["interpolation"], answer["flip"]) == ("centres", "bilinear", False)
     for method, given in zip(methods, (answer, second), strict=True):
         map_ = found.maps[method]
@@ -58,13 +57,13 @@ def test_answers_are_those_of_torch(
         assert map_[tuple(given["peak"])] >= map_.max() - 0.02
     assert (facts["runtime"], facts["precision"], facts["device"]) == (runtime, "f32", "cpu")
     assert facts["name"] == "model.onnx"
-    assert [(each["id"], each["layers"]) for each in offered["methods"]] == [(each, ["combined"]) for each in methods]
-    assert (offered["default_method"], offered["default_layers"]) == ("normgrad_conv1x1", "combined")
+    assert [(each["id"], each["layers"]) for each in offered["methods"]] == [(each, ["last"]) for each in methods]
+    assert (offered["default_method"], offered["default_layers"]) == ("normgrad_conv1x1", "last")
     assert (offered["grid"], offered["interpolation"], offered["flip"]) == ("centres", "bilinear", False)
-    for refused in (other, single, smoothed):
+    for refused in (other, combined, smoothed):
         assert refused.status_code == 422
         assert (
-            "gives maps of normgrad_conv1x1 and layer_cam at the layers 'combined' alone, not smoothed"
+            "gives maps of normgrad_conv1x1 and layer_cam at the layers 'last' alone, not smoothed"
             in refused.json()["detail"]
         )
 
