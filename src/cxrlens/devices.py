@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from cxrlens.errors import UsageError
@@ -17,12 +19,23 @@ def resolve_device(name: str) -> torch.device:
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        with warnings.catch_warnings(action="ignore"):  # of kinds that torch no longer has
+            device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        there = _there()
+        fails = name in there or f"{name}:0" in there
+        reason = str(error).splitlines()[0].rstrip(".") if fails else f"torch finds {', '.join(there)} alone"
         raise UsageError(f"device '{name}' cannot be used ({reason}); try `device=auto` or `device=cpu`") from error
     return device
+
+
+def _there() -> list[str]:
+    """The devices that torch finds, by their full names."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def device_names(name: str, count: int) -> list[str]:
