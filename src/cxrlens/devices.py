@@ -7,6 +7,7 @@ import warnings
 import torch
 
 from cxrlens.errors import UsageError
+from cxrlens.processor import cpu_has_bfloat16, cpu_is_faster_in_bfloat16
 
 
 def resolve_device(name: str) -> torch.device:
@@ -59,20 +60,9 @@ def has_bfloat16(device: torch.device) -> bool:
     """True where the device multiplies bfloat16 in hardware; without that, it is many times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and _cpu_has("avx512_bf16", "amx_bf16", "bf16")
+    return device.type == "cpu" and cpu_has_bfloat16()
 
 
 def is_faster_in_bfloat16(device: torch.device) -> bool:
-    """True where networks run faster in bfloat16 than in float32.
-
-    On x86 processors that takes the units for matrices (AMX). AVX-512's instructions for bfloat16 alone are not enough:
-    with these ResNet-34 took 1.7 times the time of float32, by torch 2.14 as by OpenVINO 2026.4 (docs/export.md).
-    """
-    if device.type == "cpu":
-        return _cpu_has("amx_bf16", "bf16")
-    return has_bfloat16(device)
-
-
-def _cpu_has(*units: str) -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in units)
+    """True where networks run faster in bfloat16 than in float32."""
+    return cpu_is_faster_in_bfloat16() if device.type == "cpu" else has_bfloat16(device)
