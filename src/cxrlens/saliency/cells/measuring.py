@@ -126,8 +126,8 @@ def _draw_weights(network: nn.Module, stream: torch.Generator) -> None:
 def _fitted(views: Sequence[_View], side: int) -> CellAxis | None:
     """The axis that the centroids fit; its stride is a whole number of pixels.
 
-    That is the side over the number of cells where it can be. Else cells were cut off, or more put about the image; then
-    nothing may draw them, as a field of view that the edges of the image cut passes for a smaller stride.
+    That is the side over the number of cells where it can be. Else cells were cut off; then nothing may draw them, as
+    fields of view that the edges of the image cut pass for a smaller stride.
     """
     if not views:
         return None
