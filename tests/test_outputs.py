@@ -13,7 +13,18 @@ from filelock import FileLock
 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.finding import list_images
-from cxrlens.outputs import LOCK, MARK, locked, new_output, own_names, remove_own, remove_partials, starts_with
+from cxrlens.outputs import (
+    LOCK,
+    MARK,
+    claimed,
+    locked,
+    new_output,
+    output_folder,
+    own_names,
+    remove_own,
+    remove_partials,
+    starts_with,
+)
 
 NAMES = ("overlays", "table.csv")
 
@@ -39,6 +50,45 @@ def test_a_folder_is_taken_once_and_again_with_force(tmp_path: Path) -> None:
     new_output(out, NAMES, force=True)
     new_output(out, ("scores.json",), force=True)  # of another command
     assert own_names(out) == {"overlays", "table.csv", "scores.json"}
+
+
+def refuse_within(out: Path, *written: str, force: bool = False) -> None:
+    def work() -> None:
+        with output_folder(out, NAMES, force=force):
+            assert {LOCK, MARK} <= {path.name for path in out.iterdir()}
+            write(out, *written)
+            raise UsageError("no such thing")
+
+    with pytest.raises(UsageError, match="no such thing"):
+        work()
+
+
+def test_a_refusal_before_any_work_leaves_nothing(tmp_path: Path) -> None:
+    new, empty, used = tmp_path / "deep" / "new", tmp_path / "empty", tmp_path / "used"
+    empty.mkdir()
+    write(used, "notes.txt")
+    before = sorted(tmp_path.rglob("*"))
+    for out in (new, empty, used):
+        refuse_within(out, force=True)
+        assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made"), claimed(tmp_path / "file" / "out", "writing", "an `out`"):
+        pass
+    with claimed(new, "writing", "an `out`", private=False):  # within one that is held
+        with pytest.raises(UsageError, match="another process is writing"), claimed(new, "writing", "an `out`"):
+            pass
+        assert files(new) == [LOCK]
+
+
+def test_a_failure_after_some_work_and_an_interruption_leave_what_there_is(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refuse_within(out, "table.csv")
+    assert files(out) == [MARK, LOCK, "table.csv"]
+    refuse_within(out, force=True)  # a second time, nothing new
+    assert files(out) == [MARK, LOCK, "table.csv"]
+    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path / "other", NAMES):
+        raise KeyboardInterrupt
+    assert files(tmp_path / "other") == [MARK, LOCK]
 
 
 def test_force_takes_a_folder_of_others_but_none_of_their_files(tmp_path: Path) -> None:

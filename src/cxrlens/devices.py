@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from cxrlens.errors import UsageError
+from cxrlens.processor import cpu_has_bfloat16, cpu_is_faster_in_bfloat16
 
 
 def resolve_device(name: str) -> torch.device:
@@ -17,12 +20,23 @@ def resolve_device(name: str) -> torch.device:
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        with warnings.catch_warnings(action="ignore"):  # of kinds that torch no longer has
+            device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        there = _there()
+        fails = name in there or f"{name}:0" in there
+        reason = str(error).splitlines()[0].rstrip(".") if fails else f"torch finds {', '.join(there)} alone"
         raise UsageError(f"device '{name}' cannot be used ({reason}); try `device=auto` or `device=cpu`") from error
     return device
+
+
+def _there() -> list[str]:
+    """The devices that torch finds, by their full names."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def device_names(name: str, count: int) -> list[str]:
@@ -46,20 +60,9 @@ def has_bfloat16(device: torch.device) -> bool:
     """True where the device multiplies bfloat16 in hardware; without that, it is many times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and _cpu_has("avx512_bf16", "amx_bf16", "bf16")
+    return device.type == "cpu" and cpu_has_bfloat16()
 
 
 def is_faster_in_bfloat16(device: torch.device) -> bool:
-    """True where networks run faster in bfloat16 than in float32.
-
-    On x86 processors that takes the units for matrices (AMX). AVX-512's instructions for bfloat16 alone are not enough:
-    with these ResNet-34 took 1.7 times the time of float32, by torch 2.14 as by OpenVINO 2026.4 (docs/export.md).
-    """
-    if device.type == "cpu":
-        return _cpu_has("amx_bf16", "bf16")
-    return has_bfloat16(device)
-
-
-def _cpu_has(*units: str) -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in units)
+    """True where networks run faster in bfloat16 than in float32."""
+    return cpu_is_faster_in_bfloat16() if device.type == "cpu" else has_bfloat16(device)

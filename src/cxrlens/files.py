@@ -137,7 +137,7 @@ def read_yaml(path: Path, kind: str, remedy: str) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such {kind} file; {remedy}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no date, as of a 13th month
         raise UsageError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); {remedy}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: holds no {kind}; {remedy}")

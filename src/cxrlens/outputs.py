@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cxrlens.errors import UsageError
-from cxrlens.files import is_partial, refuse_folder, write_json
+from cxrlens.files import is_partial, new_folder, refuse_folder, write_json
 
 MARK = ".cxrlens.json"
 """A file that names what commands wrote into its folder: no command takes these for images, and `force` replaces them
@@ -137,11 +137,45 @@ def output_folder(
     Raises:
         UsageError: as `new_output` and `locked` do.
     """
-    new_private_folder(path)
-    if not os.path.lexists(path / LOCK):
+    if path.is_dir() and not os.path.lexists(path / LOCK):
         _check_output(path, names, force=force, known=known, remedy=remedy)
-    with locked(path, "writing", "an `out`"):
+    with claimed(path, "writing", "an `out`"):
         yield new_output(path, names, force=force, known=known, remedy=remedy)
+
+
+@contextmanager
+def claimed(folder: Path, work: str, place: str, *, private: bool = True) -> Iterator[None]:
+    """Make a folder where there is none, and hold its lock, see `locked`.
+
+    What is refused, or fails, before it has written anything there leaves nothing: no lock, no `MARK`, no new folder.
+
+    Args:
+        private: a new folder is readable by its owner alone.
+
+    Raises:
+        UsageError: when it cannot be made; likewise as `locked` does.
+    """
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        if private:
+            new_private_folder(folder)
+        else:
+            new_folder(folder, force=True)
+        before = set(folder.iterdir())
+        with locked(folder, work, place):
+            try:
+                yield
+            except Exception:
+                written = set(folder.iterdir()) - before
+                for file in written if written <= {folder / MARK, folder / LOCK} else ():
+                    with suppress(OSError):  # a lock that is held, on some systems
+                        file.unlink()
+                raise
+    except Exception:
+        for path in new:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
+        raise
 
 
 def own_names(folder: Path, there: Collection[str] | None = None) -> frozenset[str]:

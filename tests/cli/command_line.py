@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
@@ -42,6 +43,7 @@ def cxrlens(*arguments: object) -> Finished:
     """Runs the entry point with some arguments."""
     log = logging.getLogger("cxrlens")
     before = log.handlers[:], log.level, log.propagate
+    interrupted = signal.getsignal(signal.SIGINT)
     out, err = io.StringIO(), io.StringIO()
     code = 0
     try:
@@ -56,6 +58,7 @@ def cxrlens(*arguments: object) -> Finished:
     finally:
         log.handlers[:], log.propagate = before[0], before[2]
         log.setLevel(before[1])
+        signal.signal(signal.SIGINT, interrupted)
     return Finished(code, out.getvalue(), err.getvalue())
 
 

@@ -81,6 +81,19 @@ def test_an_empty_class_folder(data: Path, model: Path, tmp_path: Path, command:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("command", ["test", "explain", "pointing-game", "compare", "calibrate", "study", "screen"])
+def test_what_is_refused_leaves_nothing(phantoms: Path, model: Path, tmp_path: Path, command: str) -> None:
+    given: dict[str, tuple[object, ...]] = {
+        "compare": ("compare", model, model, "--data", phantoms, "--split", "test"),
+        "calibrate": ("calibrate", phantoms, "-m", model, "--split", "test"),
+        "screen": ("screen", phantoms / "dev.csv", "-m", model, "--grid", "areas", "--layers", "none"),
+    }
+    out = tmp_path / "deep" / ("out.safetensors" if command == "calibrate" else "out")
+    finished = cxrlens(*given.get(command, (command, phantoms, "-m", model, "--split", "test")), "-o", out)
+    refused(finished, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_split_that_is_not_there(phantoms: Path, model: Path, tmp_path: Path) -> None:
     out = ("-m", model, "-o", tmp_path / "out")
     refused(cxrlens("test", phantoms, *out, "--split", "test"), 2, "no split 'test'", "it holds train, dev")
@@ -249,6 +262,7 @@ def test_a_folder_without_images(model: Path, tmp_path: Path, command: str) -> N
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     refused(cxrlens(command, tmp_path / "in", "-m", model, "-o", tmp_path / "out"), 4, tmp_path / "in", "no images")
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_image_with_an_object(phantoms: Path, model: Path, tmp_path: Path) -> None:
@@ -256,6 +270,7 @@ def test_no_image_with_an_object(phantoms: Path, model: Path, tmp_path: Path) ->
     for given in ((), ("--annotations", phantoms / "dev.csv")):
         finished = cxrlens("pointing-game", normal, "-m", model, "-o", tmp_path / "out", *FAST, *given)
         refused(finished, 4, normal, "no image has an annotated object", "--annotations")
+        assert not (tmp_path / "out").exists()
 
 
 def test_only_objects_outside_their_picture(model: Path, tmp_path: Path) -> None:
@@ -308,6 +323,7 @@ def test_unknown_methods_layers_and_devices(
     parts: tuple[str, ...],
 ) -> None:
     refused(cxrlens(command, phantoms, "-m", model, "-o", tmp_path / "out", "--workers", 0, *given), 2, *parts)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -321,13 +337,17 @@ def test_unknown_methods_layers_and_devices(
         (("--set", "learning_rat=1"), ("no value 'learning_rat'", "near matches: learning_rate")),
         (("--set", "augmentation.degres=1"), ("no value 'augmentation.degres'", "augmentation.degrees")),
         (("--set", "zzz.y=1"), ("no value 'zzz.y'", "known:", "learning_rate")),
-        (("--set", "epochs=many"), ("epochs='many'", "valid integer")),
-        (("--set", "epochs=0"), ("epochs=0", "greater than 0")),
+        (("--set", "epochs=many"), ("epochs should be a whole number, not 'many'",)),
+        (("--set", "epochs=0"), ("epochs should be above 0, not 0",)),
         (("--set", "epochs=[1"), ("--set epochs=[1", "YAML")),
+        (("--set", "epochs=2026-13-01"), ("--set epochs=2026-13-01", "YAML")),
+        (("--image-size", 20_000), ("image_size should be at most 16384, not 20000",)),
         (("--set", "epochs"), ("NAME=VALUE", "'epochs'")),
-        (("--class-weights", "some"), ("class_weights='some'", "'balanced'")),
+        (("--class-weights", "some"), ("class_weights should be 'none' or 'balanced', not 'some'",)),
         (("--weights", "absent.pt"), ("absent.pt", "no such weights file", "'imagenet'")),
         (("--device", "cuda:99"), ("device 'cuda:99' cannot be used", "--device auto")),
+        (("--weights", "none", "--precision", "16-mixed", "--device", "cpu"), ("16-mixed needs a GPU",)),
+        (("--weights", "none", "--strategy", "none"), ("the trainer refuses --devices, --num-nodes or --strategy",)),
     ],
 )
 def test_unknown_names_of_a_training(
@@ -345,8 +365,9 @@ def test_unknown_names_of_a_training(
         ("base: papr\n", ("unknown base 'papr'", "paper")),
         ("base: [paper]\n", ("unknown base", "paper")),
         ("5: 6\n", ("no value '5'",)),
-        ("epochs: many\n", ("epochs='many'", "valid integer")),
+        ("epochs: many\n", ("epochs should be a whole number, not 'many'",)),
         ("epochs: [1\n", ("cannot be read as YAML",)),
+        ("epochs: 2026-13-01\n", ("cannot be read as YAML", "month must be in 1..12")),
         ("epochs\n", ("'name: value' lines",)),
         ("", ("'name: value' lines",)),
     ],

@@ -373,6 +373,7 @@ def test_usage_errors(folder: Path, model: Path, tmp_path: Path) -> None:
     finished = run(tmp_path / "empty", model, out)
     assert finished.code == 4
     assert "no images" in finished.errors[0]
+    assert not out.exists()
 
 
 def test_verdicts_and_their_log_outlive_force(folder: Path, model: Path, tmp_path: Path) -> None:

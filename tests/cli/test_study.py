@@ -115,6 +115,13 @@ def test_mistakes_in_a_plan_are_one_sentence(phantoms: Path, model: Path, tmp_pa
     refused(tried("--plan", tmp_path / "none.yaml"), 2, "none.yaml")
     refused(tried("--plan", write_plan(tmp_path, colour="red"), "-m", model), 2, "colour", "docs/study.md")
     refused(tried("--plan", write_plan(tmp_path, rows=["grad_cam"]), "-m", model), 2, "METHOD LAYERS")
+    wrong = write_plan(tmp_path, batch_size="many")
+    refused(tried("--plan", wrong, "-m", model), 2, f"{wrong}: batch_size should be a whole number, not 'many'; docs/")
+    training = {"recipe": "small", "settings_of": {"resnet18": {"epochs": "many"}}}
+    wrong = write_plan(tmp_path, training=training)
+    refused(
+        tried("--plan", wrong), 2, "the plan's training of resnet18: recipe 'small': epochs should be a whole number"
+    )
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     refused(tried("--plan", tmp_path / "list.yaml"), 2, "list.yaml", "no plan")
     (tmp_path / "broken.yaml").write_text("rows: [a\nb: {")
@@ -122,6 +129,7 @@ def test_mistakes_in_a_plan_are_one_sentence(phantoms: Path, model: Path, tmp_pa
     refused(tried("--plan", write_plan(tmp_path, rows=["nothing last"]), "-m", model), 2, "nothing")
     refused(tried("--plan", write_plan(tmp_path)), 2, "--model")
     refused(tried("--plan", write_plan(tmp_path), "-m", tmp_path / "gone.safetensors"), 2, "gone.safetensors")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_other_files_is_not_touched(phantoms: Path, model: Path, tmp_path: Path) -> None:
@@ -134,6 +142,7 @@ def test_without_objects_there_is_nothing_to_do(data: Path, model: Path, tmp_pat
     (data / "dev.csv").unlink()
     finished = cxrlens("study", data, "-o", tmp_path / "out", "--plan", write_plan(tmp_path), "-m", model)
     refused(finished, 4, "no image of 'dev' has an annotated object", "dev.csv")
+    assert not (tmp_path / "out").exists()
 
 
 def test_trainings_of_the_plan_are_made_once(phantoms: Path, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ MODULES = (
     "cxrlens.inputs.dataset.dataset",
     "cxrlens.models.calibration",
     "cxrlens.models.card",
+    "cxrlens.models.onnx_sessions",
+    "cxrlens.processor",
     "cxrlens.screening.folder",
     "cxrlens.screening.record",
     "cxrlens.inputs.names",

@@ -117,28 +117,12 @@ def test_a_precision_without_units_is_refused(exported: Exported, monkeypatch: p
     assert open_session(exported.file, "openvino", "auto").precision == "f32"
     units.append("BF16")
     for is_faster in (False, True):
-        monkeypatch.setattr(onnx_sessions, "_is_faster_in_bfloat16", lambda _, is_faster=is_faster: is_faster)
+        monkeypatch.setattr(onnx_sessions, "cpu_is_faster_in_bfloat16", lambda is_faster=is_faster: is_faster)
         fastest = "bf16" if is_faster else "f32"
         assert open_session(exported.file, "openvino", "auto").precision == fastest
         assert open_session(exported.file, "openvino", "bf16").precision == "bf16"
     assert read_onnx(exported.file, runtime="openvino", precision="bf16").precision == "bf16"
     assert open_session(exported.file, "openvino").precision == "f32"
-
-
-@pytest.mark.parametrize(
-    ("text", "is_faster"),
-    [
-        ("processor : 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n", True),
-        ("processor : 0\nflags\t\t: fpu avx512_bf16\nbugs\t\t: amx_bf16\n", False),
-        ("processor : 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
-        ("nothing of the kind", False),
-        (None, False),
-    ],
-)
-def test_processors_that_are_faster_in_bfloat16(text: str | None, is_faster: bool, tmp_path: Path) -> None:
-    if text is not None:
-        (tmp_path / "cpuinfo").write_text(text)
-    assert onnx_sessions._is_faster_in_bfloat16(tmp_path / "cpuinfo") == is_faster
 
 
 def test_a_folder_is_screened_by_openvino(

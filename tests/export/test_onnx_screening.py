@@ -136,7 +136,9 @@ def test_the_command_writes_beside_the_model(
     for more, code in (([], 0), ([], 2), (["--force"], 0)):
         capsys.readouterr()
         assert with_torch(monkeypatch, *arguments, *more) == code
-    shown = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    shown = json.loads(captured.out)
     assert shown["file"] == str(run / "model.onnx")
     assert shown["source"] == "model-resnet10.safetensors"
     assert shown["parity"]["probability"] <= 1e-4
@@ -144,6 +146,9 @@ def test_the_command_writes_beside_the_model(
     assert shown["parity"]["exact"] <= 1e-4
     assert (shown["methods"], shown["layers"]) == (["normgrad_conv1x1"], "last")
     assert read_onnx(run / "model.onnx").info.method == "normgrad_conv1x1"
+    assert with_torch(monkeypatch, *arguments[:-1], "--force") == 0
+    steps = capsys.readouterr().err.splitlines()  # no terminal
+    assert [line.split(":")[0] for line in steps] == [f"{number} of 4" for number in (1, 2, 3, 4)]
 
 
 def test_what_cannot_be_exported_is_refused(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import cxrlens
-from cxrlens import devices
 from cxrlens.errors import UsageError
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models import precision
@@ -103,24 +102,6 @@ def test_a_precision_is_what_the_device_has_units_for(monkeypatch: pytest.Monkey
         assert resolve_precision("f32", CPU) == "f32"
     with pytest.raises(UsageError, match="unknown precision 'fp16': use auto, f32, bf16"):
         resolve_precision("fp16", CPU)
-
-
-@pytest.mark.parametrize(
-    ("units", "is_there", "is_faster"),
-    [
-        ([], False, False),
-        (["avx512_bf16"], True, False),
-        (["avx512_bf16", "amx_bf16"], True, True),
-        (["bf16"], True, True),  # as on ARM
-    ],
-)
-def test_which_processors_multiply_bfloat16(
-    units: list[str], is_there: bool, is_faster: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": True} | dict.fromkeys(units, True))
-    assert (devices.has_bfloat16(CPU), devices.is_faster_in_bfloat16(CPU)) == (is_there, is_faster)
-    for function in (devices.has_bfloat16, devices.is_faster_in_bfloat16):
-        assert not function(torch.device("mps"))
 
 
 def test_a_model_is_loaded_in_a_precision_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,64 @@ def test_measured_cells_lie_where_the_read_ones_do(network: nn.Sequential, strid
         assert float(found.offset) == pytest.approx(offset, abs=stride / 8)
 
 
+class Cropped(nn.Module):
+    """The cells about the image's middle, of a map whose rows were rolled, which no arithmetic of windows follows.
+
+    Args:
+        stride: of the cells.
+        cut: rows and columns that are cut off on each side: (first, last).
+        gate: by how much of its average over the image a channel is raised everywhere.
+    """
+
+    def __init__(self, stride: int, cut: tuple[int, int], gate: float = 0.0) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 8, 3, stride, 1)
+        self.two = nn.Conv2d(8, 8, 3, 1, 1)
+        self.last = nn.Identity()
+        self.cut = slice(cut[0], -cut[1])
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.two(self.one(torch.roll(x, 3, 2)).relu())
+        x = x + self.gate * x.mean((2, 3), keepdim=True)
+        return self.last(x[:, :, self.cut, self.cut])
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "stride"),
+    [
+        (Cropped(2, (8, 8)), 64, 2),  # 16 cells, whose even stride would be 4
+        (Cropped(2, (2, 14), gate=3), 64, 2),  # likewise
+        (Cropped(3, (3, 5)), 96, 3),  # 24 cells: 4
+        (Cropped(2, (1, 3)), 64, 2),  # 28 cells: no whole number
+    ],
+)
+def test_cells_whose_stride_is_not_the_side_over_their_number(network: nn.Module, size: int, stride: int):
+    assert grid_of(network, (size, size), "last") is None
+    grid = measured_grid(network, torch.zeros(1, 3, size, size), "last", "first")
+    assert grid is not None
+    assert grid.rows.stride == grid.columns.stride == stride
+    network.gate = 0.0  # what sees all of the image has no place of its own
+    for cell in (4, 9):
+        found = centroid(positive(network), (size, size), "last", (cell, cell))
+        for axis_, expected in zip((grid.rows, grid.columns), found, strict=True):
+            assert float(axis_.offset + axis_.stride * cell) == pytest.approx(expected, abs=stride / 4)
+
+
+def test_a_stride_that_is_no_whole_number_is_not_measured():
+    class Between(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(3, 8, 5, 2, 2)
+            self.last = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = functional.interpolate(torch.roll(self.one(x), 1, 2), scale_factor=0.3, mode="bilinear")
+            return self.last(x)  # 20 / 3 pixels apart, and 78 over 11 is none either
+
+    assert measured_grid(Between().eval(), torch.zeros(1, 3, 78, 78), "last", "first") is None
+
+
 def test_a_layer_that_sees_the_whole_image_alike_has_no_places():
     class Global(nn.Module):
         def __init__(self) -> None:

@@ -225,7 +225,7 @@ def test_a_damaged_result_in_the_store_is_said(own: tuple[httpx.Client, Screened
         connection.commit()
     response = client.get("/api/worklist")
     assert response.status_code == 503
-    assert "holds a damaged result (key: " in response.json()["detail"]
+    assert "holds a damaged result (key should be text of the form " in response.json()["detail"]
 
 
 def test_what_is_done_to_the_export_does_not_matter(own: tuple[httpx.Client, ScreenedFolder]) -> None:

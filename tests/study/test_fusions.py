@@ -262,8 +262,8 @@ def test_a_fusion_is_read_from_its_words_and_named_in_one_way() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"grid": "corners"}, "grid: Input should be 'centres' or 'areas'"),
-        ({"interpolation": "cubic"}, "interpolation: Input should be 'bilinear', 'bicubic' or 'bspline'"),
+        ({"grid": "corners"}, "grid should be 'centres' or 'areas'"),
+        ({"interpolation": "cubic"}, "interpolation should be 'bilinear', 'bicubic' or 'bspline'"),
         ({"fusions": ["areas bilinear", "corners bicubic"]}, "not 'corners bicubic'"),
         ({"fusions": ["areas bilinear", "areas"]}, "not 'areas'"),
         ({"fusions": ["areas bilinear", "areas bicubic flop"]}, "not 'flop'"),

@@ -53,6 +53,22 @@ def test_pointing_game_cells(tables: dict[str, Table], results: Results) -> None
     assert [column.key for column in table.columns] == ["method", "layers", "resnet18"]
 
 
+def test_the_n_of_a_froc_counts_the_images_that_its_sensitivity_is_of(
+    tables: dict[str, Table], results: Results
+) -> None:
+    normal = sum(not shapes for shapes in results.annotations)
+    assert normal == len(results.annotations) - 7 > 0
+    said = f"n counts the images with an object; false positives are also counted on {normal} images without one."
+    found = {name: table for name, table in tables.items() if "froc" in name}
+    assert {"froc-resnet18", "fusions-resnet18-froc", "subgroups-resnet18-froc"} <= set(found)
+    sizes = [int(images.sum()) for images in size_groups(results).values()]
+    for name, table in found.items():
+        assert said in table.note
+        counts = [[cell.n for cell in row if isinstance(cell, Score)] for row in table.rows]
+        for row in counts:
+            assert row[:3] == sizes if name.startswith("subgroups") else set(row) == {7}
+
+
 def crossed_interval(hits: np.ndarray) -> tuple[float, float]:
     """That of as many images as have the variance of seeds and images drawn anew, crossed, one by one."""
     rng = np.random.default_rng(1)

@@ -43,9 +43,9 @@ def test_overrides_win_over_yaml_and_yaml_over_its_base(tmp_path: Path) -> None:
     [
         ({"epoch": 3}, "epochs"),
         ({"augmentation.rotation": 3}, "augmentation"),
-        ({"epochs": 0}, "epochs=0"),
-        ({"epochs": "many"}, "epochs='many'"),
-        ({"optimizer": "adam"}, "optimizer='adam'"),
+        ({"epochs": 0}, "epochs should be above 0, not 0"),
+        ({"epochs": "many"}, "epochs should be a whole number, not 'many'"),
+        ({"optimizer": "adam"}, "optimizer should be 'sgd' or 'adamw', not 'adam'"),
         ({"augmentation.scale": [1.1, 0.9]}, "augmentation.scale"),
         ({"augmentation.scale": [0, 1]}, "augmentation.scale"),
     ],

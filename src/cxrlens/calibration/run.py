@@ -26,7 +26,7 @@ from cxrlens.environment import timestamp
 from cxrlens.errors import UsageError
 from cxrlens.evaluation.bootstrap import Floats
 from cxrlens.evaluation.classification import Labels, auc_interval
-from cxrlens.files import new_folder, sha256_of, write_csv, write_json, write_text
+from cxrlens.files import sha256_of, write_csv, write_json, write_text
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import QualityModel, affected_log_odds
@@ -35,7 +35,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
-from cxrlens.outputs import locked, require_own, starts_with
+from cxrlens.outputs import claimed, require_own, starts_with
 from cxrlens.report.figures import save_figure
 from cxrlens.testing.predictions import Predictions, predict
 
@@ -147,7 +147,7 @@ def only_writer(model: Path, out: Path, *, force: bool) -> Iterator[None]:
             where no folder can be made; when another process writes there, or the file system has no locks.
     """
     _check_output(model, out, force=force)  # what is refused gets no lock either
-    with locked(out.parent, "writing", "an `out`"):
+    with claimed(out.parent, "writing", "an `out`", private=False):
         _check_output(model, out, force=force)  # another process may have written since
         yield
 
@@ -163,7 +163,6 @@ def _check_output(model: Path, out: Path, *, force: bool) -> None:
         raise UsageError(f"{there[0]}: already exists; give another name or `force`")
     for path in there:
         require_own(path, checks[path])
-    new_folder(out.parent, force=True)
 
 
 def calibrate_model(

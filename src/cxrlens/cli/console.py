@@ -34,11 +34,11 @@ class _Lines(logging.Handler):
         stderr.print(f"{label}{_shown(as_options(record.getMessage()))}", soft_wrap=True, highlight=False)
 
 
-def set_up_logging() -> None:
-    """Send the package's messages to stderr, and silence Lightning's own."""
+def set_up_logging(*, quiet: bool = False) -> None:
+    """Send the package's messages to stderr, when ``quiet`` its warnings alone, and silence Lightning's own."""
     log = logging.getLogger("cxrlens")
     log.handlers[:] = [_Lines()]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -44,7 +44,7 @@ def command(
     from cxrlens.export.run import export_model
     from cxrlens.inspection.quality_model import DEFAULT_METHOD
 
-    set_up_logging()
+    set_up_logging(quiet=json)
     resize = resize_of(grid, interpolation, published=published_grid)
     with stoppable(None):
         methods = named_methods(method) or [DEFAULT_METHOD]

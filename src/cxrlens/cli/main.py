@@ -28,7 +28,8 @@ from cxrlens.cli import (
     train,
 )
 from cxrlens.cli.console import show_error
-from cxrlens.errors import EXIT_UNEXPECTED, ArgumentError, CxrlensError
+from cxrlens.cli.interrupts import end_at_interrupts, take_interrupts
+from cxrlens.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ArgumentError, CxrlensError
 from cxrlens.process import ignore_local_figure_settings, isolate_children, keep_freed_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -77,6 +78,7 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Entry point: runs the command and turns a user's mistake into one sentence and an exit code."""
+    take_interrupts()
     isolate_children()
     ignore_local_figure_settings()
     keep_freed_memory()
@@ -92,6 +94,10 @@ def main() -> None:
             raise
         show_error(f"{error.filename}: {error.strerror or error}; check the space and the rights there")
         sys.exit(EXIT_UNEXPECTED)
+    except KeyboardInterrupt:  # the command itself has ended
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        end_at_interrupts()
 
 
 def _run() -> None:

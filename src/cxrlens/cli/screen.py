@@ -175,7 +175,8 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
     def asked(number: int, _frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            signal.signal(number, before[signal.SIGINT])
+            signal.raise_signal(number)
         stop.set()
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -183,7 +184,8 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is asked:
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -112,6 +112,6 @@ def _parse_set(assignments: list[str]) -> dict[str, Any]:
             raise UsageError(f"--set takes NAME=VALUE, not '{text}'")
         try:
             values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise UsageError(f"--set {text}: the value cannot be read as YAML; put quotes around text") from error
     return values

@@ -107,8 +107,14 @@ def froc_draws_interval(draws: Floats, annotations: Sequence[Sequence[AnnotatedO
     many (`alike_interval`).
     """
     (low,), (high,) = percentile_interval(draws[:, None], 0.95)
-    with_objects = sum(len(shapes) > 0 for shapes in annotations)
-    return alike_interval(float(low), with_objects) if low == high else Interval(float(low), float(high))
+    if low == high:
+        return alike_interval(float(low), images_with_objects(annotations))
+    return Interval(float(low), float(high))
+
+
+def images_with_objects(annotations: Sequence[Sequence[AnnotatedObject]]) -> int:
+    """How many images have an object, which is what a sensitivity is of; the others can only have false positives."""
+    return sum(len(shapes) > 0 for shapes in annotations)
 
 
 def froc_draws(

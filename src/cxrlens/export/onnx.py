@@ -28,6 +28,8 @@ from cxrlens.saliency.joint_graph.map_graph import MapGraph
 from cxrlens.saliency.methods import METHODS, find_method
 from cxrlens.saliency.resizing import MapResize
 
+log = logging.getLogger(__name__)
+
 OPSET = 18
 
 METHOD_IDS = tuple(method.id for method in METHODS.values() if method.reads == "layer")
@@ -57,8 +59,10 @@ def export_onnx(
     _packages()
     rows = _rows(methods, layers)
     fusion = Fusion(resize=resize)
+    log.info("1 of 4: maps of random images by torch, to compare with")
     expected = Expected.of(model, rows, fusion, source)
     example = random_images(model, seed=0)
+    log.info("2 of 4: tracing the network and the passes that make its maps")
     graph = MapGraph(model.network, model.preprocessing.normalized(example), rows, fusion=fusion)
     modules = graph.layers[rows[0]]
     done = fusion.recorded([graph.cells.get(name) for name in modules])
@@ -74,9 +78,11 @@ def export_onnx(
         created=timestamp(),
     )
     metadata = {CARD_KEY: model.card.to_metadata(), INFO_KEY: info.model_dump_json()}
+    log.info("3 of 4: making the ONNX graph, which takes longest")
     with replacing(out) as partial:
         exported = ExportedGraph(graph, model.card).eval()
         partial.write_bytes(to_bytes(exported, random_images(model, seed=1), info.outputs, metadata))
+        log.info("4 of 4: comparing what it gives with torch")
         parity = compare(expected, partial)
     return info, parity
 

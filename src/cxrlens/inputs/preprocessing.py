@@ -23,7 +23,7 @@ Resize: TypeAlias = Literal["stretch", "letterbox"]
 LARGEST_SIDE = 16_384
 """Of a network's input, in pixels: larger than any radiograph, and small enough for one to be laid out in memory."""
 
-_Side = Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
+Side = Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
 _Mean = Annotated[float, Field(ge=-1000, le=1000)]
 _Std = Annotated[float, Field(ge=1e-3, le=1000)]
 
@@ -38,8 +38,8 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    height: _Side
-    width: _Side
+    height: Side
+    width: Side
     resize: Resize = "stretch"
     mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
     std: tuple[_Std, _Std, _Std] = IMAGENET_STD

@@ -10,6 +10,7 @@ from cxrlens.errors import NotAssessedError, UsageError
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.calibration import Calibration, Triage
+from cxrlens.validation import first_fault
 
 CARD_KEY = "cxrlens"
 """Names the card in the metadata of a model file."""
@@ -105,6 +106,4 @@ def parse_card(text: str, file: str) -> ModelCard:
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{file}: its model card cannot be read ({where}: {first['msg']}); update cxrlens?") from error
+        raise UsageError(f"{file}: its model card cannot be read ({first_fault(error)}); update cxrlens?") from error

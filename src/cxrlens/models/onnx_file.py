@@ -17,6 +17,7 @@ from scipy.special import expit
 from cxrlens.errors import UsageError
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
 from cxrlens.models.onnx_sessions import GraphRuntime, GraphSession, open_session
+from cxrlens.validation import first_fault
 
 if TYPE_CHECKING:
     from cxrlens.models.precision import Precision
@@ -218,10 +219,8 @@ def read_onnx(path: Path, *, runtime: GraphRuntime = "onnx", precision: str = "f
     try:
         info = OnnxInfo.model_validate_json(metadata[INFO_KEY])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{path}: what it says of its export cannot be read ({where}: {first['msg']}); update cxrlens?"
+            f"{path}: what it says of its export cannot be read ({first_fault(error)}); update cxrlens?"
         ) from error
     _check_form(session, card, info, path)
     model = OnnxModel(session, card, info)

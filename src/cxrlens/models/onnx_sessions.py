@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from cxrlens.errors import UsageError
 from cxrlens.models.onnx_parts import can_cut, part_of
+from cxrlens.processor import cpu_is_faster_in_bfloat16
 
 if TYPE_CHECKING:
     from cxrlens.models.precision import Precision
@@ -28,7 +28,6 @@ Tensors: TypeAlias = dict[str, tuple[str, list[Any]]]
 
 
 _OF_KIND = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-_CPUINFO = Path("/proc/cpuinfo")
 _ON_CPU: tuple[str, dict[str, str]] = (_OF_KIND["cpu"], {})
 
 
@@ -186,8 +185,8 @@ class OpenvinoSession:
         has_units = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_units:
             raise UsageError("this processor does not multiply bfloat16; leave --precision out, or take f32")
-        is_faster = has_units and _is_faster_in_bfloat16(_CPUINFO)
-        return "bf16" if precision == "bf16" or (precision == "auto" and is_faster) else "f32"
+        takes = precision == "bf16" or (precision == "auto" and has_units and cpu_is_faster_in_bfloat16())
+        return "bf16" if takes else "f32"
 
     def metadata(self, key: str) -> str | None:
         place = ["framework", key]  # where OpenVINO keeps an ONNX file's metadata
@@ -242,16 +241,6 @@ def _provider(available: Sequence[str], device: str) -> tuple[str, tuple[str, di
         return "cpu", _ON_CPU
     options = {"device_id": number or "0"} | ({"use_tf32": "0"} if kind == "cuda" else {})
     return f"{kind}:{number or 0}", (name, options)
-
-
-def _is_faster_in_bfloat16(cpuinfo: Path) -> bool:
-    """As `cxrlens.devices.is_faster_in_bfloat16`, without torch; False where the system does not tell."""
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return False
-    units = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return units is not None and not {"amx_bf16", "bf16"}.isdisjoint(units[1].split())
 
 
 def _described(tensors: Sequence[Any]) -> Tensors:

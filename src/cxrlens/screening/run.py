@@ -6,9 +6,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from cxrlens.inspection.inspector import Inspector
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.models.location import model_path
 from cxrlens.models.onnx_sessions import GraphRuntime, Runtime, runtime_of
-from cxrlens.outputs import check_kinds, is_screened, locked, new_private_folder, remove_partials
+from cxrlens.outputs import check_kinds, claimed, is_screened, remove_partials
 from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.screen import Screening
@@ -168,7 +168,14 @@ def screen(
             "or ask for --fail-on affected"
         )
     folder = ScreenedFolder(out)
-    with _locked(out), _begin(folder, _info(inspector, sources, settings), force=force) as store:
+    files = sources.files() if watch is None else iter(())
+    first = list(islice(files, 1))
+    if not first and watch is None and not is_screened(out):
+        raise _no_images(sources)
+    with (
+        claimed(out, "screening", "an --out"),
+        _begin(folder, _info(inspector, sources, settings), force=force) as store,
+    ):
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
             store,
@@ -182,7 +189,7 @@ def screen(
         if watch is None:
             total = None if sources.from_stdin or not progress else _Count(sources)
             report = _Reporter(screening, progress, total)
-            for _ in screening.run(sources.files(), report):
+            for _ in screening.run(chain(first, files), report):
                 if stop.is_set():
                     break
         else:
@@ -193,8 +200,12 @@ def screen(
         if results:
             results.report()
     if not worklist.counts.images and watch is None:
-        raise NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
+        raise _no_images(sources)
     return ScreenResult(folder, worklist.counts.as_dict(), screening.computed, time.monotonic() - began)
+
+
+def _no_images(sources: Sources) -> NothingToDoError:
+    return NothingToDoError(f"{sources.root}: no images were found; give a folder that holds some, or files")
 
 
 def open_inspector(settings: ScreeningSettings) -> Inspector:
@@ -267,14 +278,6 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
         seed=settings.seed,
         keep_tags=settings.keep_tags,
     )
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """No other process screens into the folder meanwhile."""
-    new_private_folder(out)  # it shows patients, and may name them
-    with locked(out, "screening", "an --out"):
-        yield
 
 
 def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> Store:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from cxrlens.serving.answers import Problem
+from cxrlens.validation import fault_of
 
 RETRY = {"Retry-After": "2"}
 """The header of an answer to who may come again in a moment."""
@@ -38,5 +39,4 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def sentence_of(errors: Sequence[Any]) -> str:
     """The faults that pydantic found, as one sentence, without the values that were sent."""
-    parts = [f"{'.'.join(str(part) for part in error['loc'][1:]) or 'the body'}: {error['msg']}" for error in errors]
-    return "; ".join(parts)
+    return "; ".join(fault_of(error, error["loc"][1:] or ("the body",), shown=False) for error in errors)

@@ -11,19 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from cxrlens.errors import UsageError
 from cxrlens.files import read_yaml
-from cxrlens.inputs.preprocessing import Preprocessing, Resize
+from cxrlens.inputs.preprocessing import Preprocessing, Resize, Side
 from cxrlens.models.precision import Precision
 from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.recorded_resize import Grid, Interpolation
 from cxrlens.saliency.resizing import MapResize
 from cxrlens.study.fusions import parse_fusion
+from cxrlens.validation import first_fault
 
 PRESETS = ("paper", "quick")
 EACH = "each"  # in a row: every combined layer by itself
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Training(_Part):
@@ -39,7 +40,7 @@ class RandomWeights(_Part):
     """Networks that were never trained on this task."""
 
     seeds: tuple[int, ...] = ()
-    image_size: int = Field(default=600, gt=0, description="where no trained model of the architecture says it")
+    image_size: Side = Field(default=600, description="where no trained model of the architecture says it")
     resize: Resize = Field(default="stretch", description="stretch or letterbox, likewise")
 
     def preprocessing(self) -> Preprocessing:
@@ -172,10 +173,7 @@ def load_plan(source: str, changes: Mapping[str, Any]) -> StudyPlan:
     try:
         return StudyPlan.model_validate({**values, **changes})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{source}: {place}: {reason}; docs/study.md lists the values") from error
+        raise UsageError(f"{source}: {first_fault(error)}; docs/study.md lists the values") from error
 
 
 def tolerance_pixels(share: float, preprocessing: Preprocessing) -> float:

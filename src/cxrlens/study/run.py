@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from cxrlens.models.precision import resolve_precision
 from cxrlens.outputs import output_folder, own_names
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_on
-from cxrlens.study.plan import StudyPlan
+from cxrlens.study.plan import StudyPlan, Training
 from cxrlens.study.records import Records, score_settings
 from cxrlens.study.report import StudyResult, write_report
 from cxrlens.study.results import Results
 from cxrlens.study.rows import planned_rows
 from cxrlens.study.subjects import find_subjects
 from cxrlens.training.fitting import Hardware
+from cxrlens.training.recipe import resolve_recipe
 from cxrlens.training.run import train_model
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def _run(
     resolve_precision(plan.precision, torch.device(devices[0]))
     plan, trained = _with_models(plan, models)
     _check_rows(plan)
+    _check_trainings(plan, trained)
     study_data = StudyData.of(data.root, split, _train_split(data), plan.kinds)
     if not study_data.annotated:
         raise NothingToDoError(f"{data.root}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
@@ -119,8 +121,6 @@ def _claimed(out: Path) -> Iterator[None]:
     known = OUTPUTS if is_study else ()
     remedy = f"it holds no study ({_PLAN}); give another --out"
     with output_folder(out, OUTPUTS, force=is_study, known=known, remedy=remedy):
-        if not (out / _PLAN).is_file():
-            write_text(out / _PLAN, "")
         yield
 
 
@@ -150,6 +150,23 @@ def _check_rows(plan: StudyPlan) -> None:
         planned_rows(plan, architecture)
 
 
+def _check_trainings(plan: StudyPlan, given: Mapping[str, Sequence[Path]]) -> None:
+    """Likewise what a recipe cannot hold."""
+    for architecture in plan.architectures:
+        if plan.training is None or given.get(architecture):
+            continue
+        for seed in plan.training.seeds:
+            try:
+                resolve_recipe(plan.training.recipe, _settings(plan.training, architecture, seed))
+            except UsageError as error:
+                raise UsageError(f"the plan's training of {architecture}: {error}") from error
+
+
+def _settings(training: Training, architecture: str, seed: int) -> dict[str, Any]:
+    """The values on top of the recipe."""
+    return {**training.settings, **training.settings_of.get(architecture, {}), "seed": seed}
+
+
 def _train(
     plan: StudyPlan,
     data: Dataset,
@@ -167,7 +184,6 @@ def _train(
             continue
         for seed in plan.training.seeds:
             run_dir = out / "runs" / f"{architecture}-seed{seed}"
-            overrides = {**plan.training.settings, **plan.training.settings_of.get(architecture, {}), "seed": seed}
             started = (run_dir / "config.yaml").is_file()
             try:
                 train_model(
@@ -175,7 +191,7 @@ def _train(
                     run_dir,
                     architecture=architecture,
                     recipe=plan.training.recipe,
-                    overrides=overrides,
+                    overrides=_settings(plan.training, architecture, seed),
                     hardware=hardware,
                     resume=started,
                     progress=progress,

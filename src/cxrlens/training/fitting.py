@@ -260,6 +260,15 @@ def training_precision(recipe: Recipe, architecture: str, device: torch.device) 
     return "bf16-mixed" if faster else "32-true"
 
 
+def check_hardware(run_dir: Path, architecture: str, recipe: Recipe, hardware: Hardware) -> None:
+    """Make sure that the hardware is there, and trains in the recipe's precision; nothing is written.
+
+    Raises:
+        UsageError: when it is not, or does not.
+    """
+    _trainer(run_dir, architecture, recipe, hardware, [])
+
+
 def _trainer(
     run_dir: Path, architecture: str, recipe: Recipe, hardware: Hardware, callbacks: list[Callback]
 ) -> lightning.Trainer:

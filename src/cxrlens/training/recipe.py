@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from cxrlens.errors import UsageError
 from cxrlens.files import read_yaml
-from cxrlens.inputs.preprocessing import Preprocessing, Resize
+from cxrlens.inputs.preprocessing import Preprocessing, Resize, Side
+from cxrlens.validation import first_fault
 
 
 class Augmentation(BaseModel):
@@ -22,7 +23,7 @@ class Augmentation(BaseModel):
     recipe leave grey as it is, so they have no place here.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of a horizontal flip")
     brightness: float = Field(default=0.0, ge=0, description="factor drawn from 1 +- this")
@@ -43,10 +44,10 @@ class Augmentation(BaseModel):
 class Recipe(BaseModel):
     """All values of a training run. Unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
-    image_size: int = Field(gt=0, description="side of the square input in pixels")
+    image_size: Side = Field(description="side of the square input in pixels")
     resize: Resize = Field(
         default="stretch", description="'stretch' fills the input; 'letterbox' keeps the aspect, black around it"
     )
@@ -149,10 +150,9 @@ def validated(values: Mapping[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{origin}: {_unknown(where)}") from error
-        raise UsageError(f"{origin}: {where}={first.get('input')!r}: {first['msg']}") from error
+            raise UsageError(f"{origin}: {_unknown('.'.join(map(str, first['loc'])))}") from error
+        raise UsageError(f"{origin}: {first_fault(error)}") from error
 
 
 def _from_yaml(path: Path) -> dict[str, Any]:

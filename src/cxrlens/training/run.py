@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
 from cxrlens.errors import UsageError
-from cxrlens.files import new_folder
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.label_csv import read_labels, with_labels
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.registry import build_network, find_architecture
-from cxrlens.outputs import locked
+from cxrlens.outputs import claimed
 from cxrlens.training.fitting import (
     Hardware,
     TrainingResult,
+    check_hardware,
     data_digest,
     is_first_process,
     read_config,
@@ -90,8 +90,11 @@ def train_model(
         for split in splits:
             log_remarks(split)
         if not resume:
-            build_network(architecture, weights=chosen.weights)  # fails before ``force`` replaces a run
-    with _alone_in(run_dir) if is_first_process() else nullcontext():
+            # Fails before ``force`` replaces a run, and before there is a new one.
+            check_hardware(run_dir, architecture, chosen, hardware)
+            build_network(architecture, weights=chosen.weights)
+    alone = claimed(run_dir, "training", "a `run_dir`", private=False) if is_first_process() else nullcontext()
+    with alone:
         if is_first_process():
             if not resume:
                 start_run(run_dir, architecture, chosen, described, force=force)
@@ -115,14 +118,6 @@ def train_model(
         if result is not None:
             report_unreadable(result.unreadable, run_dir)
         return result
-
-
-@contextmanager
-def _alone_in(run_dir: Path) -> Iterator[None]:
-    """No other process trains into the folder meanwhile."""
-    new_folder(run_dir, force=True)
-    with locked(run_dir, "training", "a `run_dir`"):
-        yield
 
 
 def _log_beginning(architecture: str, recipe: Recipe, hardware: Hardware) -> None:

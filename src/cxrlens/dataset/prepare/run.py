@@ -41,7 +41,7 @@ from cxrlens.inputs.readers import Note, decode
 from cxrlens.inputs.reading import Unreadable, attempt, read_each
 from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
-from cxrlens.outputs import LOCK, locked, new_private_folder, remove_partials
+from cxrlens.outputs import LOCK, claimed, remove_partials
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +182,7 @@ def _alone_in(out: Path) -> Iterator[None]:
             raise UsageError(f"{out}: is not empty and holds no prepared data set ({PREPARED}); give another place")
     except OSError as error:
         raise UsageError(f"{out}: cannot be made ({error.strerror or error}); choose another place") from error
-    new_private_folder(out)
-    with locked(out, "preparing", "a place"):
+    with claimed(out, "preparing", "a place"):
         yield
 
 

@@ -3,7 +3,9 @@
 A copy of the network is given random weights of mean 0. The square of a cell's gradient by a pixel, on average over
 such weights, then shows the cell's field of view as if every weight were the same positive number, whatever the
 activation functions do. Its centroid over all pixels lies at the cell's place, drawn towards the middle of the image by
-parts that see all of it (attention, squeeze and excitation): the slope of the centroids over the cells tells how far.
+parts that see all of it (attention, squeeze and excitation), which are faint at each pixel. To a high power of it they
+are nothing, so that the centroids of the power are as far apart as the cells are; how much less far apart those of the
+field itself are tells how far they are drawn.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ _CELLS = 6  # looked at along a side
 _DRAWS = 4  # of random weights
 _SURE = 1 / 8  # of a stride: the largest standard error of a place that counts as known
 _OWN = 0.5  # the least share of a cell's view that lies about its own place
-_MORE = 1.1  # than all of it: the cells lie further apart than the side over their number
+_MORE = 1.1  # than all of it
+_POWER = 4  # of the energy, whose centroids nothing draws
+_EVEN = 1 / 10  # the largest share by which the measured stride may differ from the side over the number of cells
+_WHOLE = 1 / 50  # or else from another whole number of pixels
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -61,11 +66,13 @@ class _View:
     Attributes:
         cell: its number, of ``count``.
         middle: the centroid of the squared gradient, in input pixels.
+        core: the centroid of its `_POWER`.
     """
 
     cell: int
     count: int
     middle: float
+    core: float
 
 
 def _views(
@@ -91,9 +98,15 @@ def _views(
         score = torch.stack([lines[image_, cell].sum() for image_, cell in enumerate(chosen)]).sum()
         (gradient,) = torch.autograd.grad(score, pixels)
     energy = gradient.square().sum((1, 3 - side)).double()[: len(chosen)]  # [cells, pixels of the side]
-    places = torch.arange(energy.shape[1], device=energy.device, dtype=energy.dtype)
-    for cell, middle in zip(chosen, ((energy * places).sum(1) / energy.sum(1)).tolist(), strict=True):
-        yield _View(cell, count, middle)
+    middles, cores = (_centroids(field).tolist() for field in (energy, (energy / energy.amax(1, True)) ** _POWER))
+    for cell, middle, core in zip(chosen, middles, cores, strict=True):
+        yield _View(cell, count, middle, core)
+
+
+def _centroids(fields: Tensor) -> Tensor:
+    """Of each line of [cells, pixels], in pixels."""
+    places = torch.arange(fields.shape[1], device=fields.device, dtype=fields.dtype)
+    return (fields * places).sum(1) / fields.sum(1)
 
 
 def _draw_weights(network: nn.Module, stream: torch.Generator) -> None:
@@ -111,19 +124,29 @@ def _draw_weights(network: nn.Module, stream: torch.Generator) -> None:
 
 
 def _fitted(views: Sequence[_View], side: int) -> CellAxis | None:
-    """The axis that the centroids fit: its stride is the side over the number of cells."""
+    """The axis that the centroids fit; its stride is a whole number of pixels.
+
+    That is the side over the number of cells where it can be. Else cells were cut off; then nothing may draw them, as
+    fields of view that the edges of the image cut pass for a smaller stride.
+    """
     if not views:
         return None
     cells = np.array([view.cell for view in views], dtype=np.float64)
     middles = np.array([view.middle for view in views])
-    count = views[0].count
-    if side % count or len(np.unique(cells)) < 2 or not np.isfinite(middles).all():
+    cores = np.array([view.core for view in views])
+    if len(np.unique(cells)) < 2 or not (np.isfinite(middles) & np.isfinite(cores)).all():
         return None
-    stride = side // count
+    measured = stats.linregress(cells, cores).slope
+    even, left = divmod(side, views[0].count)
+    is_even = not left and abs(measured - even) <= _EVEN * even
+    stride = even if is_even else max(1, round(measured))
+    if not is_even and abs(measured - stride) > _WHOLE * stride:
+        return None
     line = stats.linregress(cells, middles)
     own = line.slope / stride
     rest = middles - line.intercept - line.slope * cells
-    if not _OWN <= own <= _MORE or rest.std(ddof=2) / len(views) ** 0.5 > _SURE * stride * own:
+    least = _OWN if is_even else 1 / _MORE
+    if not least <= own <= _MORE or rest.std(ddof=2) / len(views) ** 0.5 > _SURE * stride * own:
         return None
     # What sees the whole image pulls every centroid towards its middle by the same share.
     middle = (middles.mean() - (1 - own) * (side - 1) / 2) / own

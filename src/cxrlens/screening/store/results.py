@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.database import Database, StoreError
 from cxrlens.screening.store.schema import UNREAD, is_remarked, results
+from cxrlens.validation import first_fault
 
 _ROWS = 500
 """Rows of a query: a reader never holds the store for long, nor many results in memory."""
@@ -121,9 +122,8 @@ def image_of(record: str) -> ScreenedImage:
     try:
         return ScreenedImage.model_validate_json(record)
     except ValidationError as error:
-        first = error.errors()[0]
         raise StoreError(
-            f"the store holds a damaged result ({'.'.join(map(str, first['loc']))}: {first['msg']}): {record[:80]}; "
+            f"the store holds a damaged result ({first_fault(error)}): {record[:80]}; "
             "screen the folder anew with --force, which keeps the verdicts"
         ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cxrlens.evaluation.froc import CHALLENGE_RATES, froc, froc_interval, map_peaks
+from cxrlens.evaluation.froc import CHALLENGE_RATES, froc, froc_interval, images_with_objects, map_peaks
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Score, Table
 from cxrlens.saliency.explain import Row
@@ -55,7 +55,13 @@ def froc_cells(results: Results, group: Group, row: Row, places: Sequence[int]) 
     interval = froc_interval(detectors, annotations, repeats=_REPEATS, seed=results.plan.seed)
     mean = float(np.mean([curve.mean for curve in curves]))
     at_rates: list[float] = np.mean([curve.at_rates for curve in curves], axis=0).tolist()
-    return Score(mean, interval.low, interval.high, len(annotations)), at_rates
+    return Score(mean, interval.low, interval.high, images_with_objects(annotations)), at_rates
+
+
+def counted_note(results: Results) -> str:
+    """A sentence for the notes of tables: which images their n counts."""
+    normal = len(results.all_indices) - results.n
+    return f"n counts the images with an object; false positives are also counted on {normal} images without one."
 
 
 def _tables(results: Results, group: Group) -> Iterator[Table]:
@@ -76,7 +82,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         note=f"{fusion_note(results)} "
         "Sensitivity at so many false positives per image, as in the Object-CXR challenge; a point's confidence "
         "is the map's value times the network's probability of affected. Published: challenge winner 0.851, its "
-        "baseline 0.803, both trained on boxes.",
+        f"baseline 0.803, both trained on boxes. {counted_note(results)}",
     )
 
 

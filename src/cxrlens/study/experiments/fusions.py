@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 
 from cxrlens.evaluation.bootstrap import Floats, row_means
 from cxrlens.evaluation.comparison import Comparison, compare_rows, compare_statistics
-from cxrlens.evaluation.froc import froc, froc_draws, froc_draws_interval
+from cxrlens.evaluation.froc import froc, froc_draws, froc_draws_interval, images_with_objects
 from cxrlens.evaluation.localisation import energy_inside
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Score, Table
@@ -28,7 +28,7 @@ from cxrlens.study.cells import (
     score_cells,
 )
 from cxrlens.study.experiments.base import Drawn, Experiment
-from cxrlens.study.experiments.froc import candidate_points
+from cxrlens.study.experiments.froc import candidate_points, counted_note
 from cxrlens.study.experiments.pointing_game import peak_scores
 from cxrlens.study.fusions import FLIP
 from cxrlens.study.plan import StudyPlan
@@ -127,7 +127,7 @@ def _froc(results: Results, group: Group, rows: Sequence[Row]) -> _Compared:
     scores = []
     for mean, own in zip(means, draws, strict=True):
         interval = froc_draws_interval(own, annotations)
-        scores.append(Score(mean, interval.low, interval.high, len(annotations)))
+        scores.append(Score(mean, interval.low, interval.high, images_with_objects(annotations)))
     cells = {name: scores[number * len(rows) :][: len(rows)] for number, name in enumerate(_names(results))}
     return _Compared(cells, dict(zip(pairs, found, strict=True)))
 
@@ -150,13 +150,22 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         _by_image(results, rows, _hits(results, group, rows, 0.0), is_outcome=True),
     )  # fmt: skip
     if results.plan.normal_images:
-        yield _table(results, group, rows, "froc", "FROC, mean sensitivity", _froc(results, group, rows))
+        compared = _froc(results, group, rows)
+        yield _table(results, group, rows, "froc", "FROC, mean sensitivity", compared, note=f" {counted_note(results)}")
     yield _table(
         results, group, rows, "energy", "Energy inside", _by_image(results, rows, energy, is_outcome=False)
     )  # fmt: skip
 
 
-def _table(results: Results, group: Group, rows: Sequence[Row], name: str, heading: str, compared: _Compared) -> Table:
+def _table(
+    results: Results,
+    group: Group,
+    rows: Sequence[Row],
+    name: str,
+    heading: str,
+    compared: _Compared,
+    note: str = "",
+) -> Table:
     """A line for each row: the score under the first fusion, then under each other with the difference."""
     reference, *others = _names(results)
     columns: list[Column] = [*ROW_COLUMNS, Column(_key(reference), reference, "score")]
@@ -183,7 +192,7 @@ def _table(results: Results, group: Group, rows: Sequence[Row], name: str, headi
         note=f"The maps of each row come from the same passes. Differences to {_reference(results)}, on the same "
         f"images; Holm's correction over all of the table; none where a fusion cannot change a row. "
         f"Target {results.plan.target}, combination {results.plan.combination} where none is named."
-        f"{_flip_note(results)}{_flat_note(results, group, rows)}",
+        f"{_flip_note(results)}{_flat_note(results, group, rows)}{note}",
     )
 
 

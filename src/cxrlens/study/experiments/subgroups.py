@@ -11,7 +11,7 @@ from cxrlens.evaluation.subgroups import size_terciles
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.study.cells import ROW_COLUMNS, baseline_lines, conditions, fusion_note, row_lines, row_names
 from cxrlens.study.experiments.base import Experiment
-from cxrlens.study.experiments.froc import froc_cells
+from cxrlens.study.experiments.froc import counted_note, froc_cells
 from cxrlens.study.experiments.localisation import WHOLE_MAP_SCORES, LocalScore
 from cxrlens.study.results import Group, Results
 
@@ -95,7 +95,7 @@ def _froc(
         f"FROC by {heading}, {group.architecture}",
         (*ROW_COLUMNS, *headings),
         body,
-        note=f"{fusion_note(results)} Mean sensitivity over the challenge's rates. {note}",
+        note=f"{fusion_note(results)} Mean sensitivity over the challenge's rates. {counted_note(results)} {note}",
     )
 
 

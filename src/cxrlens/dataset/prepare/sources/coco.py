@@ -24,6 +24,7 @@ from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import safe_name
 from cxrlens.inputs.finding import is_of_storage
 from cxrlens.inputs.matching import plain_path
+from cxrlens.validation import first_fault
 
 _Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A number and the same number as text are one id."""
@@ -160,9 +161,7 @@ def _read(path: Path) -> _Coco:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is no COCO JSON of objects: is not UTF-8 text ({error.reason})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UsageError(f"{path}: is no COCO JSON of objects: {place}: {first['msg']}") from error
+        raise UsageError(f"{path}: is no COCO JSON of objects: {first_fault(error)}") from error
     names: dict[str, str] = {}
     for image in data.images:
         if names.setdefault(image.id, image.file_name) != image.file_name:
