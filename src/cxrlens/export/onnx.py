@@ -73,7 +73,7 @@ def export_onnx(
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
     )
-    metadata = {CARD_KEY: model.card.to_metadata(), INFO_KEY: info.model_dump_json()}
+    metadata = {CARD_KEY: model.card.to_metadata(), INFO_KEY: info.to_metadata()}
     with replacing(out) as partial:
         exported = ExportedGraph(graph, model.card).eval()
         partial.write_bytes(to_bytes(exported, random_images(model, seed=1), info.outputs, metadata))
