@@ -11,20 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from benchmarks.contenders import SEVEN
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
 from cxrlens.devices import has_bfloat16
+from cxrlens.export.int8 import write_branch
 from cxrlens.export.onnx import export_onnx, to_bytes
+from cxrlens.export.training_images import TrainingImages
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
 from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
-from cxrlens.models.onnx_sessions import open_session
+from cxrlens.models.onnx_sessions import multiplies_int8, open_session
 from cxrlens.models.registry import build_network
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.joint_graph.map_graph import MapGraph
@@ -61,6 +64,7 @@ def runtimes() -> list[str]:
         "onnxruntime",
         "OpenVINO f32",
         *(["OpenVINO bf16"] if lower else []),
+        *(["onnxruntime int8", "OpenVINO int8"] if multiplies_int8() else []),
     ]
 
 
@@ -102,7 +106,22 @@ def _contenders(architecture: str, size: int, folder: Path) -> dict[tuple[str, s
         found[f"OpenVINO {precision}", ROWS] = partial(_rows_by_session, session, names)
     found |= _inspected("onnxruntime", load_onnx(file))
     found["onnxruntime", ROWS] = partial(_rows_by_session, open_session(several), names)
+    if multiplies_int8():
+        write_branch(file, _random_images(folder, size))
+        for name, runtime in (("onnxruntime int8", "onnx"), ("OpenVINO int8", "openvino")):
+            inspected = _inspected(name, load_onnx(file, runtime=runtime, precision="int8"))
+            found[name, ALONE] = inspected[name, ALONE]  # its maps are those of f32
     return found
+
+
+def _random_images(folder: Path, size: int) -> TrainingImages:
+    """Ranges of random activations are as good as others where time is measured."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for seed in range(20):
+        pixels = np.random.default_rng(seed).integers(256, size=(size, size), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{seed}.png")
+    return TrainingImages.of(pictures)
 
 
 def write_rows(model: QualityModel, rows: Sequence[Row], file: Path) -> list[str]:

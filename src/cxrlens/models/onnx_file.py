@@ -41,7 +41,6 @@ class Int8Branch(BaseModel):
         data: name of the folder whose images it was calibrated with.
         images: their number.
         seed: of their choice.
-        float_convolutions: how many of its convolutions multiply in float32 all the same; ``convolutions`` of how many.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,8 +48,6 @@ class Int8Branch(BaseModel):
     data: str
     images: int
     seed: int
-    float_convolutions: int
-    convolutions: int
 
 
 class OnnxInfo(BaseModel):

@@ -255,11 +255,16 @@ def _provider(available: Sequence[str], device: str) -> tuple[str, tuple[str, di
     return f"{kind}:{number or 0}", (name, options)
 
 
+def multiplies_int8() -> bool:
+    """Whether this processor sums products of 8-bit integers in 32 bits; older ones take 16, which may overflow."""
+    return _has_unit(_CPUINFO, "avx512_vnni", "avx_vnni", "asimddp")
+
+
 def _device_for_int8(device: str) -> str:
-    """The processor, where it sums products of 8-bit integers in 32 bits: older ones take 16, which may overflow."""
+    """The processor, and no other."""
     if device not in ("auto", "cpu"):
         raise UsageError(f"int8 is for the processor: leave --device {device} out, or take --precision f32")
-    if not _has_unit(_CPUINFO, "avx512_vnni", "avx_vnni", "asimddp"):
+    if not multiplies_int8():
         raise UsageError(
             "int8 needs a processor with dot products of 8-bit integers (VNNI, or those of ARM), which this one is not "
             "known to have; take --precision f32"
