@@ -108,9 +108,9 @@ def _contenders(architecture: str, size: int, folder: Path) -> dict[tuple[str, s
     found["onnxruntime", ROWS] = partial(_rows_by_session, open_session(several), names)
     if multiplies_int8():
         write_branch(file, _random_images(folder, size))
-        for name, runtime in (("onnxruntime int8", "onnx"), ("OpenVINO int8", "openvino")):
-            inspected = _inspected(name, load_onnx(file, runtime=runtime, precision="int8"))
-            found[name, ALONE] = inspected[name, ALONE]  # its maps are those of f32
+        int8 = _inspected("onnxruntime int8", load_onnx(file, precision="int8"))
+        int8 |= _inspected("OpenVINO int8", load_onnx(file, runtime="openvino", precision="int8"))
+        found |= {key: run for key, run in int8.items() if key[1] == ALONE}  # maps are those of f32
     return found
 
 

@@ -66,16 +66,23 @@ def with_int8(exported: Exported, folder: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def divided(exported: Exported, with_int8: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with thresholds between which the pictures lie in equal parts."""
-    model = read_onnx(with_int8)
+def thresholds(exported: Exported, folder: Path) -> dict[str, float]:
+    """Between which the pictures lie in equal parts."""
+    model = read_onnx(exported.file)
     grey = [
         model.card.preprocessing.resized(np.asarray(Image.open(file), np.float32) / 255) for file in folder.iterdir()
     ]
     probabilities = np.sort(model.run(np.stack(grey), maps=False).probability)
     review, retake = (float(probabilities[place : place + 2].mean()) for place in (8, 16))
+    return {"threshold": retake, "review_threshold": review}
+
+
+@pytest.fixture(scope="session")
+def divided(
+    exported: Exported, with_int8: Path, thresholds: dict[str, float], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     file = tmp_path_factory.mktemp("divided") / "model.onnx"
-    return changed(replace(exported, file=with_int8), file, threshold=retake, review_threshold=review)
+    return changed(replace(exported, file=with_int8), file, **thresholds)
 
 
 def grey_of(model: OnnxModel) -> np.ndarray:
@@ -438,13 +445,18 @@ def test_the_command_writes_a_branch_and_says_what_it_changes(
 
 @needs_units
 def test_a_branch_that_does_not_decide_alike_is_not_written(
-    exported: Exported, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Exported,
+    folder: Path,
+    thresholds: dict[str, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ranges of black images hold no others."""
     from cxrlens.export import onnx as export
     from cxrlens.export import run
 
-    monkeypatch.setattr(export, "to_bytes", lambda *_: exported.file.read_bytes())
+    content = changed(exported, tmp_path / "divided.onnx", **thresholds).read_bytes()
+    monkeypatch.setattr(export, "to_bytes", lambda *_: content)
     Image.new("L", (160, 90)).save(tmp_path / "black.png")
     black = [Item(FileOrigin(tmp_path / "black.png"))] * 12
     drawn = TrainingImages.of(folder)
