@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from benchmarks.contenders import SEVEN
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
 from cxrlens.devices import has_bfloat16
+from cxrlens.export.int8 import write_branch
 from cxrlens.export.onnx import export_onnx, to_bytes
+from cxrlens.export.training_images import TrainingImages
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, QualityModel, load
@@ -26,6 +29,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.onnx_sessions import open_session
 from cxrlens.models.registry import build_network
+from cxrlens.processor import cpu_multiplies_int8
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.joint_graph.map_graph import MapGraph
 from cxrlens.saliency.resizing import DEFAULT_RESIZE
@@ -61,6 +65,7 @@ def runtimes() -> list[str]:
         "onnxruntime",
         "OpenVINO f32",
         *(["OpenVINO bf16"] if lower else []),
+        *(["onnxruntime int8", "OpenVINO int8"] if cpu_multiplies_int8() else []),
     ]
 
 
@@ -102,7 +107,22 @@ def _contenders(architecture: str, size: int, folder: Path) -> dict[tuple[str, s
         found[f"OpenVINO {precision}", ROWS] = partial(_rows_by_session, session, names)
     found |= _inspected("onnxruntime", load_onnx(file))
     found["onnxruntime", ROWS] = partial(_rows_by_session, open_session(several), names)
+    if cpu_multiplies_int8():
+        write_branch(file, _random_images(folder, size))
+        int8 = _inspected("onnxruntime int8", load_onnx(file, precision="int8"))
+        int8 |= _inspected("OpenVINO int8", load_onnx(file, runtime="openvino", precision="int8"))
+        found |= {key: run for key, run in int8.items() if key[1] == ALONE}  # maps are those of f32
     return found
+
+
+def _random_images(folder: Path, size: int) -> TrainingImages:
+    """Ranges of random activations are as good as others where time is measured."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for seed in range(20):
+        pixels = np.random.default_rng(seed).integers(256, size=(size, size), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{seed}.png")
+    return TrainingImages.of(pictures)
 
 
 def write_rows(model: QualityModel, rows: Sequence[Row], file: Path) -> list[str]:

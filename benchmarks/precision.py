@@ -19,7 +19,10 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.page import table
 from cxrlens.devices import has_bfloat16
 from cxrlens.evaluation.froc import Prediction, froc, map_peaks
+from cxrlens.export.int8 import write_branch
+from cxrlens.export.int8_quality import Int8Quality
 from cxrlens.export.onnx import export_onnx
+from cxrlens.export.training_images import TrainingImages
 from cxrlens.inputs.annotations.ground_truth import annotated_objects
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import Item
@@ -29,6 +32,7 @@ from cxrlens.inspection.onnx_inspector import load_onnx
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
 from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.location import model_path
+from cxrlens.processor import cpu_multiplies_int8
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.resizing import DEFAULT_RESIZE
 from cxrlens.study.experiments.froc import MOST_POINTS
@@ -60,13 +64,13 @@ def main() -> None:
     items = list(Dataset(options.data).scored_split().items)
     found: dict[str, list[Found]] = {}
     for model in options.models:
-        for name, inspector in _inspectors(model):
+        for name, inspector in _inspectors(model, options.data):
             print(f"{model.name}: {name}", file=sys.stderr, flush=True)  # noqa: T201
             found.setdefault(name, []).append(_inspected(inspector, items))
     print(_shown(found, items))  # noqa: T201
 
 
-def _inspectors(model: Path) -> Iterator[tuple[str, Inspector]]:
+def _inspectors(model: Path, data: Path) -> Iterator[tuple[str, Inspector]]:
     precisions = ("f32", "bf16") if has_bfloat16(torch.device("cpu")) else ("f32",)
     row = Row(DEFAULT_METHOD, DEFAULT_LAYERS)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,6 +82,13 @@ def _inspectors(model: Path) -> Iterator[tuple[str, Inspector]]:
         yield "onnxruntime", load_onnx(file)
         for precision in precisions:
             yield f"OpenVINO {precision}", load_onnx(file, runtime="openvino", precision=precision)
+        if cpu_multiplies_int8():
+            images = TrainingImages.of(data)
+            write_branch(file, images)  # also where `export` refuses it
+            quality = Int8Quality.of(file, images)
+            print(f"{model.name}: int8 {'' if quality.holds else 'is refused: '}{quality}", file=sys.stderr)  # noqa: T201
+            yield "onnxruntime int8", load_onnx(file, precision="int8")
+            yield "OpenVINO int8", load_onnx(file, runtime="openvino", precision="int8")
 
 
 def _inspected(inspector: Inspector, items: list[Item]) -> Found:

@@ -24,8 +24,9 @@ GOALS = {
 _INTRODUCTION = """\
 Images in memory, by torch, by onnxruntime {} and by OpenVINO {}, which run the file that `cxrlens export` writes: the
 probability alone, with the map of combined NormGrad conv1x1 and its peak as `cxrlens screen` asks for them, and the
-maps of seven rows (Grad-CAM at the last layer, the three NormGrads at the last layer and combined) in one graph. In
-brackets the ratio to torch's float32 probability alone, which is a plain forward pass. Milliseconds per image; all take
+maps of seven rows (Grad-CAM at the last layer, the three NormGrads at the last layer and combined) in one graph. int8:
+the branch that `cxrlens export --int8` adds, for probabilities alone. In brackets the ratio
+to torch's float32 probability alone, which is a plain forward pass. Milliseconds per image; all take
 turns, each with the threads that it takes by itself. Random weights, batch norms set from random images."""
 
 

@@ -22,6 +22,11 @@ def cpu_is_faster_in_bfloat16() -> bool:
     return not _units().isdisjoint({"amx_bf16", "bf16"})
 
 
+def cpu_multiplies_int8() -> bool:
+    """True where the processor sums products of 8-bit integers in 32 bits; older ones take 16, which may overflow."""
+    return not _units().isdisjoint({"avx512_vnni", "avx_vnni", "asimddp"})
+
+
 def _units() -> set[str]:
     """By Linux's names, which torch has as well; elsewhere those that torch finds, none where it is not installed."""
     try:

@@ -99,7 +99,7 @@ def test_a_missing_openvino_names_the_extra(exported: Exported, monkeypatch: pyt
 
 
 def test_a_precision_without_units_is_refused(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="onnxruntime runs exported models in f32, not in bf16"):
+    with pytest.raises(UsageError, match="onnxruntime runs exported models in f32 or int8, not in bf16"):
         read_onnx(exported.file, precision="bf16")
     assert open_session(exported.file, precision="auto").precision == "f32"
     units = ["FP32"]

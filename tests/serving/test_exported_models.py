@@ -83,7 +83,7 @@ def test_the_command_serves_a_file_by_what_it_is_for(
         (exported, ServerSettings(), {"named_resize": ("areas", "bilinear")}, "resized by centres bilinear alone"),
         (exported, flipped, {}, "gives no maps of mirrored images"),
         (exported, ServerSettings(), {"device": "cuda"}, "was not built for the device 'cuda'"),
-        (exported, ServerSettings(), {"precision": "bf16"}, "in f32, not in bf16"),
+        (exported, ServerSettings(), {"precision": "bf16"}, "in f32 or int8, not in bf16"),
         (exported, ServerSettings(), {"runtime": "torch"}, "is an ONNX model"),
         (model_file, ServerSettings(), {"runtime": "onnx"}, "is a model file, which torch runs"),
     ):

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli.console import set_up_logging, show_json, show_lines, stoppable
-from cxrlens.cli.options import Grid, Interpolation, Json, Model, PublishedGrid, named_methods, resize_of
+from cxrlens.cli.options import (
+    Grid,
+    Interpolation,
+    Json,
+    Model,
+    PublishedGrid,
+    Workers,
+    named_methods,
+    resize_of,
+    workers_of,
+)
 
 
 class Format(StrEnum):
@@ -37,6 +47,14 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; by default beside the model file, ending in .onnx.")
     ] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data set, of which the training split is taken, or folder of training images: also a probability in "
+            "8-bit integers, calibrated with up to 200 of these images and checked with as many others."
+        ),
+    ] = None,
+    workers: Workers = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -48,10 +66,20 @@ def command(
     resize = resize_of(grid, interpolation, published=published_grid)
     with stoppable(None):
         methods = named_methods(method) or [DEFAULT_METHOD]
-        result = export_model(model, methods=methods, layers=layers, resize=resize, out=out, force=force)
-    parity = result.parity
+        result = export_model(
+            model,
+            methods=methods,
+            layers=layers,
+            resize=resize,
+            out=out,
+            int8=int8,
+            workers=workers_of(workers),
+            force=force,
+        )
+    parity, quality = result.parity, result.int8
     if json:
-        show_json({"to": to.value, "file": result.file, **result.info.model_dump(), "parity": asdict(parity)})
+        found = {"parity": asdict(parity), "int8_quality": asdict(quality) if quality else None}
+        show_json({"to": to.value, "file": result.file, **result.info.model_dump(), **found})
         return
     show_lines(
         [
@@ -59,5 +87,6 @@ def command(
             f"against torch, {parity.images} images: probability differs by {parity.probability:.1e} at most, maps "
             f"({', '.join(result.info.methods)}, {result.info.layers}) by {parity.map_mean:.1e} on average, "
             f"{parity.map:.1e} at most",
+            *([f"8-bit integers, on training images: {quality}"] if quality else []),
         ]
     )

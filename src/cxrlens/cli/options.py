@@ -44,6 +44,7 @@ class PrecisionChoice(StrEnum):
     auto = "auto"
     f32 = "f32"
     bf16 = "bf16"
+    int8 = "int8"
 
 
 class RuntimeChoice(StrEnum):
@@ -62,7 +63,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
 Precision = Annotated[
     PrecisionChoice,
-    typer.Option(help="In which the network multiplies; auto is the fastest that the machine has units for."),
+    typer.Option(
+        help="In which the network multiplies; auto is the faster of f32 and bf16. int8 is for files that were "
+        "exported with --int8: probabilities in 8-bit integers, maps in f32."
+    ),
 ]
 Runtime = Annotated[
     RuntimeChoice | None, typer.Option(help="What runs the network; by default onnx for a model in a .onnx file.")

@@ -15,7 +15,7 @@ from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import read_model
-from cxrlens.models.onnx_file import read_onnx
+from cxrlens.models.onnx_file import Int8Branch, read_onnx
 from cxrlens.models.weights_file import not_finite
 
 _SECTION = "model"
@@ -67,9 +67,22 @@ def _exported(path: Path) -> Iterator[DoctorFinding]:
     yield DoctorFinding(_SECTION, "architecture", "ok", card.architecture)
     yield from _of_card(card)
     yield DoctorFinding(_SECTION, "maps", "ok", f"{', '.join(info.methods)}, {info.layers}")
+    yield _of_precisions(path, info.int8)
     blank = np.zeros((1, 1, card.preprocessing.height, card.preprocessing.width), np.float32)
     found = exported.run(blank, maps=False)
     yield _of_blank(float(found.probability[0]) if np.isfinite(found.logits).all() else math.nan)
+
+
+def _of_precisions(path: Path, int8: Int8Branch | None) -> DoctorFinding:
+    """On the branch of 8-bit integers, which is tried where there is one."""
+    if int8 is None:
+        return DoctorFinding(_SECTION, "precision", "ok", "float")
+    detail = f"float and int8 (calibrated with {int8.images} images of {int8.data})"
+    try:
+        read_onnx(path, precision="int8")
+    except UsageError as error:
+        return DoctorFinding(_SECTION, "precision", "note", f"{detail}: {error}")
+    return DoctorFinding(_SECTION, "precision", "ok", detail)
 
 
 def _of_card(card: ModelCard) -> Iterator[DoctorFinding]:

@@ -77,7 +77,7 @@ def export_onnx(
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
     )
-    metadata = {CARD_KEY: model.card.to_metadata(), INFO_KEY: info.model_dump_json()}
+    metadata = {CARD_KEY: model.card.to_metadata(), INFO_KEY: info.to_metadata()}
     log.info("3 of 4: making the ONNX graph, which takes longest")
     with replacing(out) as partial:
         exported = ExportedGraph(graph, model.card).eval()

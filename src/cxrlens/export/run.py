@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.errors import UsageError
+from cxrlens.export.int8_quality import Int8Quality
 from cxrlens.export.onnx import export_onnx
 from cxrlens.export.parity import Parity
+from cxrlens.export.training_images import TrainingImages
+from cxrlens.files import replacing
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
 from cxrlens.models.location import model_path
 from cxrlens.models.onnx_file import OnnxInfo, is_export
@@ -18,11 +21,12 @@ from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The file that was written, how it was made, and how it agrees with torch."""
+    """The file that was written, how it was made, how it agrees with torch, and what its 8-bit integers change."""
 
     file: Path
     info: OnnxInfo
     parity: Parity
+    int8: Int8Quality | None = None
 
 
 def export_model(
@@ -32,6 +36,8 @@ def export_model(
     layers: str = DEFAULT_LAYERS,
     resize: MapResize = DEFAULT_RESIZE,
     out: Path | None = None,
+    int8: Path | None = None,
+    workers: int = 0,
     force: bool = False,
 ) -> ExportResult:
     """Write a model as ONNX, see docs/export.md.
@@ -42,11 +48,14 @@ def export_model(
         layers: of the maps, as `cxrlens.explain` takes them.
         resize: of the maps, from the layers' cells to the input's pixels.
         out: the file; by default beside the model file, with the ending .onnx.
+        int8: data set, or folder of training images, that a branch of 8-bit integers is calibrated and checked with;
+            by default there is none.
+        workers: processes that read these images.
         force: replace a file that is there.
 
     Raises:
-        UsageError: when the model, a method, the layers or ``out`` cannot be used, or a package is missing.
-        CxrlensError: when the graph does not give what torch gives.
+        UsageError: when the model, a method, the layers, ``int8`` or ``out`` cannot be used, or a package is missing.
+        CxrlensError: when the graph does not give what torch gives, or 8-bit integers do not decide as float32 does.
     """
     source = model_path(model)
     file = source.with_suffix(".onnx") if out is None else out
@@ -55,5 +64,13 @@ def export_model(
     if file.is_dir() or (file.exists() and not force):
         raise UsageError(f"{file}: already exists; give another name or `force`")
     require_own(file, is_export)
-    info, parity = export_onnx(load(source, device="cpu"), methods, layers, resize, source.resolve(), file)
-    return ExportResult(file, info, parity)
+    images = None if int8 is None else TrainingImages.of(int8, workers=workers)
+    loaded = load(source, device="cpu")
+    quality = None
+    with replacing(file) as partial:
+        info, parity = export_onnx(loaded, methods, layers, resize, source.resolve(), partial)
+        if images is not None:
+            from cxrlens.export.int8 import add_int8  # of packages that are found to be there by now
+
+            info, quality = add_int8(partial, images)
+    return ExportResult(file, info, parity, quality)

@@ -25,7 +25,7 @@ class Inspector(Protocol):
 
     Attributes:
         name: of what runs the network, "torch", "onnx" or "openvino".
-        precision: in which it multiplies, "f32" or "bf16".
+        precision: in which it multiplies, "f32", "bf16" or "int8" (maps of which are in "f32").
         card: of the model.
         identity: of the model.
         method: id of its maps, "" where it makes none; likewise ``layers``.

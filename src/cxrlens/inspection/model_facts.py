@@ -44,7 +44,7 @@ class ModelFacts:
         threshold: probability from which on an image is affected (a suggested retake).
         review_threshold: probability from which on an image is reviewed; None for a model that is not calibrated.
         method: id of the maps, "" where none are made; likewise ``layers``.
-        precision: in which the network multiplied.
+        precision: in which the network multiplied; "int8" that of the probability, whose maps are in "f32".
         created: time of the results, ISO 8601, "" where it is not known.
     """
 

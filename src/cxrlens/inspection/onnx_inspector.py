@@ -68,7 +68,7 @@ class OnnxInspector:
             lambda places: self._results(grey[places], [stored[place] for place in places], maps=True),
             len(grey),
             maps=maps if self.method else "none",
-            apart=self.layers != "last" and self.model.makes_maps_apart,
+            apart=(self.layers != "last" or self.precision == "int8") and self.model.makes_maps_apart,
             remarks=remarks,
         )
 

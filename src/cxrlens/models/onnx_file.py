@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,8 @@ from scipy.special import expit
 
 from cxrlens.errors import UsageError
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
-from cxrlens.models.onnx_sessions import GraphRuntime, GraphSession, open_session
+from cxrlens.models.onnx_sessions import GraphPrecision, GraphRuntime, GraphSession, open_session
 from cxrlens.validation import first_fault
-
-if TYPE_CHECKING:
-    from cxrlens.models.precision import Precision
 
 INFO_KEY = "cxrlens.export"
 """Names the `OnnxInfo` in the metadata, beside the card."""
@@ -30,6 +27,28 @@ _METADATA = 1 << 20  # bytes at a file's end that hold it
 INPUT = "grey"
 NUMBERS = ("logits", "probability")
 """The outputs beside the maps."""
+
+INT8_PREFIX = "int8_"
+"""Of all names in the branch that multiplies 8-bit integers, in files that have one."""
+
+INT8_LOGITS = f"{INT8_PREFIX}logits"
+"""The output of that branch."""
+
+
+class Int8Branch(BaseModel):
+    """The making of a graph's branch of 8-bit integers.
+
+    Attributes:
+        data: name of the folder whose images it was calibrated with.
+        images: their number.
+        seed: of their choice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    images: int
+    seed: int
 
 
 class OnnxInfo(BaseModel):
@@ -43,6 +62,7 @@ class OnnxInfo(BaseModel):
         grid: of the maps' resize, see `cxrlens.saliency.recorded_resize.RecordedResize`; likewise
             ``interpolation``. Files of format 1 do not say: their maps are resized by pixel areas, bilinearly.
         source: name of the model file it was made from; ``source_sha256`` of its content.
+        int8: of the branch that multiplies 8-bit integers; None without one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +77,7 @@ class OnnxInfo(BaseModel):
     source_sha256: str
     cxrlens_version: str = ""
     created: str = ""
+    int8: Int8Branch | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +87,10 @@ class OnnxInfo(BaseModel):
             return fields
         rest = {name: value for name, value in fields.items() if name not in ("method", "layer")}
         return {**rest, "methods": (fields.get("method"),), "modules": (fields.get("layer"),)}
+
+    def to_metadata(self) -> str:
+        """As JSON text; what a file lacks is not named, so that earlier versions of cxrlens read it."""
+        return self.model_dump_json(exclude_none=True)
 
     @property
     def method(self) -> str:
@@ -78,7 +103,7 @@ class OnnxInfo(BaseModel):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of all outputs, in their order."""
+        """The names of all outputs in float, in their order."""
         return (*NUMBERS, *(name for method in self.methods for name in self.map_outputs(method)))
 
 
@@ -118,7 +143,7 @@ class OnnxModel:
         return self._session.runtime
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> GraphPrecision:
         """In which it multiplies."""
         return self._session.precision
 
@@ -135,14 +160,19 @@ class OnnxModel:
     def run(self, grey: npt.NDArray[np.float32], *, maps: bool = True, method: str | None = None) -> OnnxOutput:
         """The output for grey images [N, 1, h, w] in [0, 1], see `Preprocessing.resized`.
 
-        The probability is made of the logits here, in double precision whatever the runtime's.
+        The probability is made of the logits here, in double precision whatever the runtime's. In "int8" they are those
+        of the branch of 8-bit integers, and maps are those of "f32" to the last digit.
 
         Args:
             maps: False to compute none.
             method: one of `OnnxInfo.methods`; by default the first.
         """
         names = ("logits", *(self.info.map_outputs(method or self.info.method) if maps else ()))
-        logits, *rest = self._session.run(names, {INPUT: grey})
+        if self.precision != "int8":
+            logits, *rest = self._session.run(names, {INPUT: grey})
+        else:
+            logits = self._int8_logits(grey)
+            rest = self._session.run(names, {INPUT: grey})[1:] if maps else []
         return OnnxOutput(logits, self._probability(logits), *rest)
 
     def own_probability(self, grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -181,6 +211,14 @@ class OnnxModel:
             raise UsageError(
                 f"{file}: its graph gives other probabilities than its model card leads to; export the model again"
             )
+        if self.precision == "int8" and not np.isfinite(self._int8_logits(grey)).all():
+            raise UsageError(f"{file}: its branch of 8-bit integers gives no number; export the model again")
+
+    def _int8_logits(self, grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Of an image that holds no numbers they are none either: an integer cannot say so."""
+        (logits,) = self._session.run((INT8_LOGITS,), {INPUT: grey})
+        logits[~np.isfinite(grey).all(axis=(1, 2, 3))] = np.nan
+        return logits
 
     def _probability(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Of affected, as `QualityModel.probability_of` makes it of finite logits [N, 2]."""
@@ -223,6 +261,10 @@ def read_onnx(path: Path, *, runtime: GraphRuntime = "onnx", precision: str = "f
             f"{path}: what it says of its export cannot be read ({first_fault(error)}); update cxrlens?"
         ) from error
     _check_form(session, card, info, path)
+    if session.precision == "int8" and info.int8 is None:
+        raise UsageError(
+            f"{path}: has no branch of 8-bit integers; export the model with --int8 DATA, or take --precision f32"
+        )
     model = OnnxModel(session, card, info)
     model.check(path)
     return model
@@ -234,6 +276,8 @@ def _check_form(session: GraphSession, card: ModelCard, info: OnnxInfo, path: Pa
         "logits": ("float32", [2]),
         "probability": ("float64", []),
     }
+    if info.int8 is not None:
+        expected[INT8_LOGITS] = ("float32", [2])
     for map_, flat in map(info.map_outputs, info.methods):
         expected |= {map_: ("float32", size), flat: ("bool", [])}
     if session.inputs != {INPUT: ("float32", [1, *size])} or session.outputs != expected:

@@ -7,21 +7,21 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrlens.errors import UsageError
 from cxrlens.models.onnx_parts import can_cut, part_of
-from cxrlens.processor import cpu_is_faster_in_bfloat16
-
-if TYPE_CHECKING:
-    from cxrlens.models.precision import Precision
+from cxrlens.processor import cpu_is_faster_in_bfloat16, cpu_multiplies_int8
 
 GraphRuntime: TypeAlias = Literal["onnx", "openvino"]
 
 Runtime: TypeAlias = Literal["torch"] | GraphRuntime
+
+GraphPrecision: TypeAlias = Literal["f32", "bf16", "int8"]
+"""In which a graph multiplies; "int8" is the part that multiplies 8-bit integers, and float32 for all else."""
 
 Tensors: TypeAlias = dict[str, tuple[str, list[Any]]]
 """By name, type ("float32" ...) and sizes behind the first, which is the number of images."""
@@ -43,7 +43,7 @@ class GraphSession(Protocol):
     """
 
     runtime: GraphRuntime
-    precision: Precision
+    precision: GraphPrecision
     device: str
     leaves_out: bool
 
@@ -79,11 +79,16 @@ def open_session(
     Args:
         device: "cpu"; by onnxruntime also "cuda", "cuda:1" ... or "tensorrt", where it was built for these; or "auto",
             the first GPU that it can use, else the processor.
-        precision: "f32", "bf16", or "auto": the fastest that runtime and processor have units for.
+        precision: "f32", "bf16", "int8", or "auto": the faster of "f32" and "bf16" that runtime and processor have
+            units for.
 
     Raises:
         UsageError: when the file cannot be read, the runtime is not installed, or it lacks precision or device.
     """
+    if precision not in ("auto", *get_args(GraphPrecision)):
+        raise UsageError(f"unknown precision '{precision}': use auto, {', '.join(get_args(GraphPrecision))}")
+    if precision == "int8":
+        device = _device_for_int8(device)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -105,17 +110,23 @@ class OnnxruntimeSession:
     """
 
     runtime: GraphRuntime = "onnx"
-    precision: Precision = "f32"
 
     def __init__(self, path: Path, content: bytes, precision: str, device: str) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise UsageError("ONNX models need onnxruntime; install it with: pip install 'cxrlens[onnx]'") from error
-        if precision not in ("auto", self.precision):
+        if precision == "bf16":
             raise UsageError(
-                f"onnxruntime runs exported models in f32, not in {precision}; leave --precision out, or take "
+                "onnxruntime runs exported models in f32 or int8, not in bf16; leave --precision out, or take "
                 "--runtime openvino"
+            )
+        self.precision: GraphPrecision = "int8" if precision == "int8" else "f32"
+        self.leaves_out = can_cut()
+        if self.precision == "int8" and not self.leaves_out:
+            raise UsageError(
+                "int8 by onnxruntime needs the package onnx, without which all of a graph is computed; install it "
+                "with: pip install 'cxrlens[onnx]'"
             )
         onnxruntime.disable_telemetry_events()  # of its builds for Windows
         options = onnxruntime.SessionOptions()
@@ -137,7 +148,6 @@ class OnnxruntimeSession:
             self.device = "cpu"
         self.inputs = _described(self._whole.get_inputs())
         self.outputs = _described(self._whole.get_outputs())
-        self.leaves_out = can_cut()
         self._content = content if self.leaves_out else b""
         self._sessions: dict[frozenset[str], Any] = {}
 
@@ -172,7 +182,7 @@ class OpenvinoSession:
         if device not in ("auto", "cpu"):
             raise UsageError(f"exported models run on the processor by OpenVINO: leave --device {device} out")
         self._openvino, self._core = _openvino()
-        self.precision: Precision = self._supported(precision)
+        self.precision: GraphPrecision = "int8" if precision == "int8" else self._supported(precision)
         try:
             self._model = self._core.read_model(content)
         except Exception as error:  # RuntimeError, but for files that are none at all
@@ -181,7 +191,7 @@ class OpenvinoSession:
         self.outputs = {each.any_name: _form(each) for each in self._model.outputs}
         self._compiled: dict[tuple[str, ...], Any] = {}
 
-    def _supported(self, precision: str) -> Precision:
+    def _supported(self, precision: str) -> Literal["f32", "bf16"]:
         has_units = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_units:
             raise UsageError("this processor does not multiply bfloat16; leave --precision out, or take f32")
@@ -205,7 +215,8 @@ class OpenvinoSession:
         return self._openvino.Model(ends, self._model.get_parameters(), "cut")
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
+        floats = "bf16" if self.precision == "bf16" else "f32"
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": floats, "PERFORMANCE_HINT": "LATENCY"}
         return settings | ({"INFERENCE_NUM_THREADS": threads} if (threads := _threads()) else {})
 
 
@@ -241,6 +252,18 @@ def _provider(available: Sequence[str], device: str) -> tuple[str, tuple[str, di
         return "cpu", _ON_CPU
     options = {"device_id": number or "0"} | ({"use_tf32": "0"} if kind == "cuda" else {})
     return f"{kind}:{number or 0}", (name, options)
+
+
+def _device_for_int8(device: str) -> str:
+    """The processor, and no other."""
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"int8 is for the processor: leave --device {device} out, or take --precision f32")
+    if not cpu_multiplies_int8():
+        raise UsageError(
+            "int8 needs a processor with dot products of 8-bit integers (VNNI, or those of ARM), which this one is not "
+            "known to have; take --precision f32"
+        )
+    return "cpu"
 
 
 def _described(tensors: Sequence[Any]) -> Tensors:

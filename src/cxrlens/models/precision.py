@@ -20,6 +20,11 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     Raises:
         UsageError: on an unknown precision, or one without units.
     """
+    if name == "int8":
+        raise UsageError(
+            "torch multiplies in f32 or bf16, not in int8; leave the precision out, or export the model with "
+            "'cxrlens export --int8 DATA' and give the .onnx file"
+        )
     if name not in PRECISION_CHOICES:
         raise UsageError(f"unknown precision '{name}': use {', '.join(PRECISION_CHOICES)}")
     is_there = has_bfloat16(device)

@@ -38,7 +38,7 @@ class Model(_Answer):
         name: of the model file; ``sha256`` of its content.
         size: of the network's input in words.
         runtime: what runs the network, torch, onnx or openvino.
-        precision: in which it multiplies, f32 or bf16.
+        precision: in which it multiplies, f32, bf16 or int8.
         threshold: probability from which on an image is affected, a suggested retake.
         review_threshold: probability from which on an image is to be reviewed; null for a model that is not calibrated.
         prevalence: share of affected images at the site that the probabilities hold for; null likewise.
