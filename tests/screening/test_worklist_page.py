@@ -292,7 +292,8 @@ def test_a_model_that_is_not_calibrated_has_two_decisions(browser: Any, tmp_path
     info = INFO.model_copy(update={"review_threshold": None})
     folder = screened_folder(tmp_path, images, info)
     opened = Review(browser, write_worklist_page(folder, images, title="x"))
-    assert opened.texts("#decisions .chip:not([hidden]) span") == ["all", "affected", "normal", "unreadable"]
+    chips = ["all", "affected", "normal", "not assessable", "unreadable"]
+    assert opened.texts("#decisions .chip:not([hidden]) span") == chips
     opened.page.locator("label.chip.normal").click()
     opened.becomes(opened.names, ["b.jpg"])
     opened.becomes(lambda: opened.texts("#result .decision"), ["Normal"])

@@ -17,8 +17,11 @@ from cxrlens.inputs.readers.radiograph import (
     OversizedImageError,
     Pixels,
     Radiograph,
+    Refusal,
+    as_doubts,
     doubts,
     from_array,
+    refusals,
 )
 from cxrlens.inputs.readers.raster import UnknownFormatError, raster_size, read_raster
 
@@ -32,7 +35,9 @@ __all__ = [
     "OversizedImageError",
     "Pixels",
     "Radiograph",
+    "Refusal",
     "UnknownFormatError",
+    "as_doubts",
     "decode",
     "doubts",
     "from_array",
@@ -41,6 +46,7 @@ __all__ = [
     "open_regular",
     "read",
     "read_content",
+    "refusals",
     "require_file",
     "starts_as_dicom",
     "stream_size",
