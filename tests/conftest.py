@@ -43,6 +43,7 @@ def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         patch.delenv(SIZE_VARIABLE, raising=False)
+        patch.delenv("CXRLENS_DATABASE", raising=False)
         yield
 
 

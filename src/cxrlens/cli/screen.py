@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr, stoppable
 from cxrlens.cli.options import (
     BatchSize,
+    Database,
     Device,
     Dicom,
     Flip,
@@ -90,6 +91,7 @@ def command(
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
     ] = False,
     dicom: Dicom = False,
+    database: Database = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever is in the output folder.")] = False,
@@ -135,6 +137,7 @@ def command(
             settings,
             force=force,
             dicom=dicom,
+            database=database,
             needs_triage=fail_on is FailOnResult.retake,
             watch=interval if watch else None,
             stop=stop,

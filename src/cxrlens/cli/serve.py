@@ -11,6 +11,7 @@ import typer
 from cxrlens.cli.console import set_up_logging, show_json, show_lines
 from cxrlens.cli.options import (
     BatchSize,
+    Database,
     Device,
     Flip,
     Grid,
@@ -54,6 +55,7 @@ def command(
         list[str] | None,
         typer.Option(help="Name of a proxy before this server, by which requests may call it; asks for a token."),
     ] = None,
+    database: Database = None,
     max_upload: Annotated[str, typer.Option(help="Largest upload, such as 64MB.")] = "64MB",
     batch_size: BatchSize = 8,
     workers: Annotated[
@@ -116,6 +118,7 @@ def command(
         device=device,
         precision=precision.value,
         runtime=runtime.value if runtime else None,
+        database=database,
         named_resize=named_resize(grid, interpolation, published=published_grid),
         ready=ready,
     )
