@@ -88,8 +88,7 @@ Database = Annotated[
     typer.Option(
         envvar="CXRLENS_DATABASE",
         show_envvar=True,
-        metavar="postgresql://USER@HOST/NAME",
-        help="PostgreSQL database that holds results and verdicts in place of the folder's own store. "
+        help="Database that holds results and verdicts in place of the folder: postgresql://USER@HOST/NAME. "
         "Other users of this machine can read a command's options: a password is safer in the variable.",
     ),
 ]
