@@ -1,5 +1,5 @@
-"""What all tests share: a cache of their own, never the user's; the browser that pages are opened in; the same examples
-of hypothesis each time, without a limit of time, since a slow machine is no failure.
+"""What all tests share: a cache of their own, never the user's; the browser that pages are opened in; a PostgreSQL
+server; the same examples of hypothesis each time, without a limit of time, since a slow machine is no failure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import nn
 
 from cxrlens.inputs.cache.location import FOLDER_VARIABLE, SIZE_VARIABLE
 from cxrlens.models.registry import build_network
+from cxrlens.screening.store.postgresql import Server, reached
+from postgresql import PostgresServer, postgres_server
 from waiting import PATIENCE
 
 _MADE_ONCE = ("study", "export")
@@ -44,6 +46,7 @@ def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         patch.delenv(SIZE_VARIABLE, raising=False)
+        patch.delenv("CXRLENS_DATABASE", raising=False)
         yield
 
 
@@ -66,6 +69,21 @@ def browser() -> Iterator[Any]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; tests that need it are skipped without."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server | None:
+    """Where stores are: None in the folder, and then in a database."""
+    if request.param == "sqlite":
+        return None
+    return reached(request.getfixturevalue("postgres").address())
 
 
 @pytest.fixture(scope="session")

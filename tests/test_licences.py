@@ -1,4 +1,4 @@
-"""All that ``cxrlens[dicom,onnx,openvino,serve]`` brings is under a licence that binds its users to little."""
+"""All that ``cxrlens[dicom,onnx,openvino,postgres,serve]`` brings is under a licence that binds its users to little."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ ALLOWED = re.compile(
 REFUSED = re.compile(r"GPL|General Public|SSPL|Commons|Proprietary|non-?commercial|CC-BY-NC", re.IGNORECASE)
 OF_TORCH = re.compile(r"nvidia-.*|cuda-toolkit")
 """NVIDIA's libraries, which PyTorch's own packages for CUDA ask for: proprietary, and free to use and pass on."""
+
+OF_POSTGRES = re.compile(r"psycopg(-binary)?")
+"""PostgreSQL's driver, under the LGPL: who asks for it gets it unchanged, which binds to nothing more."""
 
 
 def is_allowed(licence: str) -> bool:
@@ -45,7 +48,9 @@ def installed() -> Iterator[Distribution]:
     root = Path(__file__).parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [
-        line for name in ("dicom", "onnx", "openvino", "serve") for line in project["optional-dependencies"][name]
+        line
+        for name in ("dicom", "onnx", "openvino", "postgres", "serve")
+        for line in project["optional-dependencies"][name]
     ]
     waiting = [Requirement(line) for line in [*project["dependencies"], *extras]]
     known: set[tuple[str, str]] = set()
@@ -74,9 +79,11 @@ def _normal(name: str) -> str:
 
 def test_dependencies() -> None:
     packages = {_normal(package.metadata["Name"]): licence_of(package) for package in installed()}
-    assert {"torch", "tqdm", "starlette", "h11", "python-gdcm", "onnxruntime"} <= packages.keys()
+    assert {"torch", "tqdm", "starlette", "h11", "python-gdcm", "onnxruntime", "psycopg"} <= packages.keys()
     refused = {
-        name: licence for name, licence in packages.items() if not is_allowed(licence) and not OF_TORCH.fullmatch(name)
+        name: licence
+        for name, licence in packages.items()
+        if not is_allowed(licence) and not OF_TORCH.fullmatch(name) and not OF_POSTGRES.fullmatch(name)
     }
     assert not refused
 

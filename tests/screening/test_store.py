@@ -10,12 +10,14 @@ import signal
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.screening.folder import ScreenedFolder
@@ -23,9 +25,11 @@ from cxrlens.screening.record import ScreenedImage, worklist_order
 from cxrlens.screening.store import results as result_queries
 from cxrlens.screening.store import sqlite
 from cxrlens.screening.store.database import StoreError
+from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.review import worklist_part
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.worklist import RankedWorklist
+from stores import opened
 
 A, B = "a" * 64, "b" * 64
 
@@ -34,12 +38,10 @@ def image(name: str, key: str = A, probability: float = 0.5) -> ScreenedImage:
     return ScreenedImage(name=name, key=key, probability=probability, decision="affected")
 
 
-def opened(path: Path) -> Store:
-    """Ready to be added to."""
-    path.mkdir(exist_ok=True)
-    store = Store(ScreenedFolder(path))
-    store.go_on()
-    return store
+@pytest.fixture
+def at(server: Server | None) -> Callable[[Path], Store]:
+    """Opens the store of a folder, in its file and in a database."""
+    return partial(opened, server=server)
 
 
 def lines(store: Store) -> list[str]:
@@ -55,14 +57,14 @@ def _key_of(store: Store, name: str) -> str | None:
     return None if known is None else known.key
 
 
-def test_names_and_contents_are_known(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_names_and_contents_are_known(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg", A, 0.1), image("b.jpg", B, 0.2)])
     store.add([image("a.jpg", B, 0.2), ScreenedImage(name="c.jpg", key=A, status="unreadable", reason="no")])
     store.add([image("a.jpg", B, 0.2)])  # says nothing new
     store.add([])
     assert lines(store) == [*store.results.records()]
-    for found in (store, opened(tmp_path)):
+    for found in (store, at(tmp_path)):
         assert names(found) == ["a.jpg", "b.jpg", "a.jpg", "c.jpg"]
         assert [_key_of(found, name) for name in ("a.jpg", "c.jpg", "d.jpg")] == [B, None, None]
         known = found.results.of_content(A)
@@ -72,26 +74,26 @@ def test_names_and_contents_are_known(tmp_path: Path) -> None:
         assert [each.name for each in found.results.newest()] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_a_name_that_comes_twice_at_once_is_one_line(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_a_name_that_comes_twice_at_once_is_one_line(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg"), image("b.jpg"), image("a.jpg")])
     assert names(store) == ["a.jpg", "b.jpg"]
     store.add([image("a.jpg", B)])
     assert _key_of(store, "a.jpg") == B
 
 
-def test_a_large_batch_of_twins(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_a_large_batch_of_twins(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     for key in (A, B):
         store.add([image(f"{number}.jpg", key) for number in range(1200)])
     assert {each.key for each in store.results.newest()} == {B}
     assert len(lines(store)) == 2400
 
 
-def test_records_are_kept_to_the_last_digit(tmp_path: Path) -> None:
+def test_records_are_kept_to_the_last_digit(at: Callable[[Path], Store], tmp_path: Path) -> None:
     contour = ((0.1 + 0.2, 1e-17), (1 / 3, 2.0), (5e-324, 4.0))
     given_ = image("Größe\u2028胸部.jpg", probability=1 / 3).model_copy(update={"contours": (contour,)})
-    store = opened(tmp_path)
+    store = at(tmp_path)
     store.add([given_])
     [found] = store.results.newest()
     assert found == given_
@@ -105,8 +107,10 @@ ODD = st.sampled_from(["a", "A", "é", "e\u0301", "\uffff", "\U00010000", "a.", 
 
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(NAMES | ODD, PROBABILITIES, max_size=25), st.integers(1, 7))
-def test_the_order_is_the_worklist_s(tmp_path_factory: pytest.TempPathFactory, given_: dict, rows: int) -> None:  # type: ignore[type-arg]
-    store = Store(ScreenedFolder(tmp_path_factory.mktemp("order")))
+def test_the_order_is_the_worklist_s(
+    server: Server | None, tmp_path_factory: pytest.TempPathFactory, given_: dict, rows: int
+) -> None:  # type: ignore[type-arg]
+    store = opened(tmp_path_factory.mktemp("order"), server)
     images = [
         ScreenedImage(name=name, key=A, probability=probability, status="unreadable" if probability is None else "ok")
         for name, probability in given_.items()
@@ -118,6 +122,7 @@ def test_the_order_is_the_worklist_s(tmp_path_factory: pytest.TempPathFactory, g
     part = worklist_part(store.database, "all", 3, 5)
     assert [each.name for each, _ in part.images] == expected[3:8]
     assert (part.total, part.shown) == (len(images), len(images))
+    store.database.close()
 
 
 def test_queries_use_the_indices(tmp_path: Path) -> None:
@@ -139,8 +144,10 @@ def test_queries_use_the_indices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"{", b"all but the end", b"nothing", b"gone"])
-def test_what_a_killed_run_left_out_of_the_export_is_added(tmp_path: Path, torn: bytes) -> None:
-    store = opened(tmp_path)
+def test_what_a_killed_run_left_out_of_the_export_is_added(
+    at: Callable[[Path], Store], tmp_path: Path, torn: bytes
+) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg"), image("b.jpg", B)])
     whole = store.folder.results_file.read_bytes()
     first = whole.index(b"\n") + 1
@@ -149,22 +156,22 @@ def test_what_a_killed_run_left_out_of_the_export_is_added(tmp_path: Path, torn:
     else:
         left = {b"{": whole[: first + 1], b"all but the end": whole[:-1], b"nothing": b""}[torn]
         store.folder.results_file.write_bytes(left)
-    again = opened(tmp_path)
+    again = at(tmp_path)
     assert store.folder.results_file.read_bytes() == whole
     before = store.folder.results_file.stat().st_mtime_ns
-    opened(tmp_path)
+    at(tmp_path)
     assert store.folder.results_file.stat().st_mtime_ns == before  # what agrees is left alone
     again.add([image("c.jpg")])
     assert lines(again) == [*again.results.records()]
     assert not list(tmp_path.glob("*aside*"))
 
 
-def test_a_torn_line_behind_all_goes(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_a_torn_line_behind_all_goes(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg")])
     whole = store.folder.results_file.read_bytes()
     store.folder.results_file.write_bytes(whole + b'{"name":"x"')
-    opened(tmp_path)
+    at(tmp_path)
     assert store.folder.results_file.read_bytes() == whole
     assert not list(tmp_path.glob("*aside*"))
 
@@ -172,8 +179,10 @@ def test_a_torn_line_behind_all_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", ["edited", "edited at its end", "a line less", "a line more", "nonsense", "a line end"]
 )
-def test_what_a_person_changed_is_set_aside(tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
-    store = opened(tmp_path)
+def test_what_a_person_changed_is_set_aside(
+    at: Callable[[Path], Store], tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg"), image("b.jpg", B), image("c.jpg")])
     file = store.folder.results_file
     whole = file.read_bytes()
@@ -188,15 +197,15 @@ def test_what_a_person_changed_is_set_aside(tmp_path: Path, change: str, caplog:
     }[change]
     for number in (1, 2):
         file.write_bytes(changed)
-        opened(tmp_path)
+        at(tmp_path)
         assert file.read_bytes() == whole
         assert (tmp_path / f"results-set-aside-{number}.jsonl").read_bytes() == changed
         assert f"results-set-aside-{number}.jsonl" in caplog.text
     assert [each.name for each in store.results.newest()] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_an_export_that_is_deleted_meanwhile_is_written_anew(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_an_export_that_is_deleted_meanwhile_is_written_anew(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg")])
     store.folder.results_file.unlink()
     store.add([image("b.jpg")])
@@ -207,8 +216,8 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _killed(path: Path, moment: str, images: Sequence[ScreenedImage]) -> None:
-    store = opened(path)
+def _killed(at: Callable[[Path], Store], path: Path, moment: str, images: Sequence[ScreenedImage]) -> None:
+    store = at(path)
     real = result_queries.row_of
 
     def last_row(one: ScreenedImage, record: str) -> dict[str, object]:
@@ -219,8 +228,6 @@ def _killed(path: Path, moment: str, images: Sequence[ScreenedImage]) -> None:
     if moment == "while the batch is made":
         result_queries.row_of = last_row
     elif moment == "before it is kept":
-        from sqlalchemy import event
-
         event.listen(store.database._engine, "commit", die)
     elif moment == "before it is exported":
         store._export.append = die  # type: ignore[method-assign]
@@ -237,14 +244,16 @@ def _killed(path: Path, moment: str, images: Sequence[ScreenedImage]) -> None:
         ("after", 4),
     ],
 )
-def test_a_batch_is_whole_or_not_there_when_killed(tmp_path: Path, moment: str, kept: int) -> None:
-    opened(tmp_path).add([image("a.jpg")])
+def test_a_batch_is_whole_or_not_there_when_killed(
+    at: Callable[[Path], Store], tmp_path: Path, moment: str, kept: int
+) -> None:
+    at(tmp_path).add([image("a.jpg")])
     batch = [image("b.jpg"), image("a.jpg", B), image("c.jpg")]
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(tmp_path, moment, batch))
+    process = multiprocessing.get_context("fork").Process(target=_killed, args=(at, tmp_path, moment, batch))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    store = opened(tmp_path)
+    store = at(tmp_path)
     assert len(names(store)) == kept
     assert _key_of(store, "a.jpg") == (B if kept == 4 else A)
     assert lines(store) == [*store.results.records()]
@@ -261,8 +270,8 @@ def test_results_that_are_deleted_leave_nothing_in_the_file(tmp_path: Path) -> N
     assert not [path for path in tmp_path.glob("store.sqlite*") if b"DISTINCT" in path.read_bytes()]
 
 
-def test_readers_see_results_as_they_come_and_hold_up_nobody(tmp_path: Path) -> None:
-    writer, reader = opened(tmp_path), Store(ScreenedFolder(tmp_path))
+def test_readers_see_results_as_they_come_and_hold_up_nobody(server: Server | None, tmp_path: Path) -> None:
+    writer, reader = opened(tmp_path, server), Store(ScreenedFolder(tmp_path), server)
     writer.add([image(f"{number:04}.jpg") for number in range(1200)])
     reading = reader.results.newest()
     next(reading)
@@ -367,8 +376,8 @@ def test_a_lock_that_a_share_does_not_have_is_said(tmp_path: Path, number: int) 
         pass
 
 
-def test_counts_are_of_the_newest(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_counts_are_of_the_newest(at: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = at(tmp_path)
     store.add([image("a.jpg"), image("b.jpg")])
     store.add([ScreenedImage(name="a.jpg", key=A, probability=0.1, decision="normal", triage="pass")])
     store.add([ScreenedImage(name="b.jpg", status="unreadable")])

@@ -20,9 +20,11 @@ from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.postgresql import reached
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
+from postgresql import PASSWORD, PostgresServer
 
 TOKEN = "a-token-of-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -312,6 +314,97 @@ def test_a_stale_verdict_is_not_taken_and_the_page_shows_what_stands(page: Serve
         page.until("document.getElementById('notice-text').innerText.includes('has withdrawn')")
         page.judged(0)
         assert page.verdicts() == []
+
+
+def audit(page: Served) -> list[tuple[str, str]]:
+    with asking(page.address, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        return [(entry["name"], entry["verdict"]) for entry in client.get("/api/audit").json()["entries"]]
+
+
+def wait_for_waiting(page: Served, words: str) -> None:
+    page.until(f"document.getElementById('notice-text').innerText.includes('{words}')")
+    assert page.page.locator("#notice").get_attribute("class") == "notice error"
+
+
+def test_verdicts_wait_while_the_server_is_away(page: Served) -> None:
+    page.page.route("**/api/verdicts", lambda route: route.abort())
+    page.page.keyboard.press("r")
+    page.page.keyboard.press("a")
+    wait_for_waiting(page, "2 verdicts wait in this browser")
+    assert "The server does not answer" in page.text("#notice-text")
+    assert page.text("#tally") == "2 of 3 judged: 1 accepted, 1 to retake"
+    page.page.click("#export")
+    page.until("document.getElementById('notice-text').innerText.includes('export them when all have arrived')")
+    assert page.verdicts() == []
+    page.page.keyboard.press("u")  # the second one, which has not arrived either
+    page.page.unroute("**/api/verdicts")
+    page.until("document.getElementById('notice-text').innerText === 'All verdicts that waited have arrived.'")
+    assert audit(page) == [(NAMES[0], "retake"), (NAMES[1], "accept"), (NAMES[1], "none")]
+    assert page.page.evaluate("localStorage.length") == 0
+
+
+def test_a_verdict_whose_answer_was_lost_is_given_once(page: Served, reviewed: Path) -> None:
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    page.page.route("**/api/verdicts", lose, times=1)
+    page.page.keyboard.press("r")
+    wait_for_waiting(page, "1 verdict waits")
+    with Store(ScreenedFolder(reviewed)) as store:  # another reader sees it, and withdraws it
+        first = next(image for image in store.results.newest() if image.name == NAMES[0])
+        assert store.verdicts.give(first.key, "none", lambda: "0" * 64)
+    page.until("document.getElementById('notice-text').innerText.includes('have arrived')")
+    assert audit(page) == [(NAMES[0], "retake"), (NAMES[0], "none")]
+
+
+def test_verdicts_wait_while_the_page_is_closed(page: Served, reviewed: Path) -> None:
+    page.page.route(
+        "**/api/verdicts", lambda route: route.abort() if route.request.method == "POST" else route.fallback()
+    )
+    page.page.keyboard.press("r")
+    page.page.keyboard.press("a")
+    wait_for_waiting(page, "2 verdicts wait")
+    page.page.reload()
+    wait_for_waiting(page, "2 verdicts wait")
+    assert page.text("#tally") == "2 of 3 judged: 1 accepted, 1 to retake"
+    with Store(ScreenedFolder(reviewed)) as store:
+        first = next(image for image in store.results.newest() if image.name == NAMES[0])
+        assert store.verdicts.give(first.key, "accept", lambda: "0" * 64)
+    page.page.unroute("**/api/verdicts")
+    page.until("document.getElementById('notice-text').innerText.includes('another reader has given')")
+    page.until("document.getElementById('tally').innerText === '2 of 3 judged: 2 accepted, 0 to retake'")
+    assert sorted(page.verdicts()) == [(NAMES[0], "accept"), (NAMES[1], "accept")]
+
+
+def test_verdicts_wait_in_the_page_of_a_browser_that_keeps_nothing(page: Served) -> None:
+    page.page.evaluate("void (Storage.prototype.setItem = () => { throw new Error('no room'); })")
+    page.page.route("**/api/verdicts", lambda route: route.abort())
+    page.page.keyboard.press("r")
+    wait_for_waiting(page, "1 verdict waits in this page: do not close it")
+    page.page.unroute("**/api/verdicts")
+    page.until("document.getElementById('notice-text').innerText.includes('have arrived')")
+    assert page.verdicts() == [(NAMES[0], "retake")]
+
+
+def test_verdicts_wait_while_the_database_is_away(
+    browser: Any, served_model: QualityModel, reviewed: Path, postgres: PostgresServer
+) -> None:
+    app = create_app(ServerSettings(decoders=1, token=TOKEN), served_model, reviewed, reached(postgres.address()))
+    with running(app) as address:
+        page = Served(browser, address, f"/?token={TOKEN}")
+        postgres.kill()
+        try:
+            page.page.keyboard.press("r")
+            wait_for_waiting(page, "cannot be read or written")
+            told = page.text("#notice-text")
+        finally:
+            postgres.start()
+        assert "1 verdict waits in this browser" in told
+        assert PASSWORD not in told
+        page.until("document.getElementById('notice-text').innerText.includes('have arrived')")
+        assert audit(page) == [(NAMES[0], "retake")]
+        _check_conduct(page)
 
 
 def test_what_is_screened_and_judged_elsewhere_appears(page: Served, reviewed: Path) -> None:

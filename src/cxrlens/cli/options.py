@@ -87,6 +87,15 @@ CacheSize = Annotated[
         "By default $CXRLENS_CACHE_SIZE, else 20GB."
     ),
 ]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CXRLENS_DATABASE",
+        show_envvar=True,
+        help="Database that holds results and verdicts in place of the folder: postgresql://USER@HOST/NAME. "
+        "Other users of this machine can read a command's options: a password is safer in the variable.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
 Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run folder (its best model).")]
 Split = Annotated[str | None, typer.Option(help="train, dev or test; by default test, else dev.")]

@@ -19,6 +19,7 @@ from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, s
 from cxrlens.cli.options import (
     AssessAny,
     BatchSize,
+    Database,
     Device,
     Dicom,
     Flip,
@@ -96,6 +97,7 @@ def command(
     ] = False,
     assess_any: AssessAny = False,
     dicom: Dicom = False,
+    database: Database = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever is in the output folder.")] = False,
@@ -142,6 +144,7 @@ def command(
             settings,
             force=force,
             dicom=dicom,
+            database=database,
             needs_triage=fail_on is FailOnResult.retake,
             watch=interval if watch else None,
             stop=stop,

@@ -12,6 +12,7 @@ from cxrlens.cli.console import set_up_logging, show_json, show_lines
 from cxrlens.cli.options import (
     AssessAny,
     BatchSize,
+    Database,
     Device,
     Flip,
     Grid,
@@ -55,6 +56,7 @@ def command(
         list[str] | None,
         typer.Option(help="Name of a proxy before this server, by which requests may call it; asks for a token."),
     ] = None,
+    database: Database = None,
     max_upload: Annotated[str, typer.Option(help="Largest upload, such as 64MB.")] = "64MB",
     batch_size: BatchSize = 8,
     workers: Annotated[
@@ -119,6 +121,7 @@ def command(
         device=device,
         precision=precision.value,
         runtime=runtime.value if runtime else None,
+        database=database,
         named_resize=named_resize(grid, interpolation, published=published_grid),
         ready=ready,
     )

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cxrlens.errors import UsageError
 from cxrlens.files import write_json
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, with_former_resize
+
+
+class StoreInDatabase(BaseModel):
+    """Where a database holds the store of a screening.
+
+    Attributes:
+        screening: its number there, which tells it from all others.
+        place: the database without user and password; "" until all that the folder held is there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    screening: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    place: str
 
 
 class ScreeningInfo(BaseModel):
@@ -31,6 +45,7 @@ class ScreeningInfo(BaseModel):
         seed: of everything random.
         keep_tags: whether the records keep patient data.
         assess_any: whether images were judged that surely are no frontal chest radiographs.
+        database: where the store is; None of one in the folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +69,7 @@ class ScreeningInfo(BaseModel):
     assess_any: bool = False
     cxrlens_version: str = ""
     created: str = ""
+    database: StoreInDatabase | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +92,7 @@ class ScreenedFolder:
     Attributes:
         path: the folder.
         store_file: holds results and verdicts; all other files are made from it.
+        unstored_file: results that could not be put into the store, which the next screening does.
         committed_file: of a folder of an earlier version, how much of results.jsonl belongs to finished batches.
     """
 
@@ -84,6 +101,7 @@ class ScreenedFolder:
         self.info_file = path / "screening.json"
         self.store_file = path / "store.sqlite"
         self.results_file = path / "results.jsonl"
+        self.unstored_file = path / "unstored.jsonl"
         self.committed_file = path / ".committed"
         self.worklist_file = path / "worklist.csv"
         self.report_file = path / "report.html"
@@ -98,7 +116,8 @@ class ScreenedFolder:
 
     def write_info(self, info: ScreeningInfo) -> None:
         """Write ``screening.json``."""
-        write_json(self.info_file, info.model_dump(), private=True)
+        left_out = {"database"} if info.database is None else set()  # which versions that know no database refuse
+        write_json(self.info_file, info.model_dump(exclude=left_out), private=True)
 
     def info(self) -> ScreeningInfo:
         """The settings with which the folder was screened.
@@ -121,6 +140,10 @@ class ScreenedFolder:
     def is_of_earlier_version(self) -> bool:
         """True where it was screened by a version that knows no store."""
         return self.info_file.exists() and self.info().format == 1
+
+    def database(self) -> StoreInDatabase | None:
+        """Where a database holds the store; None where the folder itself does, or is no screened one."""
+        return self.info().database if self.info_file.exists() else None
 
     def raise_format(self) -> None:
         """Keep processes of such a version out of the folder."""

@@ -23,7 +23,7 @@ _COMMON: Final = (
 )
 OFFLINE_SCRIPTS: Final = (*_COMMON, "offline.js")
 """In the order in which they run; each may use what the earlier ones define."""
-SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "online.js", "checking.js", "served.js")
+SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "outbox.js", "online.js", "checking.js", "served.js")
 
 
 def read_asset(name: str) -> Markup:

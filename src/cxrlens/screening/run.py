@@ -24,6 +24,8 @@ from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
+from cxrlens.screening.store import postgresql
+from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.watching import Watch
 from cxrlens.screening.worklist import RankedWorklist, write_worklist
@@ -44,7 +46,8 @@ _CLEARED = {
 """Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
 
 _OWN_NAMES = {
-    "screening.json", "store.sqlite", "results.jsonl", "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
+    "screening.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
+    "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
 }  # fmt: skip
 
 _SHARE = 20
@@ -140,6 +143,7 @@ def screen(
     force: bool = False,
     needs_triage: bool = False,
     dicom: bool = False,
+    database: str | None = None,
     watch: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -150,17 +154,20 @@ def screen(
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
         dicom: write DICOM results too, of an earlier run's images as well; see `ScreenedDicomResults`.
+        database: address of the PostgreSQL database that holds results and verdicts, see `Store`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
 
     Raises:
-        UsageError: when model, sources or ``out`` cannot be used, or ``out`` was begun with other settings.
+        UsageError: when model, sources, database or ``out`` cannot be used, or ``out`` was begun with other settings.
+        StoreError: when the store fails in the middle; the next run goes on with all that was computed.
         NothingToDoError: when there is no image, and there was none before.
     """
     began = time.monotonic()
     if out.resolve() in {folder.resolve() for folder in sources.folders}:
         raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
     stop = stop or threading.Event()
+    server = None if database is None else postgresql.reached(database)
     file = model_path(settings.model)
     inspector = open_inspector(settings)
     if dicom:
@@ -177,7 +184,7 @@ def screen(
         raise _no_images(sources)
     with (
         claimed(out, "screening", "an --out"),
-        _begin(folder, _info(inspector, sources, settings), force=force) as store,
+        _begin(folder, _info(inspector, sources, settings), server, force=force) as store,
     ):
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
@@ -285,21 +292,21 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
     )
 
 
-def _begin(folder: ScreenedFolder, info: ScreeningInfo, *, force: bool) -> Store:
+def _begin(folder: ScreenedFolder, info: ScreeningInfo, server: Server | None, *, force: bool) -> Store:
     """Make the folder ready to be gone on with, and open its store."""
     check_kinds(folder.path, _OWN_NAMES)
     was_screened = is_screened(folder.path)
     if was_screened and not force:
         _check_same(folder, info)
-        store = Store(folder, keep_connections=True)
+        store = Store(folder, server, keep_connections=True)
         _remove_partials(folder)
     elif was_screened:
-        store = _begin_anew(folder)
-        folder.write_info(info)
+        store = _begin_anew(folder, server)
+        folder.write_info(info.model_copy(update={"database": folder.database()}))
     else:
         _refuse_foreign(folder, force=force)
         folder.write_info(info)
-        store = Store(folder, keep_connections=True)
+        store = Store(folder, server, keep_connections=True)
     store.go_on()
     return store
 
@@ -315,14 +322,20 @@ def _refuse_foreign(folder: ScreenedFolder, *, force: bool) -> None:
         raise UsageError(f"{folder.path}: already exists and is not empty; give another name or --force")
 
 
-def _begin_anew(folder: ScreenedFolder) -> Store:
+def _begin_anew(folder: ScreenedFolder, server: Server | None) -> Store:
     """Open a screened folder's store without results; verdicts stay."""
     store = None
-    if folder.store_file.exists() and not folder.is_of_earlier_version():
-        store = Store(folder, keep_connections=True)  # refused, where it must be, before anything is deleted
-    for file in (folder.committed_file, folder.results_file, folder.worklist_file, folder.report_file):
+    if folder.database() or (folder.store_file.exists() and not folder.is_of_earlier_version()):
+        store = Store(folder, server, keep_connections=True)  # refused, where it must be, before anything is deleted
+    for file in (
+        folder.committed_file,
+        folder.results_file,
+        folder.unstored_file,
+        folder.worklist_file,
+        folder.report_file,
+    ):
         file.unlink(missing_ok=True)
-    store = store or Store(folder, keep_connections=True)
+    store = store or Store(folder, server, keep_connections=True)
     store.results.clear()
     _remove_partials(folder)
     for name, pattern in _CLEARED.items():  # the results have gone: a kill from here on leaves none without its picture

@@ -162,12 +162,14 @@ class Screening:
     def _write(self, images: list[ReadImage], readers: ImageReaders, thread: ThreadPoolExecutor) -> None:
         """Inspect images, and have all results written; that is done beside what comes next, a batch at a time."""
         results = self._inspected(images)
-        self._settle()
-        self._under_way = {image.key for image in images}
-        duplicates = [(name, key) for name, key in self._duplicates if key in self._under_way]
-        self._writing = thread.submit(self._append, readers, self._rows, results, duplicates)
-        self._rows = []
-        self._duplicates = [duplicate for duplicate in self._duplicates if duplicate not in duplicates]
+        try:
+            self._settle()
+        finally:  # what was computed is handed over, also where the store has failed
+            self._under_way = {image.key for image in images}
+            duplicates = [(name, key) for name, key in self._duplicates if key in self._under_way]
+            self._writing = thread.submit(self._append, readers, self._rows, results, duplicates)
+            self._rows = []
+            self._duplicates = [duplicate for duplicate in self._duplicates if duplicate not in duplicates]
 
     def _settle(self) -> None:
         """Wait until all that was handed over is in the store.

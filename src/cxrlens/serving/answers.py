@@ -206,6 +206,8 @@ class NewVerdict(BaseModel):
     Attributes:
         seen: the verdict that stood when the reader looked; where another one stands by now, nothing is changed.
             Null replaces whatever stands.
+        id: a number that the client draws for this verdict, 32 hexadecimal digits. A request that is sent again with it
+            is answered as it was at first, and never given twice.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -213,6 +215,7 @@ class NewVerdict(BaseModel):
     key: Key
     verdict: Verdict
     seen: Verdict | None = None
+    id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
 
 class Verdicts(_Answer):

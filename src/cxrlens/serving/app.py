@@ -21,6 +21,7 @@ from cxrlens.errors import ArgumentError, CxrlensError
 from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.store.database import StoreError
+from cxrlens.screening.store.postgresql import Server
 from cxrlens.serving import about, checking, page, reviewing
 from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
@@ -38,8 +39,16 @@ Checks chest radiographs for foreign objects and serves the worklist of a screen
 For research; not a medical device. Coordinates are pixel indices of the stored image, seen upright."""
 
 
-def create_app(settings: ServerSettings, model: QualityModel | OnnxInspector, folder: Path | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings,
+    model: QualityModel | OnnxInspector,
+    folder: Path | None = None,
+    server: Server | None = None,
+) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
+
+    Args:
+        server: see `Store`.
 
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
@@ -47,7 +56,7 @@ def create_app(settings: ServerSettings, model: QualityModel | OnnxInspector, fo
     """
     if settings.token is None and not settings.is_local:
         raise ArgumentError("a server that others can reach needs a token")
-    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256)
+    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256, server)
     if review is not None and (remark := review.remark()):
         log.warning("%s: %s", folder, remark)
     state = ServerState(settings, served(model), review)
@@ -113,5 +122,5 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 
 async def _not_kept(_: Request, error: Exception) -> Response:
-    """A full disk, or a store that another program has locked."""
+    """A full disk, a store that another program has locked, or a database that does not answer."""
     return problem(503, str(error), {"Retry-After": "2"})

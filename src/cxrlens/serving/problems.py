@@ -19,11 +19,11 @@ _WHY = {
     403: "The request comes from a page of another server.",
     404: "There is nothing under this address.",
     408: "The upload took too long to arrive.",
-    409: "Another verdict stands by now than the one that was seen.",
+    409: "Another verdict stands by now than the one that was seen, or its id is of another one.",
     413: "The upload, or the picture in it, is too large.",
     415: "The upload is no kind of file that can be read.",
     422: "A value does not fit, or the upload is damaged.",
-    503: "The server has too much to do, or cannot write; try again after the seconds of Retry-After.",
+    503: "The server has too much to do, or its store does not answer; try again after the seconds of Retry-After.",
 }
 
 

@@ -11,6 +11,7 @@ from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.names import path_of
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.review import Show, worklist_part
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.store.verdicts import GivenVerdict, Verdict
@@ -23,6 +24,9 @@ _LABELS = {"accept": CLASS_NAMES[0], "retake": CLASS_NAMES[1]}
 class Review:
     """A screened folder under review; its results may still grow.
 
+    Args:
+        server: see `Store`.
+
     Attributes:
         folder: the screened folder.
         store: its results and verdicts.
@@ -31,11 +35,11 @@ class Review:
         UsageError: when it is no screened folder, or its store cannot be opened.
     """
 
-    def __init__(self, path: Path, model_name: str, model_sha256: str) -> None:
+    def __init__(self, path: Path, model_name: str, model_sha256: str, server: Server | None = None) -> None:
         self.folder = ScreenedFolder(path)
         self._model = model_name, model_sha256
         self.folder.info()
-        self.store = Store(self.folder)
+        self.store = Store(self.folder, server)
 
     def remark(self, info: ScreeningInfo | None = None) -> str:
         """A remark on the folder that a reader must know, "" where there is none."""
@@ -68,9 +72,11 @@ class Review:
             images=tuple(_answer(image, verdict) for image, verdict in part.images),
         )
 
-    def give(self, key: str, verdict: Verdict, seen: Verdict | None = None) -> GivenVerdict | None:
+    def give(
+        self, key: str, verdict: Verdict, seen: Verdict | None = None, request: str | None = None
+    ) -> GivenVerdict | None:
         """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key."""
-        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256, seen)
+        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256, seen, request)
 
     def verdicts_csv(self) -> bytes:
         """The verdicts that stand, a line a file; ``cxrlens train --labels`` and ``data prepare`` take them.

@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from cxrlens.screening.store.review import Show
-from cxrlens.screening.store.verdicts import GivenVerdict, StaleVerdictError
+from cxrlens.screening.store.verdicts import GivenVerdict, ReusedNumberError, StaleVerdictError
 from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review
@@ -74,11 +74,12 @@ def routes(state: ServerState) -> APIRouter:
         With ``seen``, a verdict that another reader has given in the meantime is not replaced: status 409 names it.
 
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
-        request may be repeated when its answer was lost.
+        request may be repeated when its answer was lost. With ``id`` that is so whatever others
+        have said since.
         """
         try:
-            given = review().give(new.key, new.verdict, new.seen)
-        except StaleVerdictError as error:
+            given = review().give(new.key, new.verdict, new.seen, new.id)
+        except (StaleVerdictError, ReusedNumberError) as error:
             raise HTTPException(409, str(error)) from error
         if given is None:
             raise HTTPException(404, "no image of the worklist has this key")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.models.onnx_sessions import Runtime, runtime_of
 from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.store import postgresql
 from cxrlens.serving.log_rate import limited_log
 from cxrlens.serving.settings import ServerSettings
 
@@ -59,6 +60,7 @@ def serve(
     precision: str = "f32",
     runtime: Runtime | None = None,
     named_resize: NamedResize = (None, None),
+    database: str | None = None,
     ready: Callable[[Address], None],
 ) -> None:
     """Serve the page and API of a model, and of a screened folder, until an interrupt.
@@ -68,22 +70,24 @@ def serve(
         precision: in which the network multiplies, see `load`.
         runtime: what runs it; by default what the model's file is for.
         named_resize: grid and interpolation that were asked for by name: an exported model has its own.
+        database: address of the PostgreSQL database that holds the folder's store, see `Store`.
         ready: is told the address as soon as requests are answered.
 
     Raises:
         UsageError: when the extra "serve" is not installed, the folder is no screened folder, the address is taken,
-            or the model cannot be loaded.
+            the database cannot be used, or the model cannot be loaded.
     """
     require_extra()
     if folder is not None:
         ScreenedFolder(folder).info()
+    store_server = None if database is None or folder is None else postgresql.reached(database)
     with listening(settings.host, port) as listener:
         loaded: QualityModel | OnnxInspector
         if runtime_of(model, runtime) != "torch":
             loaded = _exported(model, settings, device, precision, runtime, named_resize)
         else:
             loaded = _of_torch(model, device, precision)
-        _run(loaded, folder, settings, listener, ready)
+        _run(loaded, folder, store_server, settings, listener, ready)
 
 
 def require_extra() -> None:
@@ -153,6 +157,7 @@ def _exported(
 def _run(
     loaded: QualityModel | OnnxInspector,
     folder: Path | None,
+    store_server: postgresql.Server | None,
     settings: ServerSettings,
     listener: socket.socket,
     ready: Callable[[Address], None],
@@ -166,7 +171,7 @@ def _run(
     warm_up(served(loaded), settings.fusion)
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
-    app = create_app(settings, loaded, folder)
+    app = create_app(settings, loaded, folder, store_server)
     address = _address(settings, listener)
 
     class Server(uvicorn.Server):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from cxrlens.errors import EXIT_USAGE, CxrlensError
-from cxrlens.screening.store import sqlite
 
 
 class StoreError(CxrlensError):
@@ -23,11 +22,15 @@ class Database:
 
     Attributes:
         place: where it is, for error texts.
+
+    Args:
+        sentence: what has failed and the user's remedy, by the error of the driver; None of a defect of the program.
     """
 
-    def __init__(self, engine: Engine, place: str) -> None:
+    def __init__(self, engine: Engine, place: str, sentence: Callable[[DBAPIError], str | None]) -> None:
         self.place = place
         self._engine = engine
+        self._sentence = sentence
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -57,8 +60,8 @@ class Database:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except (IntegrityError, ProgrammingError, DataError):
-            raise
-        except DatabaseError as error:
-            reason = str(error.orig)
-            raise StoreError(f"{self.place}: cannot be read or written ({reason}); {sqlite.remedy(reason)}") from error
+        except DBAPIError as error:
+            sentence = self._sentence(error)
+            if sentence is None:
+                raise
+            raise StoreError(f"{self.place}: {sentence}") from error

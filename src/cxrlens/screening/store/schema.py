@@ -1,8 +1,9 @@
-"""The tables: results in the order in which they came, and the audit log, of which the standing verdicts are a view."""
+"""The tables: results in the order in which they came, and the audit log, of which the standing verdicts are a view.
+
+They are as queries have them; what makes them, in a new store and in one of an earlier version, is in `revisions`.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -17,17 +18,10 @@ from sqlalchemy import (
     Table,
     Text,
     column,
-    event,
-    exists,
-    inspect,
     select,
     table,
     true,
 )
-
-from cxrlens.errors import UsageError
-
-FORMAT = "1"
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -95,40 +89,14 @@ audit = Table(
     Column("replaced", Text, CheckConstraint("replaced IN ('accept', 'retake', 'none')"), nullable=False),
     Column("probability", Double),
     Column("model_sha256", Text, nullable=False),
+    Column("request", Text, comment="the client's own number of what it asked for, where it gave one"),
     sqlite_autoincrement=True,
 )
 Index("audit_of_key", audit.c.key, audit.c.id)
+Index("audit_of_request", audit.c.request, unique=True)
 
 verdicts = table("verdicts", *(column(name) for name in ("key", "name", "verdict", "probability", "time", "id")))
 """A view: the last entry of each key in the audit log, but for those that withdraw a verdict."""
-_later = audit.alias("later")
-_standing = select(*(audit.c[each.name] for each in verdicts.c)).where(
-    audit.c.verdict != "none", ~exists().where(_later.c.key == audit.c.key, _later.c.id > audit.c.id)
-)
-
-
-@event.listens_for(metadata, "after_create")
-def _make_view(_: MetaData, connection: Connection, **_more: Any) -> None:
-    statement = _standing.compile(connection, compile_kwargs={"literal_binds": True})
-    connection.exec_driver_sql(f"CREATE VIEW verdicts AS {statement}")
-
-
-def prepare(connection: Connection, place: str) -> bool:
-    """Make the tables where there are none yet; True where they are new.
-
-    Raises:
-        UsageError: when something else is kept there, or a store of another version.
-    """
-    there = set(inspect(connection).get_table_names())
-    if not there:
-        metadata.create_all(connection)
-        set_fact(connection, "format", FORMAT)
-        return True
-    if facts.name not in there or fact(connection, "format") != FORMAT:
-        raise UsageError(
-            f"{place}: holds no results of a screening, or those of another version of cxrlens; move it away"
-        )
-    return False
 
 
 def fact(connection: Connection, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""All that is particular to SQLite: connections, locks, the journal, and triggers that keep the audit log as it is."""
+"""All that is particular to SQLite: connections, locks, the journal."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, Table, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from cxrlens.files import open_private
-from cxrlens.screening.store.schema import audit
 
 SECONDS = 20.0
 """For which a writer waits for another one."""
+
+MOVED = "its reviews have moved to "
+"""How the refusal begins of a file whose content is in a database now, see `close`."""
 
 _NO_LOCKS = "keep the folder on a local disk: SQLite needs a file system with locks, which some network shares lack"
 _REMEDIES = {
@@ -30,19 +33,6 @@ _REMEDIES = {
 
 _NETWORK = ("nfs", "cifs", "smb", "afs", "9p", "ncp", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.")
 """How the types of file systems begin on which several computers may write."""
-
-_TRIGGERS = {
-    "audit_is_not_changed": "BEFORE UPDATE ON audit",
-    "audit_is_not_shortened": "BEFORE DELETE ON audit",
-    "audit_is_not_replaced": "BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)",
-}
-
-
-@event.listens_for(audit, "after_create")
-def _make_triggers(_: Table, connection: Connection, **_more: Any) -> None:
-    for name, when in _TRIGGERS.items() if connection.dialect.name == "sqlite" else ():
-        refusal = "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
-        connection.exec_driver_sql(f"CREATE TRIGGER {name} {when} {refusal}")
 
 
 def make_engine(path: Path, *, keep_connections: bool = False) -> Engine:
@@ -90,9 +80,25 @@ def is_on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     return kind.startswith(_NETWORK)
 
 
-def remedy(reason: str) -> str:
-    """The user's remedy for an error."""
-    return next((text for sign, text in _REMEDIES.items() if sign in reason), "check the file and its rights")
+def close(connection: Connection, place: str) -> None:
+    """Let nothing be added to a file any more: what it holds is kept at another place."""
+    said = f"{MOVED}{place}".replace("'", "''")
+    for name in ("results", "audit"):
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER IF NOT EXISTS {name}_have_moved BEFORE INSERT ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
+        )
+
+
+def sentence(error: DBAPIError) -> str | None:
+    """What has failed and the user's remedy; None of a defect of the program."""
+    reason = str(error.orig)
+    if reason.startswith(MOVED):
+        return f"cannot be written ({reason}); give `database`, or set the variable CXRLENS_DATABASE"
+    if isinstance(error, (IntegrityError, ProgrammingError, DataError)) or not isinstance(error, DatabaseError):
+        return None
+    remedy = next((text for sign, text in _REMEDIES.items() if sign in reason), "check the file and its rights")
+    return f"cannot be read or written ({reason}); {remedy}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

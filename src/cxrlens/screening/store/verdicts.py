@@ -95,6 +95,13 @@ class StaleVerdictError(CxrlensError):
         self.standing = standing
 
 
+class ReusedNumberError(CxrlensError):
+    """A client has given two verdicts under the number of one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: another verdict was given under this number; draw a new one for each verdict")
+
+
 class VerdictTable:
     """The verdicts of a database. Every call is a transaction of its own."""
 
@@ -102,18 +109,26 @@ class VerdictTable:
         self._database = database
 
     def give(
-        self, key: str, verdict: Verdict, model_sha256: Callable[[], str], seen: Verdict | None = None
+        self,
+        key: str,
+        verdict: Verdict,
+        model_sha256: Callable[[], str],
+        seen: Verdict | None = None,
+        request: str | None = None,
     ) -> GivenVerdict | None:
         """Let a verdict on an image stand; the one that stands already is not recorded again.
 
         Args:
             model_sha256: of the model that the folder is screened with; asked while no result can be written.
             seen: the verdict that stood when the reader looked; None replaces whatever stands.
+            request: a number that the client made up for this verdict; one that was given under it already is not given
+                again, whatever has been said since.
 
         Returns:
             None where no image of the worklist has this key.
 
         Raises:
+            ReusedNumberError: when another verdict was given under this number.
             StaleVerdictError: when another verdict stands than was seen; nothing is changed then.
             StoreError: when it cannot be kept (a full disk, a locked file); nothing is changed then.
         """
@@ -124,17 +139,21 @@ class VerdictTable:
                 .where(*wanted)
                 .order_by(results.c.rank, results.c.name)
                 .limit(1)
-                .with_for_update()  # where no writer shuts out all others, as SQLite's does
             ).first()
             if image is None:
                 return None
+            if request is not None and (given := _given(connection, request)) is not None:
+                if (given.key, given.verdict) != (key, verdict):
+                    raise ReusedNumberError(image.name)
+                return given
             id_, time, before = last_entry(connection, key)
             if seen is not None and before not in (seen, verdict):
                 raise StaleVerdictError(image.name, before, time)
             if verdict != before:
                 time = datetime.now(UTC).isoformat(timespec="milliseconds")
                 entry = {"time": time, "key": key, "name": image.name, "verdict": verdict, "replaced": before}
-                added = insert(audit).values(**entry, probability=image.probability, model_sha256=model_sha256())
+                entry |= {"probability": image.probability, "model_sha256": model_sha256(), "request": request}
+                added = insert(audit).values(**entry)
                 id_ = connection.execute(added.returning(audit.c.id)).scalar_one()
         return GivenVerdict(
             key=key, name=image.name, verdict=verdict, replaced=before, changed=verdict != before, id=id_, time=time
@@ -165,8 +184,16 @@ class VerdictTable:
         """The number of all entries, and so many of those whose id is larger, oldest first."""
         with self._database.reading() as connection:
             total = connection.scalar(select(func.count()).select_from(audit)) or 0
-            rows = connection.execute(select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit))
+            columns = [audit.c[name] for name in AuditEntry.model_fields]
+            rows = connection.execute(select(*columns).where(audit.c.id > after).order_by(audit.c.id).limit(limit))
             return total, [AuditEntry(**row) for row in rows.mappings()]
+
+
+def _given(connection: Connection, request: str) -> GivenVerdict | None:
+    """What was given under a number."""
+    columns = (audit.c[name] for name in ("key", "name", "verdict", "replaced", "id", "time"))
+    found = connection.execute(select(*columns).where(audit.c.request == request)).mappings().first()
+    return None if found is None else GivenVerdict(**found, changed=True)
 
 
 def last_entry(connection: Connection, key: str) -> tuple[int | None, str, Verdict]:

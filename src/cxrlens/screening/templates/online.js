@@ -23,12 +23,25 @@ class OnlineBackend {
     this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
     this.nothing = "Drop a radiograph anywhere on this page, or choose a file: DICOM, JPEG, PNG or TIFF. Nothing of it is kept.";
     this.queue = Promise.resolve();
+    this.outbox = new Outbox(`cxrlens-waiting-${worklist?.folder ?? ""}`, (text, kind) => window.review.tell(text, kind));
+    this.rest = this.outbox.waiting; // from when the page was open before
+    this.found = withWaiting(found, this.rest);
+  }
+
+  // Sends what waited while the page was closed; fails where the server refuses any of it.
+  async resume() {
+    await Promise.all(this.rest.map((entry) => this.#send([entry])));
   }
 
   // One after the other, so that a second thought cannot arrive before the first.
   keep(changes) {
+    const verdicts = changes.map(({ image, verdict, seen }) => ({ key: image.key, verdict: verdict ?? "none", seen: seen ?? "none" }));
+    return this.#send(this.outbox.add(verdicts));
+  }
+
+  #send(entries) {
     this.pending += 1;
-    const kept = this.queue.then(() => this.#post(changes));
+    const kept = this.queue.then(() => this.#post(entries));
     this.queue = kept.catch(() => {}).finally(() => (this.pending -= 1));
     return kept;
   }
@@ -61,15 +74,12 @@ class OnlineBackend {
     this.keys = new Set((this.worklist?.images ?? []).filter(isRead).map((image) => image.key));
   }
 
-  async #post(changes) {
-    for (const [kept, { image, verdict, seen }] of changes.entries()) {
+  async #post(entries) {
+    for (const [kept, entry] of entries.entries()) {
       try {
-        await ask("api/verdicts", {
-          method: "POST",
-          headers: { "Content-Type": "application/json" },
-          body: JSON.stringify({ key: image.key, verdict: verdict ?? "none", seen: seen ?? "none" }),
-        });
+        await this.outbox.deliver(entry);
       } catch (error) {
+        this.outbox.remove(entries);
         throw Object.assign(error, { kept });
       }
     }
@@ -88,6 +98,7 @@ class OnlineBackend {
   }
 
   async csv() {
+    if (this.outbox.late) throw new Error("Some verdicts still wait for the server; export them when all have arrived.");
     await this.queue;
     return (await ask("api/verdicts.csv")).text();
   }
@@ -120,6 +131,16 @@ class OnlineBackend {
 
 async function standing() {
   return (await answerOf("api/verdicts")).verdicts;
+}
+
+// The verdicts that stand, with those that are on their way.
+function withWaiting(found, waiting) {
+  const byKey = new Map(found.map((given) => [given.key, given]));
+  for (const { key, verdict } of waiting) {
+    if (verdict === "none") byKey.delete(key);
+    else byKey.set(key, { key, verdict, time: "" });
+  }
+  return [...byKey.values()];
 }
 
 // The image of the worklist that a checked one stands for, whose name it takes; undefined where there is none.

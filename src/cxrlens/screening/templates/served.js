@@ -29,6 +29,11 @@ async function lookForNews() {
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
+  backend.resume().catch(async (error) => {
+    window.review.tell(error.message, "error");
+    const news = await backend.afresh();
+    if (news) window.review.renew(news.images, news.found);
+  });
   setInterval(lookForNews, NEWS_EVERY);
   if (worklist?.remark) window.review.remark(sentence(worklist.remark));
 })();

@@ -5,8 +5,8 @@ const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability
 
 class Verdicts {
   // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
-  // good; a verdict of null withdraws, and `seen` is the one that stood here before. It may fail; `kept` of its error
-  // then says how many were stored before.
+  // good; a verdict of null withdraws, and `seen` is the one that stood here before. It may take long, while what was
+  // given is shown as such. It may fail; `kept` of its error then says how many were stored before.
   constructor(found, keep) {
     this.keep = keep;
     this.done = [];

@@ -1,0 +1,1 @@
+"""What makes the tables, and changes those of earlier versions, by Alembic."""
