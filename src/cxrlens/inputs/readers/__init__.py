@@ -17,8 +17,10 @@ from cxrlens.inputs.readers.radiograph import (
     OversizedImageError,
     Pixels,
     Radiograph,
+    Refusal,
     doubts,
     from_array,
+    refusals,
 )
 from cxrlens.inputs.readers.raster import UnknownFormatError, raster_size, read_raster
 
@@ -32,6 +34,7 @@ __all__ = [
     "OversizedImageError",
     "Pixels",
     "Radiograph",
+    "Refusal",
     "UnknownFormatError",
     "decode",
     "doubts",
@@ -41,6 +44,7 @@ __all__ = [
     "open_regular",
     "read",
     "read_content",
+    "refusals",
     "require_file",
     "starts_as_dicom",
     "stream_size",

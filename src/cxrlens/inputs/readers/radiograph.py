@@ -26,8 +26,17 @@ LUMA = np.array([0.299, 0.587, 0.114])
 class Note(str):
     """A remark that speaks against nothing: the file was taken to mean something else than it says, surely rightly.
 
-    Any other remark, a plain ``str``, is a doubt: the picture may not be displayed as it was meant. So is one whose
-    kind is not known.
+    A remark that is neither this nor a `Refusal`, a plain ``str``, is a doubt: the picture may not be displayed as it
+    was meant. So is one whose kind is not known.
+    """
+
+    __slots__ = ()
+
+
+class Refusal(str):
+    """A remark by which the image cannot be judged: it surely is no frontal chest radiograph, or shows nothing of one.
+
+    What a network gives for such an image is no statement on foreign objects.
     """
 
     __slots__ = ()
@@ -35,7 +44,12 @@ class Note(str):
 
 def doubts(remarks: Iterable[str]) -> tuple[str, ...]:
     """Those of the remarks that are doubts, see `Note`."""
-    return tuple(remark for remark in remarks if not isinstance(remark, Note))
+    return tuple(remark for remark in remarks if not isinstance(remark, (Note, Refusal)))
+
+
+def refusals(remarks: Iterable[str]) -> tuple[str, ...]:
+    """Those of the remarks by which the image cannot be judged, see `Refusal`."""
+    return tuple(remark for remark in remarks if isinstance(remark, Refusal))
 
 
 class OversizedImageError(UnreadableImageError):
@@ -60,7 +74,8 @@ class Radiograph:
         spacing: distance of neighbouring (rows, columns) in mm, in the patient where the file is calibrated, else at
             the detector; None where unknown.
         remarks: sentences, without the name of the file, on what looks wrong in the picture and on where the file was
-            taken to mean something else than it says; none for a picture in order. Each is a doubt or a `Note`.
+            taken to mean something else than it says; none for a picture in order. Each is a doubt, a `Note` or a
+            `Refusal`.
     """
 
     pixels: Pixels
