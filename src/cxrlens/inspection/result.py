@@ -15,6 +15,7 @@ from cxrlens.inputs.readers import Pixels, doubts
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.models.calibration import Triage
 from cxrlens.models.card import NOT_ASSESSED, ModelCard
+from cxrlens.models.distance import ImageDistance
 from cxrlens.saliency.recorded_resize import NO_RESIZE, RecordedResize
 
 TieSeed: TypeAlias = int | tuple[int, ...]
@@ -87,7 +88,9 @@ class ImageResult:
         geometry: leads from the stored image, whose height and width it has, to the maps.
         explanations: the maps, in the order in which they were asked for; the first one is the result's own.
         remarks: sentences on what looks wrong in the picture or was not taken as the file says, see
-            `Radiograph.remarks`; none of one in order.
+            `Radiograph.remarks`, and a `Refusal` where the image lies too far from those that the model knows; none of
+            one in order.
+        away: how far it lies from those; None where the model cannot tell.
     """
 
     probability: float
@@ -96,6 +99,7 @@ class ImageResult:
     geometry: Geometry
     explanations: tuple[ImageMap, ...] = ()
     remarks: tuple[str, ...] = ()
+    away: ImageDistance | None = None
 
     @classmethod
     def of(
@@ -106,12 +110,20 @@ class ImageResult:
         stored: tuple[int, int],
         maps: Iterable[InputMap] = (),
         *,
+        grey: Pixels | None = None,
         tie_seed: TieSeed = 0,
     ) -> ImageResult:
-        """The result of an image of the stored (height, width), from what a network gives for it."""
+        """The result of an image of the stored (height, width), from what a network gives for it.
+
+        Args:
+            grey: what the network was shown, [h, w] in [0, 1]; its distance is not told without.
+        """
         geometry = card.preprocessing.geometry(*stored)
         explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
-        return cls(probability, card, model, geometry.without_padding(), explanations)
+        away = None
+        if card.distance is not None and grey is not None:
+            away = card.distance.of(card.preprocessing.shown(grey))
+        return cls(probability, card, model, geometry.without_padding(), explanations, away=away).with_remarks(())
 
     @property
     def not_assessed(self) -> str:
@@ -144,6 +156,11 @@ class ImageResult:
     def doubts(self) -> tuple[str, ...]:
         """Those of the remarks by which the picture may not be displayed as it was meant; see `Note` for the others."""
         return doubts(self.remarks)
+
+    @property
+    def distance(self) -> float | None:
+        """From the radiographs that the model knows, above 1 where it cannot judge; None where it cannot tell."""
+        return None if self.away is None else self.away.value
 
     @property
     def is_flagged(self) -> bool:
@@ -211,8 +228,10 @@ class ImageResult:
         return replace(self, explanations=maps)
 
     def with_remarks(self, remarks: Sequence[str]) -> ImageResult:
-        """The same result of an image of which this is remarked."""
-        return replace(self, remarks=tuple(remarks))
+        """The same result of an image of which this is remarked, beside its distance where that is too large."""
+        known = self.card.distance
+        refusal = known.refusal(self.away) if known is not None and self.away is not None else None
+        return replace(self, remarks=(*remarks, *([refusal] if refusal else ())))
 
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
@@ -229,6 +248,7 @@ class ImageResult:
             "flat": bool(self.flat),
             "peak": self.peak,
             "contours": self.contours,
+            "distance": self.distance,
             "remarks": self.remarks,
             "doubts": self.doubts,
         }
