@@ -18,7 +18,9 @@ def known(count: int, size: tuple[int, int], seed: int) -> npt.NDArray[np.float3
     rows, columns = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
     found = []
     for down, right, depth, noise in random.uniform((-0.1, -0.1, 0.3, 0.01), (0.1, 0.1, 0.6, 0.03), (count, 4)):
-        fields = [np.exp(-(((rows - down + 0.2) / 0.5) ** 2 + ((columns - right - x) / 0.3) ** 2)) for x in (-0.45, 0.45)]
+        fields = [
+            np.exp(-(((rows - down + 0.2) / 0.5) ** 2 + ((columns - right - x) / 0.3) ** 2)) for x in (-0.45, 0.45)
+        ]
         found.append(0.8 - depth * np.maximum(*fields) + 0.15 * rows + noise * random.normal(size=size))
     return np.clip(found, 0, 1).astype(np.float32)
 

@@ -30,7 +30,7 @@ def table(count: int, seed: int) -> FeatureTable:
 
 @pytest.mark.parametrize(("n", "beyond", "factor"), [(10, 0.01, 3.981), (30, 0.05, 2.220), (100, 0.01, 2.684)])
 def test_the_limit_is_a_tolerance_limit_of_the_logarithms(n: int, beyond: float, factor: float) -> None:
-    """Factors of one-sided normal tolerance limits as they are printed (Natrella, Experimental Statistics, table A-7)."""
+    """Factors of one-sided tolerance limits as printed (Natrella, Experimental Statistics, 1963, table A-7)."""
     away = np.exp(np.random.default_rng(n).normal(0.3, 0.05, n))
     logs = np.log(away)
     assert np.log(upper_limit(away, beyond)) == pytest.approx(logs.mean() + factor * logs.std(ddof=1), abs=2e-4)

@@ -50,7 +50,9 @@ def test_brightness_and_contrast_are_no_part_of_the_layout(contrast: float, brig
     picture = a_picture((40, 33))
     layout, moved = layout_features(picture), layout_features(contrast * picture + brightness)
     np.testing.assert_allclose(np.corrcoef(moved, layout)[0, 1], 1)
-    np.testing.assert_allclose(moved.std(), layout.std(), rtol=0.1)  # but for what keeps a flat image from dividing by 0
+    np.testing.assert_allclose(
+        moved.std(), layout.std(), rtol=0.1
+    )  # but for what keeps a flat image from dividing by 0
     np.testing.assert_allclose(layout_features(picture + brightness), layout)
 
 
@@ -61,21 +63,23 @@ def test_a_turned_image_has_a_turned_layout_and_an_inverted_one_its_negative() -
     np.testing.assert_allclose(layout_features(1 - picture), -layout.ravel())
 
 
-def test_the_texture_is_that_of_neighbours_and_of_means_of_two_and_four() -> None:
-    columns = np.tile([0.0, 0.4], (8, 4))  # differences of 0.4 along rows, none along columns, none at larger scales
+def test_the_texture_is_that_of_differences_and_theirs_of_pixels_and_of_means_of_two() -> None:
     nothing = np.log(1e-4)
-    np.testing.assert_allclose(texture_features(columns), [np.log(0.4001), *[nothing] * 5])
-    blocks = np.kron([[0.0, 0.4], [0.0, 0.4]], np.ones((4, 4)))  # one step within seven, three and one
-    steps = [np.log(0.4 / count + 1e-4) for count in (7, 3, 1)]
-    np.testing.assert_allclose(texture_features(blocks), [steps[0], nothing, steps[1], nothing, steps[2], nothing])
+    columns = np.tile([0.0, 0.4], (8, 4))  # steps of 0.4 along rows, back and forth; none along columns, nor of means
+    expected = [np.log(0.4001), nothing, np.log(0.8001), nothing, *[nothing] * 4]
+    np.testing.assert_allclose(texture_features(columns), expected)
+    edge = np.kron([[0.0, 0.4]], np.ones((8, 4)))  # one step of seven, and of three; two kinks of six, and of two
+    shares = [1 / 7, 2 / 6, 1 / 3, 2 / 2]
+    expected = [each for share in shares for each in (np.log(0.4 * share + 1e-4), nothing)]
+    np.testing.assert_allclose(texture_features(edge), expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_transposed_image_has_the_texture_of_rows_for_that_of_columns(size: tuple[int, int]) -> None:
     picture = a_picture(size)
-    found = texture_features(picture).reshape(3, 2)
+    found = texture_features(picture).reshape(4, 2)
     assert np.isfinite(found).all()
-    np.testing.assert_allclose(texture_features(picture.T).reshape(3, 2), found[:, ::-1])
+    np.testing.assert_allclose(texture_features(picture.T).reshape(4, 2), found[:, ::-1])
 
 
 @pytest.mark.parametrize("stored", [(90, 40), (40, 90), (64, 64), (300, 3)])
@@ -140,13 +144,13 @@ def test_a_card_without_a_distance_does_not_name_it() -> None:
     ("path", "value", "said"),
     [
         (("layout", "centre", 3), None, "layout.centre.3"),
-        (("texture", "whitening", 0), [1.0], "6 rows of as many numbers"),
+        (("texture", "whitening", 0), [1.0], "8 rows of as many numbers"),
         (("layout", "limit"), 0, "greater than 0"),
         (("layout", "limit"), float("nan"), "finite"),
         (("texture", "whitening", 2, 2), float("inf"), "finite"),
         (("held_out", "images"), 0, "held_out.images"),
         (("held_out", "low"), -1, "held_out.low"),
-        (("texture",), a_distance().layout.model_dump(), "texture should be one of 6 features, not 16"),
+        (("texture",), a_distance().layout.model_dump(), "texture should be one of 8 features, not 16"),
         (("more",), 1, "more"),
     ],
 )
@@ -159,6 +163,13 @@ def test_broken_numbers_are_refused_when_the_file_is_loaded(path: tuple[Any, ...
     with pytest.raises(UsageError, match=r"a\.safetensors: its model card cannot be read") as refused:
         parse_card(json.dumps(fields), "a.safetensors")
     assert said in str(refused.value)
+
+
+def test_an_image_is_looked_at_in_the_levels_of_8_bits() -> None:
+    picture = a_picture((40, 33)).astype(np.float32)
+    kept = np.rint(picture * 255).astype(np.uint8).astype(np.float32) / 255
+    for kind, features in image_features(kept).items():
+        np.testing.assert_array_equal(image_features(picture)[kind], features)
 
 
 def test_the_distance_takes_few_bytes() -> None:

@@ -6,6 +6,7 @@ structure. See docs/methods.md, and docs/decisions/distance-from-training.md for
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -21,16 +22,23 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 CELLS = 4
 """Rows, and columns, of the grid of `layout_features`."""
 
-SCALES = 3
-"""Of `texture_features`: differences of pixels, of means of 2 x 2 pixels, of 4 x 4 pixels."""
+SCALES = 2
+"""Of `texture_features`: differences of pixels, and of means of 2 x 2 pixels."""
+
+ORDERS = (1, 2)
+"""Of the differences: of neighbours, and of those differences."""
 
 _LEAST_CONTRAST = 1e-2
 _LEAST_DIFFERENCE = 1e-4
 
 
 def image_features(shown: Pixels) -> dict[str, Floats]:
-    """The features of an image [h, w] in [0, 1] by kind, see `FEATURES`; of a prepared one without its padding."""
-    return {kind: function(shown.astype(np.float64)) for kind, function in FEATURES.items()}
+    """The features of an image [h, w] in [0, 1] by kind, see `FEATURES`; of a prepared one without its padding.
+
+    It is looked at in 256 levels, in which decoded images are kept, so that it does not matter where it comes from.
+    """
+    levels = np.rint(shown.astype(np.float64) * 255) / 255
+    return {kind: function(levels) for kind, function in FEATURES.items()}
 
 
 def layout_features(grey: Floats) -> Floats:
@@ -50,11 +58,11 @@ def _parts(size: int) -> list[slice]:
 
 
 def texture_features(grey: Floats) -> Floats:
-    """Logarithms of the mean absolute difference of neighbours, along rows and along columns, at each of `SCALES`."""
+    """Logarithms of the mean absolute differences of `ORDERS`, along rows and along columns, at each of `SCALES`."""
     found = []
     for _ in range(SCALES):
-        for axis in (1, 0):
-            steps = np.abs(np.diff(grey, axis=axis))
+        for order, axis in itertools.product(ORDERS, (1, 0)):
+            steps = np.abs(np.diff(grey, order, axis=axis))
             found.append(np.log((steps.mean() if steps.size else 0.0) + _LEAST_DIFFERENCE))
         grey = _halved(_halved(grey).T).T
     return np.array(found)
@@ -180,7 +188,7 @@ class TrainingDistance(_FrozenPart):
 
     @model_validator(mode="after")
     def _has_the_features(self) -> TrainingDistance:
-        for kind, count in (("layout", CELLS * CELLS), ("texture", 2 * SCALES)):
+        for kind, count in (("layout", CELLS * CELLS), ("texture", 2 * len(ORDERS) * SCALES)):
             found = len(self.parts[kind].centre)
             if found != count:
                 raise ValueError(f"the {kind} should be one of {count} features, not {found}")
