@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cxrlens.inputs.readers import Pixels, Refusal
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Grey: TypeAlias = npt.NDArray[np.floating]
 
 CELLS = 4
 """Rows, and columns, of the grid of `layout_features`."""
@@ -37,19 +38,18 @@ def image_features(shown: Pixels) -> dict[str, Floats]:
 
     It is looked at in 256 levels, in which decoded images are kept, so that it does not matter where it comes from.
     """
-    levels = np.rint(shown.astype(np.float64) * 255) / 255
+    levels = np.rint(shown * np.float32(255)) / np.float32(255)
     return {kind: function(levels) for kind, function in FEATURES.items()}
 
 
-def layout_features(grey: Floats) -> Floats:
+def layout_features(grey: Grey) -> Floats:
     """Means of the `CELLS` x `CELLS` cells of an image [h, w], row by row, less their mean and by their deviation.
 
     So brightness and contrast do not count. A cell takes in each pixel of which a part lies in it, as those of torch's
     ``adaptive_avg_pool2d`` do.
     """
-    means = np.array(
-        [grey[rows, columns].mean() for rows in _parts(grey.shape[0]) for columns in _parts(grey.shape[1])]
-    )
+    places = itertools.product(_parts(grey.shape[0]), _parts(grey.shape[1]))
+    means = np.array([float(grey[place].mean()) for place in places])
     return (means - means.mean()) / (means.std() + _LEAST_CONTRAST)
 
 
@@ -57,18 +57,18 @@ def _parts(size: int) -> list[slice]:
     return [slice(part * size // CELLS, -(-(part + 1) * size // CELLS)) for part in range(CELLS)]
 
 
-def texture_features(grey: Floats) -> Floats:
+def texture_features(grey: Grey) -> Floats:
     """Logarithms of the mean absolute differences of `ORDERS`, along rows and along columns, at each of `SCALES`."""
     found = []
     for _ in range(SCALES):
         for order, axis in itertools.product(ORDERS, (1, 0)):
             steps = np.abs(np.diff(grey, order, axis=axis))
-            found.append(np.log((steps.mean() if steps.size else 0.0) + _LEAST_DIFFERENCE))
+            found.append(np.log((float(steps.mean()) if steps.size else 0.0) + _LEAST_DIFFERENCE))
         grey = _halved(_halved(grey).T).T
     return np.array(found)
 
 
-def _halved(grey: Floats) -> Floats:
+def _halved(grey: Grey) -> Grey:
     """Means of each two rows; a last odd one is left out, and a single one stays."""
     pairs = len(grey) // 2
     return grey[: 2 * pairs].reshape(pairs, 2, -1).mean(1) if pairs else grey
@@ -79,7 +79,7 @@ NOT_KNOWN = (
 )
 """Said of a model that cannot tell how far an image lies from its training images."""
 
-FEATURES: Final[Mapping[str, Callable[[Floats], Floats]]] = {"layout": layout_features, "texture": texture_features}
+FEATURES: Final[Mapping[str, Callable[[Grey], Floats]]] = {"layout": layout_features, "texture": texture_features}
 
 
 class _FrozenPart(BaseModel):
