@@ -17,10 +17,12 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cxrlens.cli.training_progress import StderrProgressBar
+from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import read
 from cxrlens.inspection.quality_model import load
 from cxrlens.models.model_file import load_model
 from cxrlens.testing.run import score_model
@@ -206,3 +208,26 @@ def test_precision_auto_takes_bfloat16_only_where_it_is_faster(monkeypatch: pyte
     assert training_precision(half, "resnet34", torch.device("cuda")) == "16-mixed"
     with pytest.raises(UsageError, match="needs a GPU"):  # Lightning would take bfloat16 and not say so
         training_precision(half, "resnet34", CPU)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_a_model_knows_its_training_images_where_there_are_enough(tmp_path: Path, resize: str) -> None:
+    write_phantom_dataset(tmp_path / "data", train=40, dev=32, size=64, seed=3)
+    overrides = {**SMALL, "epochs": 1, "resize": resize}
+    result = run(tmp_path / "data", tmp_path / "run", overrides=overrides)
+    model = load(result.model)
+    distance = model.card.distance
+    assert distance is not None
+    assert result.distance == str(distance)
+    assert (distance.fitted.data, distance.fitted.images, distance.held_out.images) == ("data", 40, 32)
+    decoded = [read(path).pixels for path in sorted((tmp_path / "data" / "dev").rglob("*.jpg"))]
+    away = [distance.of(model.preprocessing.shown(model.preprocessing.resized(pixels)[0])).value for pixels in decoded]
+    assert sum(value > 1 for value in away) == distance.held_out.beyond == 0
+    turned = [distance.of(model.preprocessing.shown(model.preprocessing.resized(1 - pixels)[0])) for pixels in decoded]
+    assert min(each.value for each in turned) > 1
+
+
+def test_of_few_training_images_a_model_says_that_it_knows_too_little(phantoms: Path, tmp_path: Path) -> None:
+    result = run(phantoms, tmp_path / "run", overrides={**SMALL, "epochs": 1})
+    assert load(result.model).card.distance is None
+    assert result.distance.startswith("not known")

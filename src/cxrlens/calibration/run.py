@@ -29,9 +29,11 @@ from cxrlens.evaluation.classification import Labels, auc_interval
 from cxrlens.files import sha256_of, write_csv, write_json, write_text
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inspection.distance_fitting import FeatureTable, distance_of_one_set, widened
 from cxrlens.inspection.quality_model import QualityModel, affected_log_odds
 from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate
 from cxrlens.models.card import ModelCard
+from cxrlens.models.distance import TrainingDistance
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
@@ -192,6 +194,7 @@ def calibrate_model(
         NothingToDoError: when no image has a label or can be read.
     """
     chosen = data.scored_split(split)
+    seen = FeatureTable(model.preprocessing)
     found = predict(
         data.root,
         chosen,
@@ -200,6 +203,7 @@ def calibrate_model(
         unreadable_name=f"{out.stem}.unreadable.txt",
         batch_size=batch_size,
         workers=workers,
+        see=seen.add,
         progress=progress,
     )
     case = _Case(
@@ -217,7 +221,12 @@ def calibrate_model(
     )
     calibration = _record(case, fitted, origin, _sha256(model, source))
     card = ModelCard.model_validate(
-        {**dict(model.card), "threshold": float(expit(fitted.cuts.retake)), "calibration": calibration}
+        {
+            **dict(model.card),
+            "threshold": float(expit(fitted.cuts.retake)),
+            "calibration": calibration,
+            "distance": _distance(model.card.distance, seen, origin),
+        }
     )
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as holder:
         copy = Path(holder) / out.name
@@ -230,6 +239,13 @@ def calibrate_model(
         for path in (*files[1:], page, copy):  # the model last: where it is, all the rest is
             path.replace(out.with_name(path.name))
     return CalibrateResult(card, found.unreadable, made)
+
+
+def _distance(known: TrainingDistance | None, seen: FeatureTable, data: CalibrationData) -> TrainingDistance | None:
+    """The model's own with limits that hold at the site too, else one from the site's images; None of too few."""
+    if known is None:
+        return distance_of_one_set(seen, data.name, data.split)
+    return widened(known, seen, data.name, data.split)
 
 
 def trained_share(card: ModelCard) -> float | None:

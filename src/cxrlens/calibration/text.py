@@ -82,6 +82,8 @@ def sentences(card: ModelCard) -> list[str]:
         f"Calibrated on {data.images} images of {data.name}, split {data.split}, {data.affected} of them affected; "
         f"AUC {auc} ({interval})."
     )
+    if card.distance is not None:
+        said.append(f"Refused: an image too far away, {card.distance}.")
     return said
 
 

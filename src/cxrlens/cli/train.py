@@ -98,6 +98,7 @@ def command(
                 f"best epoch {result.best_epoch + 1}: {scores}",
                 "class weights in the loss: "
                 + ", ".join(f"{name} {value:.2f}" for name, value in result.class_weights.items()),
+                f"distance from the training images: {result.distance}",
                 f"model: {result.model}",
             ]
         )

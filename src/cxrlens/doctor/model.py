@@ -19,6 +19,7 @@ from cxrlens.models.onnx_file import Int8Branch, read_onnx
 from cxrlens.models.weights_file import not_finite
 
 _SECTION = "model"
+_CALIBRATE = "train, or run 'cxrlens calibrate', with this version and 60 images or more"
 _BROKEN = "take another copy of the file, or train anew with a smaller --lr"
 
 
@@ -88,6 +89,12 @@ def _of_precisions(path: Path, int8: Int8Branch | None) -> DoctorFinding:
 def _of_card(card: ModelCard) -> Iterator[DoctorFinding]:
     yield DoctorFinding(_SECTION, "preprocessing", "ok", card.preprocessing.size)
     yield DoctorFinding(_SECTION, "threshold", "ok", f"{card.threshold:g}")
+    if card.distance is None:
+        yield DoctorFinding(
+            _SECTION, "distance from training", "note", "is not known: images of any kind are judged", _CALIBRATE
+        )
+    else:
+        yield DoctorFinding(_SECTION, "distance from training", "ok", str(card.distance))
 
 
 def _of_blank(probability: float) -> DoctorFinding:

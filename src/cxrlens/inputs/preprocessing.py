@@ -76,6 +76,17 @@ class Preprocessing(BaseModel):
         grey = resample(pixels, geometry.scaled_height, geometry.scaled_width)
         return geometry.pad(np.clip(grey, 0, 1, out=grey)[None])
 
+    def shown(self, grey: Pixels) -> Pixels:
+        """A view of a prepared image [height, width] without its padding, as far as its pixels tell.
+
+        Outer rows and columns of a letterbox that are black in 8 bits count as padding; a black image stays whole.
+        """
+        lit = grey >= 0.5 / 255
+        if self.resize == "stretch" or not lit.any():
+            return grey
+        rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+        return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
     def normalized(self, grey: Tensor) -> Tensor:
         """Grey images [N, 1, h, w] in [0, 1] -> the network's input [N, 3, h, w], in channels-last memory."""
         import torch

@@ -83,7 +83,9 @@ class OnnxInspector:
             if found.maps is not None and found.flat is not None:
                 flat = bool(found.flat[index])
                 whole = [InputMap(self.method, self.layers, found.maps[index], flat, self.resize)]
-            results.append(ImageResult.of(probability, self.card, self.identity, stored[index], whole))
+            results.append(
+                ImageResult.of(probability, self.card, self.identity, stored[index], whole, grey=grey[index, 0])
+            )
         return results
 
 

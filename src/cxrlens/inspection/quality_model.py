@@ -200,9 +200,18 @@ class QualityModel:
         explained = self.explain_rows(grey, rows, target=target, fusion=fusion, seed=seed) if rows else None
         logits = explained.logits if explained else self.logits(grey)
         seeds = [0] * len(stored) if tie_seeds is None else tie_seeds
+        shown = grey.cpu().numpy()[:, 0]
         for index, probability in enumerate(self.probability_of(logits).tolist()):
             whole = input_maps(explained, index) if explained else []
-            yield ImageResult.of(probability, self.card, self.identity, stored[index], whole, tie_seed=seeds[index])
+            yield ImageResult.of(
+                probability,
+                self.card,
+                self.identity,
+                stored[index],
+                whole,
+                grey=shown[index],
+                tie_seed=seeds[index],
+            )
 
     def decision(self, probability: float) -> str:
         """ "affected" from the card's threshold on, else "normal"."""

@@ -33,6 +33,8 @@ class ImageRecord(BaseModel):
         flat: True where the map is constant, so that it has no peak.
         peak: (row, column) of the map's highest point, in pixels of the stored image.
         contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
+        distance: from the radiographs that the model knows, above 1 for one that it cannot judge; None where it cannot
+            tell.
         picture: where the preview is, "" where there is none; likewise ``map``.
         remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
         doubts: those of the remarks by which the picture may not be displayed as it was meant; all of them in a record
@@ -60,6 +62,7 @@ class ImageRecord(BaseModel):
     flat: bool = False
     peak: tuple[int, int] | None = None
     contours: tuple[tuple[tuple[float, float], ...], ...] = ()
+    distance: float | None = Field(default=None, ge=0)
     picture: str = ""
     map: str = ""
     remarks: tuple[str, ...] = ()

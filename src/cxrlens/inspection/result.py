@@ -16,6 +16,7 @@ from cxrlens.inputs.readers import Pixels, as_doubts, doubts, refusals
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.record import ImageTriage
 from cxrlens.models.card import NOT_ASSESSED, ModelCard
+from cxrlens.models.distance import ImageDistance
 from cxrlens.saliency.recorded_resize import NO_RESIZE, RecordedResize
 
 TieSeed: TypeAlias = int | tuple[int, ...]
@@ -89,7 +90,9 @@ class ImageResult:
         geometry: leads from the stored image, whose height and width it has, to the maps.
         explanations: the maps, in the order in which they were asked for; the first one is the result's own.
         remarks: sentences on what looks wrong in the picture or was not taken as the file says, see
-            `Radiograph.remarks`; none of one in order.
+            `Radiograph.remarks`, and a `Refusal` where the image lies too far from those that the model knows; none of
+            one in order.
+        away: how far it lies from those; None where the model cannot tell.
     """
 
     probability: float
@@ -98,6 +101,7 @@ class ImageResult:
     geometry: Geometry
     explanations: tuple[ImageMap, ...] = ()
     remarks: tuple[str, ...] = ()
+    away: ImageDistance | None = None
 
     @classmethod
     def of(
@@ -108,16 +112,23 @@ class ImageResult:
         stored: tuple[int, int],
         maps: Iterable[InputMap] = (),
         *,
+        grey: Pixels | None = None,
         tie_seed: TieSeed = 0,
     ) -> ImageResult:
         """The result of an image of the stored (height, width), from what a network gives for it.
 
-        Where that is no number there are no maps.
+        Where the network gives no number there are no maps.
+
+        Args:
+            grey: what the network was shown, [h, w] in [0, 1]; its distance is not told without.
         """
         geometry = card.preprocessing.geometry(*stored)
         explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
-        result = cls(probability, card, model, geometry.without_padding(), explanations)
-        return result.with_maps() if result.not_assessed else result
+        away = None
+        if card.distance is not None and grey is not None:
+            away = card.distance.of(card.preprocessing.shown(grey))
+        result = cls(probability, card, model, geometry.without_padding(), explanations, away=away)
+        return result.with_maps() if result.not_assessed else replace(result, remarks=result._too_far)
 
     @property
     def not_assessed(self) -> str:
@@ -163,6 +174,11 @@ class ImageResult:
     def doubts(self) -> tuple[str, ...]:
         """Those of the remarks by which the picture may not be displayed as it was meant; see `Note`."""
         return doubts(self.remarks)
+
+    @property
+    def distance(self) -> float | None:
+        """From the radiographs that the model knows, above 1 where it cannot judge; None where it cannot tell."""
+        return None if self.away is None else self.away.value
 
     @property
     def is_flagged(self) -> bool:
@@ -230,13 +246,22 @@ class ImageResult:
         return replace(self, explanations=maps)
 
     def with_remarks(self, remarks: Sequence[str], *, assess_any: bool = False) -> ImageResult:
-        """The same result of an image of which this is remarked, without maps where it thereby cannot be judged.
+        """The same result of an image of which this is remarked, beside its distance where that is too large.
+
+        Where it thereby cannot be judged it has no maps.
 
         Args:
             assess_any: judge it all the same; each refusal is a doubt then.
         """
-        result = replace(self, remarks=as_doubts(remarks) if assess_any else tuple(remarks))
+        found = *remarks, *self._too_far
+        result = replace(self, remarks=as_doubts(found) if assess_any else found)
         return result.with_maps() if result.not_assessed else result
+
+    @property
+    def _too_far(self) -> tuple[str, ...]:
+        known = self.card.distance
+        refusal = known.refusal(self.away) if known is not None and self.away is not None else None
+        return (refusal,) if refusal else ()
 
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
@@ -254,6 +279,7 @@ class ImageResult:
             "flat": bool(self.flat),
             "peak": self.peak,
             "contours": self.contours,
+            "distance": self.distance,
             "remarks": self.remarks,
             "doubts": self.doubts,
             "refusals": self.refusals,
@@ -263,10 +289,9 @@ class ImageResult:
 def with_remarks(
     results: Iterable[ImageResult], remarks: Sequence[Sequence[str]] | None, *, assess_any: bool = False
 ) -> list[ImageResult]:
-    """The results of images, each with the remarks on its image; as they are where no remarks are given."""
-    if remarks is None:
-        return list(results)
-    both = zip(results, remarks, strict=True)
+    """The results of images, each with the remarks on its image; none by default."""
+    found = list(results)
+    both = zip(found, [()] * len(found) if remarks is None else remarks, strict=True)
     return [result.with_remarks(of_image, assess_any=assess_any) for result, of_image in both]
 
 

@@ -11,6 +11,7 @@ from cxrlens.calibration.text import bullets, calibration_sections
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.files import plain
 from cxrlens.models.card import ModelCard
+from cxrlens.models.distance import FEATURES, NOT_KNOWN
 from cxrlens.report.tables import Column, Score, Table, markdown, to_markdown
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class CardFacts:
 def card_values(facts: CardFacts) -> dict[str, Any]:
     """The card in JSON's own types."""
     values = asdict(facts)
-    values["card"] = facts.card.model_dump(mode="json")
+    arrays = {kind: {"centre", "whitening"} for kind in FEATURES} if facts.card.distance else {}
+    values["card"] = facts.card.model_dump(mode="json", exclude={"distance": arrays})
     values["card"]["training"]["data"] = {"name": facts.data.name, "digest": facts.data.digest}  # no private path
     if facts.randomisation is None:
         values["randomisation"] = "not done"
@@ -100,6 +102,7 @@ def card_page(facts: CardFacts) -> str:
         parts += ["## Operating point and calibration", f"Not done (`cxrlens calibrate`). {threshold}"]
     else:
         parts += ["## Operating point and calibration", calibration_sections(card).replace("\n## ", "\n### ").strip()]
+    parts += ["## What it refuses to judge", _distance(card)]
     parts += ["## Do its maps depend on its weights?", _randomisation(facts.randomisation)]
     parts += ["## Limits", bullets(facts.limits)]
     return "\n\n".join(parts) + "\n"
@@ -149,6 +152,15 @@ def _scores(facts: CardFacts) -> list[str]:
         "shares.",
     )
     return [to_markdown(table).strip()]
+
+
+def _distance(card: ModelCard) -> str:
+    if card.distance is None:
+        return f"How far an image lies from the training images is {markdown(NOT_KNOWN)}."
+    return (
+        "An image that lies too far from those that the model knows, by its layout or by its fine structure, is not "
+        f"judged. The distance is one {markdown(str(card.distance))}."
+    )
 
 
 def _randomisation(verdicts: Sequence[Verdict] | None) -> str:

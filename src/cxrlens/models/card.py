@@ -10,6 +10,7 @@ from cxrlens.errors import NotAssessedError, UsageError
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.calibration import Calibration, Triage
+from cxrlens.models.distance import TrainingDistance
 from cxrlens.validation import first_fault
 
 CARD_KEY = "cxrlens"
@@ -36,6 +37,7 @@ class ModelCard(BaseModel):
         training: recipe, data and seed it was trained with.
         dev_scores: scores on the dev images when the model was saved.
         calibration: how probabilities are corrected, and what was found of the thresholds; None = not calibrated.
+        distance: how far images lie from those that the model knows; None = that cannot be told.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +50,7 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     dev_scores: dict[str, float | None] = Field(default_factory=dict)
     calibration: Calibration | None = None
+    distance: TrainingDistance | None = None
     cxrlens_version: str = ""
     created: str = ""
 
@@ -87,7 +90,8 @@ class ModelCard(BaseModel):
 
     def to_metadata(self) -> str:
         """The card as JSON text for a file's metadata; `parse_card` reads it."""
-        return self.model_dump_json(exclude={"calibration"} if self.calibration is None else None)
+        unused = {name for name in ("calibration", "distance") if getattr(self, name) is None}
+        return self.model_dump_json(exclude=unused)
 
 
 def _assessed(probability: float) -> float:

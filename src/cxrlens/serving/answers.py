@@ -116,6 +116,8 @@ class Checked(_Answer):
         flat: whether the map is constant, so that it shows nothing and has no peak.
         peak: (row, column) of the map's highest point, in pixels of the stored image.
         contours: closed polygons [(x, y), ...] around what exceeds half the map's maximum, in stored pixels.
+        distance: from the radiographs that the model knows, above 1 for one that it cannot judge; null where it cannot
+            tell.
         picture: preview as a ``data:`` address: grey JPEG of at most 1024 px.
         map: the map as a ``data:`` address: 8-bit grey PNG of the picture at the network's scale, 255 = highest. It
             covers the whole picture. "" where the image cannot be judged; so are ``method`` and ``layers``.
@@ -141,6 +143,7 @@ class Checked(_Answer):
     flat: bool
     peak: tuple[int, int] | None
     contours: tuple[tuple[tuple[float, float], ...], ...]
+    distance: float | None
     picture: str
     map: str
     remarks: tuple[str, ...]

@@ -12,6 +12,7 @@ from torch import Tensor
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.dataset.layouts import Item, Split
 from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.inspection.quality_model import QualityModel
@@ -47,10 +48,14 @@ def predict(
     unreadable_name: str = "unreadable.txt",
     batch_size: int,
     workers: int,
+    see: Callable[[Pixels], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Run a model's network on a split of ``data``; unreadable images are listed in ``out/unreadable_name``, and so
     are those for which the network gives no number.
+
+    Args:
+        see: called with each image for which there is a number, [h, w] in [0, 1] as the network is shown it.
 
     Raises:
         UsageError: when the network gives no number for any image.
@@ -68,6 +73,8 @@ def predict(
             if is_sound:
                 items.append(item)
                 remarks.append(image.remarks)
+                if see:
+                    see(image.grey[0].numpy())
             else:
                 not_assessed.append(f"{item.origin}: {NOT_ASSESSED}")
         logits.append(found[is_number])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -15,6 +16,7 @@ from cxrlens.inputs.cache.images import CachedImages, cache_images
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.remarked import remarked
 from cxrlens.training.augmentation import build_transform
 from cxrlens.training.recipe import Recipe, derived_seed
@@ -136,6 +138,12 @@ class QualityData(lightning.LightningDataModule):
         """Number of readable images per class name."""
         labels = self._images[name].labels
         return {class_name: labels.count(label) for label, class_name in enumerate(CLASS_NAMES)}
+
+    def some(self, name: str, most: int) -> Iterator[Pixels]:
+        """At most so many images [h, w] of a split, evenly taken from all of it, as they are without augmentation."""
+        rows = self._images[name].rows
+        for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
+            yield self._cached[name].image(rows[place])[0].numpy()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train", shuffle=True)

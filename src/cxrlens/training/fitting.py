@@ -26,9 +26,10 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import is_partial, plain, read_yaml, replacing, write_csv, write_json, write_text
 from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
-from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.remarked import report_remarked
+from cxrlens.inspection.distance_fitting import MOST, FeatureTable, fitted_distance
 from cxrlens.models.card import ModelCard
+from cxrlens.models.distance import NOT_KNOWN
 from cxrlens.models.model_file import is_model_file, save_model
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.outputs import LOCK, remove_own, remove_partials, starts_with
@@ -86,6 +87,7 @@ class TrainingResult:
         run_dir: its folder.
         model: the best model's file.
         best_epoch: counted from 0.
+        distance: what that of images from the training images rests on, in words.
         dev_scores: of the best epoch.
         counts: readable images per split and class.
         class_weights: weight of each class in the loss.
@@ -97,6 +99,7 @@ class TrainingResult:
     run_dir: Path
     model: Path
     best_epoch: int
+    distance: str
     dev_scores: dict[str, float]
     counts: dict[str, dict[str, int]]
     class_weights: dict[str, float]
@@ -215,8 +218,10 @@ def train(
             trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
-    if not trainer.is_global_zero:
-        return None
+        if not trainer.is_global_zero:
+            return None
+        seen = {name: FeatureTable(preprocessing, data.some(name, MOST)) for name in data.splits}
+    distance = fitted_distance(seen["train"], seen["dev"], Path(read_config(run_dir)[2]["folder"]).name)
     stored = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     prefix = "network."
     network.load_state_dict(
@@ -225,11 +230,26 @@ def train(
     scores = next(row for row in module.history if row["epoch"] == stored["epoch"])
     counts = {name: data.counts(name) for name in data.splits}
     dev_scores = {name: value for name, value in scores.items() if name.startswith("dev_")}
-    model = _save(run_dir, network, architecture, recipe, preprocessing, counts, stored["epoch"], dev_scores)
+    card = ModelCard(
+        architecture=architecture,
+        preprocessing=preprocessing,
+        training={
+            "recipe": plain(recipe.model_dump()),
+            "data": read_config(run_dir)[2],
+            "images": plain(counts),
+            "best_epoch": stored["epoch"],
+        },
+        dev_scores=dict(dev_scores),
+        distance=distance,
+        cxrlens_version=cxrlens.__version__,
+        created=timestamp(),
+    )
+    model = _save(run_dir, network, card)
     return TrainingResult(
         run_dir=run_dir,
         model=model,
         best_epoch=int(stored["epoch"]),
+        distance=NOT_KNOWN if distance is None else str(distance),
         dev_scores=dev_scores,
         counts=counts,
         class_weights=dict(zip(CLASS_NAMES, module.class_weights.tolist(), strict=True)),
@@ -300,30 +320,9 @@ def _trainer(
         raise UsageError(f"the trainer refuses `devices`, `num_nodes` or `strategy`: {error}") from error
 
 
-def _save(
-    run_dir: Path,
-    network: torch.nn.Module,
-    architecture: str,
-    recipe: Recipe,
-    preprocessing: Preprocessing,
-    counts: Mapping[str, Mapping[str, int]],
-    epoch: int,
-    dev: Mapping[str, float],
-) -> Path:
-    card = ModelCard(
-        architecture=architecture,
-        preprocessing=preprocessing,
-        training={
-            "recipe": plain(recipe.model_dump()),
-            "data": read_config(run_dir)[2],
-            "images": plain(counts),
-            "best_epoch": epoch,
-        },
-        dev_scores=dict(dev),
-        cxrlens_version=cxrlens.__version__,
-        created=timestamp(),
-    )
-    name = f"model-{architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
+def _save(run_dir: Path, network: torch.nn.Module, card: ModelCard) -> Path:
+    dev = card.dev_scores
+    name = f"model-{card.architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
     save_model(run_dir / name, network, card)
     with replacing(run_dir / MODEL_NAME) as link:
         link.unlink()
