@@ -66,7 +66,7 @@ def run(script: str, tmp_path: Path, *, ignored: bool = False) -> subprocess.Com
 def test_the_first_puts_in_order_and_says_what_is_kept(tmp_path: Path) -> None:
     finished = run(INTERRUPTED_AGAIN.format(again=""), tmp_path)
     assert (finished.returncode, finished.stdout) == (130, "put in order\n")
-    assert finished.stderr.strip() == "stopped: nothing was written, and the same command begins anew"
+    assert finished.stderr == "stopped: nothing was written, and the same command begins anew\n"
 
 
 def test_the_second_ends_the_process_without_a_word(tmp_path: Path) -> None:

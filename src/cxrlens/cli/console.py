@@ -94,7 +94,7 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
     The bar appears with the first call and goes when all is done, so that it never stands beside another one.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=stderr, transient=True)
+    progress = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
     task = progress.add_task(title, total=None)
 
     def move(done: int, total: int, what: str = "") -> None:
