@@ -239,7 +239,7 @@ def radiograph(path: Path, number: int, **elements: object) -> None:
     from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
     coarse = np.random.default_rng(number).integers(0, 200, (9, 7), dtype=np.uint8)
-    pixels = np.array(Image.fromarray(coarse).resize((60, 90), Image.Resampling.NEAREST))
+    pixels = np.array(Image.fromarray(coarse).resize((70, 90), Image.Resampling.NEAREST))
     pixels[58:70, 8:24] = 255
     root = f"1.2.826.0.1.3680043.8.498.{number}"
     image = Dataset()
@@ -643,7 +643,7 @@ def python_api(golden: Golden) -> None:
         ("path", image, {}),
         ("bytes", image.read_bytes(), {"methods": ["grad_cam", "gradient"], "layers": "last", "smooth": 1.0}),
         ("DICOM", golden.work / "ward" / "a.dcm", {"target": "predicted"}),
-        ("array", np.linspace(0, 1, 80 * 50, dtype=np.float32).reshape(80, 50), {"methods": "layer_cam"}),
+        ("array", np.linspace(0, 1, 80 * 70, dtype=np.float32).reshape(80, 70), {"methods": "layer_cam"}),
     ):
         check = model.check(source, **given)
         found.append(f"{name}: probability {check.probability:.6f}, {check.decision}, {check.triage}, {check.peak}")

@@ -264,40 +264,40 @@ def _single(path: Path, annotations: Path | None) -> Item:
 def _write(image: _Explained, out: Path, settings: ExplanationSettings, precision: str) -> list[dict[str, Any]]:
     """Write the overlay and the maps of an image; returns its rows of the table, one without a map where none is."""
     result, place = image.result, image.place
-    fields = result.fields()
-    said = {name: fields[name] for name in ("probability", "decision", "triage")}
-    of_image = {
+    is_judged = not result.not_assessed
+    of_image: dict[str, Any] = {
         "image": image.name,
-        **said,
+        "probability": result.probability if is_judged else None,
+        "decision": result.decision if is_judged else None,
+        "triage": result.triage,
         "target": settings.target,
+        **result.resize.columns(),
         "precision": precision,
         "overlay": f"overlays/{place.as_posix()}.png",
         "remarks": " ".join(result.remarks),
         "doubts": " ".join(result.doubts),
         "refusals": " ".join(result.refusals),
     }
-    table = [] if result.explanations else [{**dict.fromkeys(_COLUMNS), **of_image, **result.resize.columns()}]
+    table = [] if result.explanations else [of_image]
     for map_ in result.explanations:
         file = out / "maps" / f"{place}.{map_.method.replace(':', '-')}.{map_.layers}.npy"
         with replacing(file) as partial, partial.open("wb") as stream:
             np.save(stream, map_.values)
         x, y = (None, None) if map_.peak is None else result.geometry.backward_point(*map(float, map_.peak[::-1]))
-        table.append(
-            {
-                **of_image,
-                "method": map_.method,
-                "layers": map_.layers,
-                "combination": combination_of(Row(map_.method, map_.layers), settings.fusion),
-                "smoothing": settings.fusion.smooth,
-                **map_.resize.columns(),
-                "peak_x": x,
-                "peak_y": y,
-                "flat": int(map_.flat),
-                "map": file.relative_to(out).as_posix(),
-            }
-        )
+        of_map = {
+            "method": map_.method,
+            "layers": map_.layers,
+            "combination": combination_of(Row(map_.method, map_.layers), settings.fusion),
+            "smoothing": settings.fusion.smooth,
+            **map_.resize.columns(),
+            "peak_x": x,
+            "peak_y": y,
+            "flat": int(map_.flat),
+            "map": file.relative_to(out).as_posix(),
+        }
+        table.append(of_image | of_map)
     save_figure(_overlay(image), out / "overlays" / place)
-    return table
+    return [{name: row.get(name) for name in _COLUMNS} for row in table]
 
 
 def _overlay(image: _Explained) -> Figure:
