@@ -146,3 +146,4 @@ def test_screening_json_names_the_database_without_its_user(
     known = json.loads((out / "screening.json").read_text())["database"]
     assert known["place"] == database.place
     assert "tester" not in (out / "screening.json").read_text()
+    assert known["screening"] not in (out / "report.html").read_text()

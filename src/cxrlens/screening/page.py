@@ -64,7 +64,7 @@ def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: froze
     """
     return {
         "id": hashlib.sha256(f"{info.root}\0{info.model_sha256}".encode("utf-8", "replace")).hexdigest(),
-        "info": info.model_dump(),
+        "info": info.model_dump(exclude={"database"}),
         "images": [_record(image, path_of(info.root, Path()), image.key in shown) for image in images],
     }
 
