@@ -40,7 +40,7 @@ import os, signal, sys, threading, time
 from cxrlens.cli.main import main
 
 def press():
-    time.sleep(1)
+    threading.main_thread().join()
     for _ in range(3):
         os.kill(os.getpid(), signal.SIGINT)
     time.sleep(30)

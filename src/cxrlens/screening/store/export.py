@@ -71,13 +71,18 @@ class Export:
         log.warning("%s: did not say what the store holds; it is kept as %s and written anew", self.file, aside.name)
 
     def _write(self, records: Iterable[str]) -> None:
-        try:
-            with open(self.file, "ab", opener=open_private) as stream:
-                stream.writelines(map(_line, records))
-                self._size = stream.tell()
-        except OSError as error:
-            error.filename = error.filename or str(self.file)  # of a write to a full disk it has none
-            raise
+        self._size = append_lines(self.file, records)
+
+
+def append_lines(file: Path, records: Iterable[str]) -> int:
+    """Add records to a file, which its owner alone may read if it is new; gives the file's size."""
+    try:
+        with open(file, "ab", opener=open_private) as stream:
+            stream.writelines(map(_line, records))
+            return stream.tell()
+    except OSError as error:
+        error.filename = error.filename or str(file)  # of a write to a full disk it has none
+        raise
 
 
 def _line(record: str) -> bytes:

@@ -9,12 +9,11 @@ from typing import Self
 from pydantic import ValidationError
 
 from cxrlens.errors import UsageError
-from cxrlens.files import open_private
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store import postgresql, sqlite
 from cxrlens.screening.store.database import Database, StoreError
-from cxrlens.screening.store.export import Export
+from cxrlens.screening.store.export import Export, append_lines
 from cxrlens.screening.store.migration import migrate
 from cxrlens.screening.store.moving import move
 from cxrlens.screening.store.postgresql import Server
@@ -81,8 +80,7 @@ class Store:
             records = self.results.add(images)
         except StoreError as error:
             file = self.folder.unstored_file
-            with open(file, "ab", opener=open_private) as stream:
-                stream.writelines(image.model_dump_json().encode() + b"\n" for image in images)
+            append_lines(file, (image.model_dump_json() for image in images))
             raise StoreError(
                 f"{error}; what was computed is in {file}, and the same command goes on with it"
             ) from error
