@@ -265,7 +265,7 @@ def radiograph(path: Path, number: int, **elements: object) -> None:
         "PatientOrientation": ["L", "F"],
         "ImagerPixelSpacing": [0.15, 0.15],
         "Rows": 90,
-        "Columns": 60,
+        "Columns": 70,
         "SamplesPerPixel": 1,
         "BitsAllocated": 8,
         "BitsStored": 8,
