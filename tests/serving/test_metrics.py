@@ -54,6 +54,7 @@ def test_names_types_and_help_are_those_of_the_documentation() -> None:
         "cxrlens_check_seconds": "histogram",
         "cxrlens_batch_images": "histogram",
         "cxrlens_uploads_refused": "counter",
+        "cxrlens_uploads_not_assessable": "counter",
         "cxrlens_verdicts": "counter",
     }
     assert families["cxrlens_batch_images"].documentation == "Images per pass through the network."
