@@ -129,7 +129,7 @@ def partly(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A split: black images, which the network assesses, and bright ones, which it does not."""
+    """A split: black images, which the network assesses if it is made to, and bright ones, which it does not."""
     for split in ("train", "dev"):
         for number, kind in enumerate(CLASS_NAMES):
             folder = tmp_path / "images" / split / kind
@@ -154,34 +154,44 @@ def test_decisions_are_never_made_of_what_is_no_probability(model: Path) -> None
                 decide(number)
 
 
-def test_the_interface_raises(partly: Path) -> None:
+def test_the_interface_raises_where_a_decision_is_asked_for(partly: Path) -> None:
     found = load(partly, device="cpu")
-    assert found.check(np.zeros((70, 64), np.float32)).decision in CLASS_NAMES
+    assert found.check(np.zeros((70, 64), np.float32), assess_any=True).decision in CLASS_NAMES
+    numberless = found.check(np.full((70, 64), 0.5, np.float32), assess_any=True)
+    assert (numberless.triage, numberless.maps) == ("not_assessable", {})
     with pytest.raises(NotAssessedError, match="no number"):
-        found.check(np.full((70, 64), 0.5, np.float32))
+        _ = numberless.decision
 
 
 def test_explain_lists_the_image_and_explains_the_others(images: Path, partly: Path, tmp_path: Path) -> None:
     folder, out = images / "dev" / "affected", tmp_path / "out"
-    finished = cxrlens("explain", folder, "-m", partly, "-o", out, "--layers", "last", "--workers", 0)
-    assert finished.code == 3
-    assert unreadable(out) == ["bright0.png", "bright1.png"]
+    options = ("--layers", "last", "--workers", 0, "--assess-any")
+    finished = cxrlens("explain", folder, "-m", partly, "-o", out, *options)
+    assert finished.code == 0
+    assert "2 images explained, 2 not assessable" in finished.out
     with (out / "explanations.csv").open(newline="") as stream:
-        assert {row["image"] for row in csv.DictReader(stream)} == {"black0.png", "black1.png"}
-    finished = cxrlens("explain", folder / "bright0.png", "-m", partly, "-o", tmp_path / "one")
-    refused(finished, 3, folder / "bright0.png", "no number")
+        rows = {
+            row["image"]: (row["triage"], row["probability"] == "", row["map"] == "") for row in csv.DictReader(stream)
+        }
+    judged, numberless = ("", False, False), ("not_assessable", True, True)
+    assert rows == {f"black{n}.png": judged for n in range(2)} | {f"bright{n}.png": numberless for n in range(2)}
+    finished = cxrlens("explain", folder / "bright0.png", "-m", partly, "-o", tmp_path / "one", "--assess-any")
+    assert finished.code == 0
+    assert "bright0.png: the model gives no number for this image" in " ".join(finished.err.split())
 
 
-def test_screen_lists_the_image_as_one_without_a_result(images: Path, partly: Path, tmp_path: Path) -> None:
+def test_screen_lists_the_image_as_not_assessable(images: Path, partly: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    finished = cxrlens("screen", images / "dev", "-m", partly, "-o", out, "--workers", 0)
-    assert finished.code == 3
+    finished = cxrlens("screen", images / "dev", "-m", partly, "-o", out, "--workers", 0, "--assess-any")
+    assert finished.code == 0
+    assert "4 not assessable, 0 unreadable" in finished.out
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    status = {row["name"]: (row["status"], row.get("decision")) for row in rows}
-    assert len(status) == 8
-    for name, (state, decision) in status.items():
-        assert (state == "unreadable") == ("bright" in name)
-        assert (decision is None) == ("bright" in name)
+    assert len(rows) == 8
+    for row in rows:
+        is_judged = "bright" not in row["name"]
+        assert row["status"] == "ok"
+        assert row["triage"] == (None if is_judged else "not_assessable")
+        assert (row["decision"] is None, row["probability"] is None) == (not is_judged, not is_judged)
 
 
 def test_test_scores_the_others(images: Path, partly: Path, tmp_path: Path) -> None:

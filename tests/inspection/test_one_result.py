@@ -29,7 +29,7 @@ from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
 
 METHOD, LAYERS = "normgrad_conv1x1", "combined"
-SIZES = {"tall": (150, 60), "wide": (80, 190), "same": (64, 48)}
+SIZES = {"tall": (140, 72), "wide": (80, 156), "same": (96, 72)}
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_probability_of_one_and_two_logits():
 @pytest.mark.parametrize("layers", ["last", "combined"])
 def test_maps_and_peak_are_in_the_radiographs_own_pixels(model, size: tuple[int, int], seed: int, layers: str):
     pixels = radiograph(*size, seed=seed)
-    found = model.check(pixels, methods=list(DEFAULT_METHODS), layers=layers)
+    found = model.check(pixels, methods=list(DEFAULT_METHODS), layers=layers, assess_any=True)
     assert list(found.maps) == list(DEFAULT_METHODS)
     for map_ in found.maps.values():
         assert map_.shape == size
@@ -153,7 +153,7 @@ def test_maps_and_peak_are_in_the_radiographs_own_pixels(model, size: tuple[int,
     at_input_size = model.explain_rows(grey, [Row(id_, layers) for id_ in DEFAULT_METHODS])
     peaks = 0
     for row, map_ in at_input_size.maps.items():
-        check = model.check(pixels, methods=row.method, layers=layers)
+        check = model.check(pixels, methods=row.method, layers=layers, assess_any=True)
         if check.flat:
             continue
         assert check.peak is not None

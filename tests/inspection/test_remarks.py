@@ -182,7 +182,7 @@ def test_remarks_raise_a_pass_and_nothing_else(
 def test_a_screening_says_so_in_all_its_files(screened: ScreenedFolder, checks: dict[str, ImageResult]) -> None:
     records = {row["name"]: row for row in map(json.loads, screened.results_file.read_text("utf-8").splitlines())}
     rows = table(screened.worklist_file)
-    assert list(rows[CLEAN])[-2:] == ["remarks", "doubts"]
+    assert list(rows[CLEAN])[-3:] == ["remarks", "doubts", "refusals"]
     for name, check in checks.items():
         assert tuple(records[name]["remarks"]) == check.remarks
         assert tuple(records[name]["doubts"]) == check.doubts

@@ -43,7 +43,7 @@ class Bright:
         self.batches: list[int] = []
 
     def inspect(
-        self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: object, remarks: object
+        self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: object, remarks: object, assess_any: bool
     ) -> list[ImageResult]:
         self.batches.append(len(grey))
         return [

@@ -41,8 +41,8 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in lines[1:]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "bad.jpg"]
     assert ",40,3," in lines[1]  # x before y
     assert worklist.counts.as_dict() == {
-        "images": 5, "retake": 3, "review": 1, "pass": 0, "affected": 3, "normal": 1, "unreadable": 1,
-        "remarked": 0,
+        "images": 5, "retake": 3, "review": 1, "pass": 0, "affected": 3, "normal": 1,
+        "not_assessable": 0, "unreadable": 1, "remarked": 0,
     }  # fmt: skip
     assert (tmp_path / "unreadable.txt").read_text() == "/in/bad.jpg: the file is empty\n"
     store.add([ScreenedImage(name="bad.jpg", key=KEY, probability=0.1, decision="normal", triage="pass")])

@@ -75,11 +75,13 @@ def taken_over(folder: ScreenedFolder) -> None:
         for path in (MADE / "worklist.csv", folder.worklist_file)
     )
     for row in was:  # the columns that have come since
-        row |= {"remarks": "", "doubts": "", "flip": "0"}
+        row |= {"remarks": "", "doubts": "", "refusals": "", "flip": "0"}
         row |= {"grid": "areas", "interpolation": "bilinear"} if row["method"] else {"grid": "", "interpolation": ""}
     assert now == was
     before, after = (json.loads(path.read_text()) for path in (MADE / "screening.json", folder.info_file))
-    come = {"format": 2, "grid": "areas", "interpolation": "bilinear", "flip": False, "precision": "f32"}
+    come = {"format": 2, "grid": "areas", "interpolation": "bilinear", "flip": False, "precision": "f32"} | {
+        "assess_any": False
+    }
     assert after == before | come
     assert not list(folder.path.glob("*aside*"))
 

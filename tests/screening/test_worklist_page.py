@@ -290,7 +290,7 @@ def test_a_model_that_is_not_calibrated_has_two_decisions(browser: Any, tmp_path
     folder = screened_folder(tmp_path, images, info)
     opened = Review(browser, write_worklist_page(folder, images, title="x"))
     chips = opened.page.locator("#decisions .chip:not([hidden]) span").all_inner_texts()
-    assert chips == ["all", "affected", "normal", "unreadable"]
+    assert chips == ["all", "affected", "normal", "not assessable", "unreadable"]
     opened.page.locator("label.chip.normal").click()
     assert opened.names() == ["b.jpg"]
     assert opened.page.locator("#result .decision").inner_text() == "Normal"

@@ -87,7 +87,7 @@ def uploads() -> dict[str, Sent]:
     return {
         "png": Sent(encoded(pixels(2, (90, 160))), 200),
         "jpeg": Sent(jpeg, 200),
-        "tall png": Sent(encoded(pixels(3, (300, 40))), 200),
+        "tall png": Sent(encoded(pixels(3, (190, 100))), 200),
         "dicom": Sent(dicom(pixels(4, (120, 101))), 200),
         "truncated jpeg": Sent(jpeg[: len(jpeg) // 2], 422),
         "bomb": Sent(bomb(), 413),

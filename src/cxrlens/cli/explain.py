@@ -10,6 +10,7 @@ import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import (
+    AssessAny,
     BatchSize,
     Combination,
     CombinationChoice,
@@ -69,6 +70,7 @@ def command(
     interpolation: Interpolation = None,
     published_grid: PublishedGrid = False,
     flip: Flip = False,
+    assess_any: AssessAny = False,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     force: Force = False,
@@ -96,7 +98,7 @@ def command(
             require_file(source)
     loaded = load(model, device=device, precision=precision.value)
     loaded.check_rows(rows, fusion)
-    settings = ExplanationSettings(target.value, fusion, seed)
+    settings = ExplanationSettings(target.value, fusion, seed, assess_any)
     results = dicom_results(out, loaded, rows, settings) if dicom else None
     with stoppable(out), output_folder(out, OUTPUTS, force=force), progress_bar("explaining") as progress:
         if results:
@@ -117,10 +119,11 @@ def command(
     if json:
         show_json(asdict(result))
     else:
-        images = len({row["image"] for row in result.rows})
+        images = len({row["image"] for row in result.rows if row["map"]})
+        unjudged = f", {len(result.not_assessable)} not assessable" if result.not_assessable else ""
         show_lines(
             [
-                f"{images} images explained: {out / 'overlays'}, {out / 'explanations.csv'}",
+                f"{images} images explained{unjudged}: {out / 'overlays'}, {out / 'explanations.csv'}",
                 f"resize of the maps: {resizes_of(result.rows)}",
             ]
         )

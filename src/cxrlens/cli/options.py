@@ -127,6 +127,13 @@ PublishedGrid = Annotated[
     bool,
     typer.Option("--published-grid", help="The resize of the published maps: --grid areas --interpolation bilinear."),
 ]
+AssessAny = Annotated[
+    bool,
+    typer.Option(
+        "--assess-any",
+        help="Judge images too that surely are no frontal chest radiographs; they never pass unreviewed.",
+    ),
+]
 Flip = Annotated[bool, typer.Option("--flip", help="Average with the map of the mirrored image, at twice the cost.")]
 
 

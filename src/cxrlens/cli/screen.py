@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr, stoppable
 from cxrlens.cli.options import (
+    AssessAny,
     BatchSize,
     Device,
     Dicom,
@@ -52,6 +53,7 @@ class FailOnResult(StrEnum):
     retake = "retake"
     affected = "affected"
     remarked = "remarked"
+    not_assessable = "not-assessable"
 
 
 def command(
@@ -84,11 +86,15 @@ def command(
     ] = 5.0,
     fail_on: Annotated[
         FailOnResult | None,
-        typer.Option(help="Exit code 10 when the worklist holds such an image; remarked: its display is in doubt."),
+        typer.Option(
+            help="Exit code 10 when the worklist holds such an image; remarked: its display is in doubt; "
+            "not-assessable: it cannot be judged."
+        ),
     ] = None,
     keep_tags: Annotated[
         bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
     ] = False,
+    assess_any: AssessAny = False,
     dicom: Dicom = False,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
@@ -119,6 +125,7 @@ def command(
         interpolation=named[1],
         flip=flip,
         keep_tags=keep_tags,
+        assess_any=assess_any,
         runtime=runtime.value if runtime else None,
         precision=precision.value,
         batch_size=batch_size,
@@ -154,7 +161,7 @@ def command(
         show_lines([_sentence(result.counts), *(f"{name}: {path}" for name, path in files.items())])
     if watch:
         return
-    if fail_on and result.counts[fail_on.value]:
+    if fail_on and result.counts[fail_on.name]:
         raise typer.Exit(EXIT_GATE)
     finish([""] * result.counts["unreadable"])
 
@@ -165,8 +172,9 @@ def _sentence(counts: dict[str, int]) -> str:
         "affected": "affected", "normal": "normal"
     }  # fmt: skip
     parts = [f"{counts[name]} {words}" for name, words in names.items()]
+    unjudged = f", {counts['not_assessable']} not assessable" if counts["not_assessable"] else ""
     remarked = f"; {counts['remarked']} with doubtful display" if counts["remarked"] else ""
-    return f"{counts['images']} images: {', '.join(parts)}, {counts['unreadable']} unreadable{remarked}"
+    return f"{counts['images']} images: {', '.join(parts)}{unjudged}, {counts['unreadable']} unreadable{remarked}"
 
 
 @contextmanager

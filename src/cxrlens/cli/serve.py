@@ -10,6 +10,7 @@ import typer
 
 from cxrlens.cli.console import set_up_logging, show_json, show_lines
 from cxrlens.cli.options import (
+    AssessAny,
     BatchSize,
     Device,
     Flip,
@@ -64,6 +65,7 @@ def command(
         bool,
         typer.Option("--slow-methods", help="Offer methods too that take many passes a map; everybody waits for them."),
     ] = False,
+    assess_any: AssessAny = False,
     grid: Grid = None,
     interpolation: Interpolation = None,
     published_grid: PublishedGrid = False,
@@ -89,6 +91,7 @@ def command(
         batch_size=batch_size,
         decoders=workers_of(workers),
         slow_methods=slow_methods,
+        assess_any=assess_any,
         fusion=Fusion(resize=resize_of(grid, interpolation, published=published_grid), flip=flip),
     )
     given = None if token is None else check_token(token)

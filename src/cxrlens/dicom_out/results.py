@@ -105,12 +105,16 @@ def write_outcome(
 ) -> DicomOutcome:
     """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same.
 
+    There are none of an image that cannot be judged.
+
     Raises:
         UnreadableImageError: when the file cannot be read.
     """
     content = FileOrigin(source).read()
     if not is_dicom(content[:START]):
         return DicomOutcome(is_other=True)
+    if image.triage == "not_assessable":
+        return DicomOutcome(reason=f"{image.name}: not assessable: {image.reason}")
     try:
         if image.key and hashlib.sha256(content).hexdigest() != image.key:
             raise NotReferableError(f"{image.name}: the file is not the one that was screened; screen it again")

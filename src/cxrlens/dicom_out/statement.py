@@ -54,9 +54,9 @@ def statement_of(image: ImageRecord, review_threshold: float | None = None) -> S
             that is not calibrated.
 
     Raises:
-        ArgumentError: when the image has no result.
+        ArgumentError: when the image has no result, or cannot be judged.
     """
-    if image.probability is None or image.decision is None:
+    if image.probability is None or image.decision is None or image.triage == "not_assessable":
         raise ArgumentError(f"{image.name}: has no result ({image.reason})")
     is_affected = image.decision == "affected"
     triage = image.triage or ("retake" if is_affected else "review" if image.doubts else "pass")

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cxrlens.dicom_out.results import DicomResults
-from cxrlens.errors import NotAssessedError, NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
@@ -22,6 +22,7 @@ from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.decoding import BatchReader, DecodedImage
 from cxrlens.inputs.names import text_of
 from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.readers import Refusal, refusals
 from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.model_facts import ModelFacts
@@ -58,6 +59,7 @@ _COLUMNS = (
     "overlay",
     "remarks",
     "doubts",
+    "refusals",
 )
 
 
@@ -75,11 +77,13 @@ class ExplanationSettings:
         target: the explained class, see `cxrlens.explain`.
         fusion: how the maps of layers are resized, combined and smoothed.
         seed: of ties and of the methods that draw random numbers.
+        assess_any: explain images too that surely are no frontal chest radiographs.
     """
 
     target: Target = "affected"
     fusion: Fusion = DEFAULT_FUSION
     seed: int = 0
+    assess_any: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,15 @@ class _Explained:
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """The rows of ``explanations.csv``, what could not be read, and where the files are."""
+    """The rows of ``explanations.csv``, what could not be read, and where the files are.
+
+    Attributes:
+        not_assessable: a sentence for each image that cannot be judged; it has a row without a map.
+    """
 
     rows: list[dict[str, Any]]
     unreadable: list[str]
+    not_assessable: list[str]
     out: Path
 
 
@@ -126,7 +135,8 @@ def explain_images(
     working directory, or its whole path where it lies elsewhere. One that several sources hold is explained once.
 
     Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the image at the
-    network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``.
+    network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``. Of an
+    image that cannot be judged there are no maps, and the overlay is the radiograph alone.
 
     Args:
         dicom: also takes what the first row (see `reported_row`) says of each image.
@@ -140,7 +150,7 @@ def explain_images(
     places = _places(items, root)
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers, keep_pixels=True)
     written: list[dict[str, Any]] = []
-    not_assessed: list[str] = []
+    not_assessable: list[str] = []
     done = 0
     for batch in reader:
         results = model.inspect(
@@ -153,22 +163,20 @@ def explain_images(
             tie_seeds=[(settings.seed, image.index) for image in batch.images],
         )
         for item, decoded, result in zip(batch.items, batch.images, results, strict=True):
-            if result.not_assessed:
-                not_assessed.append(f"{item.origin}: {result.not_assessed}")
-                continue
             name = item.name_in(root)
-            explained = _Explained(item, name, places[name], decoded, result.with_remarks(decoded.remarks))
+            remarked = result.with_remarks(decoded.remarks, assess_any=settings.assess_any)
+            explained = _Explained(item, name, places[name], decoded, remarked)
+            if remarked.not_assessed:
+                not_assessable.append(f"{item.origin}: {remarked.not_assessed}")
             written += _write(explained, out, settings, model.precision)
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
             done += 1
             if progress:
-                progress(done + len(reader.unreadable) + len(not_assessed), len(items))
-    unreadable = [*reader.unreadable, *not_assessed]
+                progress(done + len(reader.unreadable), len(items))
+    unreadable = reader.unreadable
     if not done:
         if len(sources) == 1 and not sources[0].is_dir():
-            if not_assessed:
-                raise NotAssessedError(not_assessed[0])
             raise single_unreadable(reader.unreadable[0])
         report_unreadable(unreadable, out)
         named = ", ".join(map(str, sources[:3])) + (" ..." if len(sources) > 3 else "")
@@ -176,10 +184,10 @@ def explain_images(
         raise NothingToDoError(f"{named}: none of {whose} {len(items)} images could be read")
     write_csv(out / "explanations.csv", _COLUMNS, written, paths=("image", "map", "overlay"))
     report_unreadable(unreadable, out)
-    report_remarked(reader.remarked)
+    report_remarked([*map(Refusal, not_assessable), *(each for each in reader.remarked if not refusals([each]))])
     if dicom:
         dicom.report()
-    return ExplainResult(written, unreadable, out)
+    return ExplainResult(written, unreadable, not_assessable, out)
 
 
 def reported_row(rows: Sequence[Row]) -> Row:
@@ -254,9 +262,21 @@ def _single(path: Path, annotations: Path | None) -> Item:
 
 
 def _write(image: _Explained, out: Path, settings: ExplanationSettings, precision: str) -> list[dict[str, Any]]:
-    """Write the overlay and the maps of an image; returns its rows of the table."""
+    """Write the overlay and the maps of an image; returns its rows of the table, one without a map where none is."""
     result, place = image.result, image.place
-    table = []
+    fields = result.fields()
+    said = {name: fields[name] for name in ("probability", "decision", "triage")}
+    of_image = {
+        "image": image.name,
+        **said,
+        "target": settings.target,
+        "precision": precision,
+        "overlay": f"overlays/{place.as_posix()}.png",
+        "remarks": " ".join(result.remarks),
+        "doubts": " ".join(result.doubts),
+        "refusals": " ".join(result.refusals),
+    }
+    table = [] if result.explanations else [{**dict.fromkeys(_COLUMNS), **of_image, **result.resize.columns()}]
     for map_ in result.explanations:
         file = out / "maps" / f"{place}.{map_.method.replace(':', '-')}.{map_.layers}.npy"
         with replacing(file) as partial, partial.open("wb") as stream:
@@ -264,24 +284,16 @@ def _write(image: _Explained, out: Path, settings: ExplanationSettings, precisio
         x, y = (None, None) if map_.peak is None else result.geometry.backward_point(*map(float, map_.peak[::-1]))
         table.append(
             {
-                "image": image.name,
-                "probability": result.probability,
-                "decision": result.decision,
-                "triage": result.triage,
+                **of_image,
                 "method": map_.method,
                 "layers": map_.layers,
-                "target": settings.target,
                 "combination": combination_of(Row(map_.method, map_.layers), settings.fusion),
                 "smoothing": settings.fusion.smooth,
                 **map_.resize.columns(),
-                "precision": precision,
                 "peak_x": x,
                 "peak_y": y,
                 "flat": int(map_.flat),
                 "map": file.relative_to(out).as_posix(),
-                "overlay": f"overlays/{place.as_posix()}.png",
-                "remarks": " ".join(result.remarks),
-                "doubts": " ".join(result.doubts),
             }
         )
     save_figure(_overlay(image), out / "overlays" / place)
@@ -302,7 +314,9 @@ def _overlay(image: _Explained) -> Figure:
         MapPanel(row_title(Row(map_.method, map_.layers)), map_.values, map_.peak, "flat map" if map_.flat else None)
         for map_ in result.explanations
     ]
-    title = f"{name}: {result.triage or result.decision}, probability of affected {result.probability:.3f}"
+    title = f"{name}: not assessable"
+    if not result.not_assessed:
+        title = f"{name}: {result.triage or result.decision}, probability of affected {result.probability:.3f}"
     return overlay_figure(
         decoded.pixels.numpy(),
         panels,
@@ -315,8 +329,9 @@ def _overlay(image: _Explained) -> Figure:
 
 def _write_dicom(image: _Explained, dicom: DicomResults, row: Row) -> None:
     assert image.decoded.pixels is not None
-    (map_,) = (each for each in image.result.explanations if (each.method, each.layers) == (row.method, row.layers))
-    fields = image.result.with_maps(map_).fields()
+    maps = [each for each in image.result.explanations if (each.method, each.layers) == (row.method, row.layers)]
+    fields = image.result.with_maps(*maps).fields()
     fields["peak"] = None  # the objects' identifiers rest on the fields; theirs have never had the peak
     record = ImageRecord(name=text_of(Path(image.name)), **fields)
-    dicom.add(image.item.path, record, image.place, None if map_.flat else map_.values, image.decoded.pixels.numpy())
+    shown = next((map_.values for map_ in maps if not map_.flat), None)
+    dicom.add(image.item.path, record, image.place, shown, image.decoded.pixels.numpy())

@@ -15,7 +15,8 @@ from cxrlens.saliency.recorded_resize import RecordedResize
 
 GreyBatch: TypeAlias = npt.NDArray[np.float32]
 MapChoice: TypeAlias = Literal["all", "flagged", "none"]
-"""The images that maps are made of; "flagged" are those that are affected, to be reviewed or remarked on."""
+"""The images that maps are made of; "flagged" are those that are affected, to be reviewed or remarked on. Of those that
+cannot be judged none are made."""
 
 
 class Inspector(Protocol):
@@ -60,11 +61,13 @@ class Inspector(Protocol):
         *,
         maps: MapChoice = "all",
         remarks: Sequence[Sequence[str]] | None = None,
+        assess_any: bool = False,
     ) -> list[ImageResult]:
         """The results of grey images [N, 1, h, w] in [0, 1] at the input size, of the stored (height, width) each.
 
         Args:
             remarks: on each image, see `Radiograph.remarks`; by default none.
+            assess_any: judge images that by their remarks cannot be, see `ImageResult.with_remarks`.
         """
         ...
 
@@ -77,6 +80,7 @@ def inspected(
     maps: MapChoice,
     apart: bool,
     remarks: Sequence[Sequence[str]] | None,
+    assess_any: bool = False,
 ) -> list[ImageResult]:
     """The results of so many images, with the maps that are asked for.
 
@@ -84,13 +88,14 @@ def inspected(
         plain: gives those of all images, without maps.
         explained: gives those of the images at some places, with maps.
         apart: maps cost more than they save when all are made and some dropped: those of the flagged are made alone.
-        remarks: see `Inspector.inspect`.
+        remarks: see `Inspector.inspect`; likewise ``assess_any``.
     """
     if maps == "all" or (maps == "flagged" and not apart):
-        results = with_remarks(explained(list(range(count))), remarks)
+        results = with_remarks(explained(list(range(count))), remarks, assess_any=assess_any)
         return [result if maps == "all" or result.is_flagged else result.with_maps() for result in results]
-    results = with_remarks(plain(), remarks)
-    flagged = [place for place, result in enumerate(results) if maps == "flagged" and result.is_flagged]
+    results = with_remarks(plain(), remarks, assess_any=assess_any)
+    places = enumerate(results) if maps == "flagged" else ()
+    flagged = [place for place, result in places if result.is_flagged and not result.not_assessed]
     for place, result in zip(flagged, explained(flagged) if flagged else (), strict=True):
         results[place] = results[place].with_maps(*result.explanations)
     return results

@@ -61,6 +61,7 @@ class OnnxInspector:
         *,
         maps: MapChoice = "all",
         remarks: Sequence[Sequence[str]] | None = None,
+        assess_any: bool = False,
     ) -> list[ImageResult]:
         """See `Inspector.inspect`. Where a map costs little or is made anyway, "flagged" makes and drops others."""
         return inspected(
@@ -70,6 +71,7 @@ class OnnxInspector:
             maps=maps if self.method else "none",
             apart=self.layers != "last" and self.model.makes_maps_apart,
             remarks=remarks,
+            assess_any=assess_any,
         )
 
     def _results(self, grey: GreyBatch, stored: Sequence[tuple[int, int]], *, maps: bool) -> list[ImageResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,10 +13,11 @@ from pydicom import Dataset
 from torch import Tensor, nn
 
 from cxrlens.devices import resolve_device
-from cxrlens.errors import NotAssessedError, UsageError
+from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, from_array, read
+from cxrlens.inputs.readers.display import remarks_on, remarks_on_size
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.result import ImageResult, InputMap, TieSeed
 from cxrlens.models.calibration import Triage
@@ -141,8 +143,12 @@ class QualityModel:
         grid: str = DEFAULT_RESIZE.grid,
         interpolation: str = DEFAULT_RESIZE.interpolation,
         flip: bool = False,
+        assess_any: bool = False,
     ) -> ImageResult:
         """Check one radiograph.
+
+        The result of an image that surely is no frontal chest radiograph, or shows nothing, says so: its triage is
+        "not_assessable", it has no decision and no maps. So does that of one for which the network gives no number.
 
         Args:
             image: a path, the bytes of a file, a DICOM data set, or an array [H, W] or [H, W, 3] (float in [0, 1],
@@ -153,10 +159,10 @@ class QualityModel:
             target: the class to explain, see `cxrlens.explain`.
             smooth: sigma of a Gaussian over the map at input size.
             grid: where a layer's cells lie, see `cxrlens.explain`; likewise ``interpolation`` and ``flip``.
+            assess_any: judge the image whatever it shows, see `ImageResult.with_remarks`.
 
         Raises:
-            UnreadableImageError: when the image cannot be read; `NotAssessedError`, one of these, when the network
-                gives no number for it.
+            UnreadableImageError: when the image cannot be read.
             UsageError: on an unknown method, layer, target, grid or interpolation.
         """
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
@@ -166,9 +172,7 @@ class QualityModel:
         grey = torch.from_numpy(self.preprocessing.resized(radiograph.pixels, stored))[None]
         fusion = Fusion(smooth=smooth, resize=MapResize(grid, interpolation), flip=flip)
         result = next(self.inspect(grey, [stored], rows, target=target, fusion=fusion))
-        if result.not_assessed:
-            raise NotAssessedError(result.not_assessed)
-        return result.with_remarks(radiograph.remarks)
+        return result.with_remarks(radiograph.remarks, assess_any=assess_any)
 
     def inspect(
         self,
@@ -270,4 +274,5 @@ def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None)
         return image
     if isinstance(image, str | Path | bytes | Dataset):
         return read(image, at_least=at_least)
-    return from_array(image)
+    found = from_array(image)
+    return replace(found, remarks=(*remarks_on_size(found.height, found.width), *remarks_on(found.pixels)))

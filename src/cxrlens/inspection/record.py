@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxrlens.models.calibration import Triage
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, RecordedResize, with_former_resize
+
+ImageTriage: TypeAlias = Triage | Literal["not_assessable"]
+"""What becomes of an image: "not_assessable" is neither passed nor suggested for a retake."""
 
 
 class ImageRecord(BaseModel):
@@ -17,10 +20,12 @@ class ImageRecord(BaseModel):
         name: of the file, with forward slashes.
         key: SHA-256 of the file's content in hexadecimal digits; "" where it could not be read at all.
         status: says if there is a result; the fields that `ImageResult.fields` gives are then its.
-        reason: why the decision is what it is; of an unreadable file why it could not be read.
-        probability: of *affected*, in [0, 1], as `QualityModel.probability_of` gives it.
-        decision: from the card's threshold on "affected".
+        reason: why the decision is what it is; why the image cannot be judged, or the file could not be read.
+        probability: of *affected*, in [0, 1], as `QualityModel.probability_of` gives it; None where the image cannot be
+            judged.
+        decision: from the card's threshold on "affected"; None likewise.
         triage: by a calibrated model; "retake" is "affected", and an image with doubts is at least to be reviewed.
+            "not_assessable" by any model, of an image that cannot be judged.
         origin: the kind of file, see `Radiograph.origin`.
         height: of the stored image as seen upright, in pixels; likewise ``width``; 0 where it could not be read.
         method: id of the map, "" where none was made; likewise ``layers``.
@@ -34,6 +39,7 @@ class ImageRecord(BaseModel):
         remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
         doubts: those of the remarks by which the picture may not be displayed as it was meant; all of them in a record
             that does not tell.
+        refusals: those of the remarks by which the image cannot be judged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +50,7 @@ class ImageRecord(BaseModel):
     reason: str = ""
     probability: float | None = Field(default=None, ge=0, le=1)
     decision: Literal["normal", "affected"] | None = None
-    triage: Triage | None = None
+    triage: ImageTriage | None = None
     origin: str = ""
     height: int = Field(default=0, ge=0)
     width: int = Field(default=0, ge=0)
@@ -61,6 +67,7 @@ class ImageRecord(BaseModel):
     map: str = ""
     remarks: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from cxrlens.errors import NotAssessedError
 from cxrlens.evaluation.pointing_game import find_peak
 from cxrlens.inputs.geometry import Geometry
-from cxrlens.inputs.readers import Pixels, doubts
+from cxrlens.inputs.readers import Pixels, as_doubts, doubts, refusals
 from cxrlens.inspection.model_facts import ModelIdentity
-from cxrlens.models.calibration import Triage
+from cxrlens.inspection.record import ImageTriage
 from cxrlens.models.card import NOT_ASSESSED, ModelCard
 from cxrlens.models.distance import ImageDistance
 from cxrlens.saliency.recorded_resize import NO_RESIZE, RecordedResize
@@ -82,7 +83,8 @@ class ImageResult:
     """The result of one radiograph by a model.
 
     Attributes:
-        probability: of *affected*, in [0, 1]; NaN where the model gives none, see `QualityModel.probability_of`.
+        probability: of *affected*, in [0, 1]; NaN where the model gives none, see `QualityModel.probability_of`. Of an
+            image that is `not_assessed` it means nothing.
         card: of the model; its thresholds make decision and triage.
         model: which model it was.
         geometry: leads from the stored image, whose height and width it has, to the maps.
@@ -115,19 +117,24 @@ class ImageResult:
     ) -> ImageResult:
         """The result of an image of the stored (height, width), from what a network gives for it.
 
+        Where that is no number there are no maps. What its distance speaks against is told by `with_remarks`.
+
         Args:
-            grey: what the network was shown, [h, w] in [0, 1]; its distance is not told without.
+            grey: what the network was shown, [h, w] in [0, 1]; its distance is not known without.
         """
         geometry = card.preprocessing.geometry(*stored)
         explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
         away = None
         if card.distance is not None and grey is not None:
             away = card.distance.of(card.preprocessing.shown(grey))
-        return cls(probability, card, model, geometry.without_padding(), explanations, away=away).with_remarks(())
+        result = cls(probability, card, model, geometry.without_padding(), explanations, away=away)
+        return result.with_maps() if result.not_assessed else result
 
     @property
     def not_assessed(self) -> str:
-        """Why the image has no decision, as a sentence: the model gives no number for it; "" where it has one."""
+        """Why the image cannot be judged, as sentences: its `refusals`, or that the model gives no number; else ""."""
+        if self.refusals:
+            return " ".join(self.refusals)
         return "" if 0 <= self.probability <= 1 else NOT_ASSESSED
 
     @property
@@ -135,26 +142,37 @@ class ImageResult:
         """ "affected" from the card's threshold on, else "normal".
 
         Raises:
-            NotAssessedError: when the model gives no number for the image; likewise `triage` and `reason`.
+            NotAssessedError: when the image cannot be judged, see `not_assessed`.
         """
+        if self.not_assessed:
+            raise NotAssessedError(self.not_assessed)
         return self.card.decision(self.probability)
 
     @property
-    def triage(self) -> Triage | None:
-        """ "pass", "review" or "retake" by a calibrated model ("retake" is "affected"); None by another.
+    def triage(self) -> ImageTriage | None:
+        """ "not_assessable" of an image that is `not_assessed`, whatever the model; else by a calibrated model "pass",
+        "review" or "retake" (which is "affected"), and None by another.
 
         An image with `doubts` is at least to be reviewed: of what is not displayed, a probability says nothing.
         """
-        return triage_of(self.card, self.probability, self.remarks)
+        return "not_assessable" if self.not_assessed else triage_of(self.card, self.probability, self.remarks)
 
     @property
     def reason(self) -> str:
-        """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62"."""
-        return reason_of(self.card, self.probability, self.remarks)
+        """Of the decision: part of a sentence, such as "probability 0.93 is at or above the retake threshold 0.62".
+
+        Of an image that cannot be judged, why: see `not_assessed`.
+        """
+        return self.not_assessed or reason_of(self.card, self.probability, self.remarks)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Those of the remarks by which the image cannot be judged, see `Refusal`."""
+        return refusals(self.remarks)
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Those of the remarks by which the picture may not be displayed as it was meant; see `Note` for the others."""
+        """Those of the remarks by which the picture may not be displayed as it was meant; see `Note`."""
         return doubts(self.remarks)
 
     @property
@@ -227,18 +245,27 @@ class ImageResult:
         """The same result with these of its maps, or with none."""
         return replace(self, explanations=maps)
 
-    def with_remarks(self, remarks: Sequence[str]) -> ImageResult:
-        """The same result of an image of which this is remarked, beside its distance where that is too large."""
+    def with_remarks(self, remarks: Sequence[str], *, assess_any: bool = False) -> ImageResult:
+        """The same result of an image of which this is remarked, beside its distance where that is too large.
+
+        Where it thereby cannot be judged it has no maps.
+
+        Args:
+            assess_any: judge it all the same; each refusal is a doubt then.
+        """
         known = self.card.distance
         refusal = known.refusal(self.away) if known is not None and self.away is not None else None
-        return replace(self, remarks=(*remarks, *([refusal] if refusal else ())))
+        said = (*remarks, *([refusal] if refusal else ()))
+        result = replace(self, remarks=as_doubts(said) if assess_any else said)
+        return result.with_maps() if result.not_assessed else result
 
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
+        is_judged = not self.not_assessed
         return {
             "reason": self.reason,
-            "probability": self.probability,
-            "decision": self.decision,
+            "probability": self.probability if is_judged else None,
+            "decision": self.decision if is_judged else None,
             "triage": self.triage,
             "height": self.height,
             "width": self.width,
@@ -251,21 +278,23 @@ class ImageResult:
             "distance": self.distance,
             "remarks": self.remarks,
             "doubts": self.doubts,
+            "refusals": self.refusals,
         }
 
 
-def with_remarks(results: Iterable[ImageResult], remarks: Sequence[Sequence[str]] | None) -> list[ImageResult]:
-    """The results of images, each with the remarks on its image; as they are where no remarks are given."""
-    if remarks is None:
-        return list(results)
-    return [result.with_remarks(of_image) for result, of_image in zip(results, remarks, strict=True)]
+def with_remarks(
+    results: Sequence[ImageResult], remarks: Sequence[Sequence[str]] | None, *, assess_any: bool = False
+) -> list[ImageResult]:
+    """The results of images, each with the remarks on its image, by default none, and on its distance."""
+    both = zip(results, [()] * len(results) if remarks is None else remarks, strict=True)
+    return [result.with_remarks(of_image, assess_any=assess_any) for result, of_image in both]
 
 
 Check = ImageResult
 """The name under which `QualityModel.check` has always given its result."""
 
 
-def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> Triage | None:
+def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> ImageTriage | None:
     """The triage of a calibrated model, None by another; with doubts among its remarks an image never passes.
 
     Raises:

@@ -72,6 +72,7 @@ class TorchInspector:
         *,
         maps: MapChoice = "all",
         remarks: Sequence[Sequence[str]] | None = None,
+        assess_any: bool = False,
     ) -> list[ImageResult]:
         """See `Inspector.inspect`. A map at the last layer costs no further pass: "flagged" makes and drops others."""
         images = torch.from_numpy(grey)
@@ -82,6 +83,7 @@ class TorchInspector:
             maps=maps if self.row else "none",
             apart=self.layers != "last",
             remarks=remarks,
+            assess_any=assess_any,
         )
 
     def _explained(self, images: Tensor, stored: Sequence[tuple[int, int]]) -> list[ImageResult]:

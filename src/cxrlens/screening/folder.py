@@ -30,6 +30,7 @@ class ScreeningInfo(BaseModel):
         precision: in which it multiplies.
         seed: of everything random.
         keep_tags: whether the records keep patient data.
+        assess_any: whether images were judged that surely are no frontal chest radiographs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class ScreeningInfo(BaseModel):
     precision: str = "f32"
     seed: int = 0
     keep_tags: bool = False
+    assess_any: bool = False
     cxrlens_version: str = ""
     created: str = ""
 

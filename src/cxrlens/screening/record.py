@@ -23,10 +23,12 @@ class ScreenedImage(ImageRecord):
 
 
 def worklist_order(images: Iterable[ScreenedImage]) -> list[ScreenedImage]:
-    """The most probable first, by name among equals; files that could not be read last."""
-    return sorted(images, key=lambda image: worklist_key(image.name, image.probability))
+    """The most probable first, by name among equals; then images that cannot be judged, and unreadable files last."""
+    return sorted(images, key=lambda image: (rank_of(image), image.name))
 
 
-def worklist_key(name: str, probability: float | None) -> tuple[bool, float, str]:
-    """Sorts as `worklist_order` does."""
-    return probability is None, -(probability or 0.0), name
+def rank_of(image: ImageRecord) -> float:
+    """The place of an image in the worklist, from -1 on: minus its probability, where it has one."""
+    if image.probability is not None:
+        return -image.probability
+    return 0.5 if image.status == "ok" else 1.0

@@ -33,13 +33,11 @@ class Recording:
     folder: ScreenedFolder
 
     def __call__(self, given: ResultToRecord) -> ScreenedImage:
-        """The record of an image, its preview and map being written; one that is not assessed has neither.
+        """The record of an image, its preview and map being written.
 
         Done twice, it leaves the same.
         """
         image, result = given.image, given.result
-        if result.not_assessed:
-            return ScreenedImage(name=image.task.name, key=image.key, status="unreadable", reason=result.not_assessed)
         files = {"picture": self.write_picture(image)}
         if result.map:
             files["map"] = self.write_map(image.key, result.map)

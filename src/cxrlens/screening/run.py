@@ -65,6 +65,7 @@ class ScreeningSettings:
             ``interpolation``.
         flip: average with the map of the mirrored image.
         keep_tags: keep patient data in the records.
+        assess_any: judge images that surely are no frontal chest radiographs, too.
         runtime: what runs the network; by default what the model's file is for.
         precision: in which it multiplies, see `load` and `open_session`.
         batch_size: images per pass; a run that goes on with that of its beginning gives the very same digits.
@@ -81,6 +82,7 @@ class ScreeningSettings:
     interpolation: str | None = None
     flip: bool = False
     keep_tags: bool = False
+    assess_any: bool = False
     runtime: Runtime | None = None
     precision: str = "f32"
     batch_size: int = 8
@@ -112,7 +114,8 @@ class ScreenResult:
 
     Attributes:
         folder: where its files are.
-        counts: of the whole worklist: images, pass, review, retake, affected, normal, unreadable, remarked.
+        counts: of the whole worklist: images, pass, review, retake, affected, normal,
+            not_assessable, unreadable, remarked.
         computed: images that the network has seen in this run.
         seconds: that this run took.
     """
@@ -176,6 +179,7 @@ def screen(
             inspector,
             maps=settings.maps,
             keep_tags=settings.keep_tags,
+            assess_any=settings.assess_any,
             batch_size=settings.batch_size,
             workers=settings.workers,
         )
@@ -266,6 +270,7 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
         runtime=inspector.name,
         seed=settings.seed,
         keep_tags=settings.keep_tags,
+        assess_any=settings.assess_any,
     )
 
 
@@ -338,7 +343,7 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
     for name, what in (("root", "folder"), ("maps", "--maps"), ("method", "--method"), ("layers", "--layers"),
                        ("grid", "--grid"), ("interpolation", "--interpolation"), ("flip", "--flip"),
                        ("runtime", "--runtime"), ("precision", "--precision"),
-                       ("seed", "--seed"), ("keep_tags", "--keep-tags")):  # fmt: skip
+                       ("seed", "--seed"), ("keep_tags", "--keep-tags"), ("assess_any", "--assess-any")):  # fmt: skip
         old, new = getattr(before, name), getattr(info, name)
         if old != new:
             differs.append(f"{what} ({old or 'none'}, not {new or 'none'})")

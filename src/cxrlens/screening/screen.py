@@ -35,6 +35,7 @@ class Screening:
         inspector: makes the results.
         maps: for which images maps are made.
         keep_tags: keep patient data in the records.
+        assess_any: see `Inspector.inspect`.
         batch_size: images per pass.
         workers: processes that read and record; 0 does that in this one.
 
@@ -52,6 +53,7 @@ class Screening:
         *,
         maps: MapChoice,
         keep_tags: bool = False,
+        assess_any: bool = False,
         batch_size: int = 8,
         workers: int = 0,
     ) -> None:
@@ -63,6 +65,7 @@ class Screening:
         self.remade = 0
         self.appended = False
         self._maps = maps
+        self._assess_any = assess_any
         self._batch_size = batch_size
         self._workers = workers
         self._reading = Reading(inspector.card.preprocessing, keep_tags)
@@ -119,7 +122,9 @@ class Screening:
             self._recording.write_picture(image)
         if "map" in gone and image.grey is not None:
             sizes = [(image.height, image.width)]
-            (result,) = self.inspector.inspect(image.grey[None], sizes, maps="all", remarks=[image.remarks])
+            (result,) = self.inspector.inspect(
+                image.grey[None], sizes, maps="all", remarks=[image.remarks], assess_any=self._assess_any
+            )
             self.computed += 1
             if result.map:
                 self._recording.write_map(known.key, result.map)
@@ -198,6 +203,7 @@ class Screening:
             [(image.height, image.width) for image in images],
             maps=self._maps,
             remarks=[image.remarks for image in images],
+            assess_any=self._assess_any,
         )
         self.computed += len(images)
         return [ResultToRecord.of(image, result) for image, result in zip(images, results, strict=True)]

@@ -39,12 +39,16 @@ COLUMNS = (
     "key",
     "remarks",
     "doubts",
+    "refusals",
 )
 
 
 @dataclass
 class Counts:
-    """Images of a worklist: of each triage (none by a model that is not calibrated), decision, status; with doubts."""
+    """Images of a worklist: of each triage, decision, status; with doubts.
+
+    A model that is not calibrated gives no triage but "not_assessable".
+    """
 
     images: int = 0
     retake: int = 0
@@ -52,6 +56,7 @@ class Counts:
     passed: int = 0
     affected: int = 0
     normal: int = 0
+    not_assessable: int = 0
     unreadable: int = 0
     remarked: int = 0
 
@@ -127,6 +132,7 @@ def row(image: ScreenedImage) -> dict[str, Any]:
         **plain,
         "remarks": " ".join(image.remarks),
         "doubts": " ".join(image.doubts),
+        "refusals": " ".join(image.refusals),
         "flip": int(image.flip),
         "flat": int(image.flat),
         "peak_x": x,

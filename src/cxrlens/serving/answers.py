@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cxrlens.inspection.record import ImageRecord
-from cxrlens.models.calibration import Triage
+from cxrlens.inspection.record import ImageRecord, ImageTriage
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation
 from cxrlens.screening.store.verdicts import AuditEntry, KeptVerdict, Key, Verdict
 
@@ -103,10 +102,11 @@ class Checked(_Answer):
 
     Attributes:
         key: SHA-256 of the file's content.
-        probability: of *affected*, in [0, 1]; calibrated where the model is.
-        decision: from the model's threshold on "affected".
+        probability: of *affected*, in [0, 1]; calibrated where the model is. Null where the image cannot be judged.
+        decision: from the model's threshold on "affected"; null likewise.
         triage: by a calibrated model; "retake" is "affected", and an image with doubts is at least to be reviewed.
-        reason: why the decision is what it is, in words.
+            "not_assessable" by any model, of an image that cannot be judged.
+        reason: why the decision is what it is, or why there is none, in words.
         origin: the kind of file: "JPEG", "DICOM DX" ...
         height: of the stored image as seen upright, in pixels; likewise ``width``.
         layers: "input" for a method that reads no layer.
@@ -120,15 +120,16 @@ class Checked(_Answer):
             tell.
         picture: preview as a ``data:`` address: grey JPEG of at most 1024 px.
         map: the map as a ``data:`` address: 8-bit grey PNG of the picture at the network's scale, 255 = highest. It
-            covers the whole picture.
+            covers the whole picture. "" where the image cannot be judged; so are ``method`` and ``layers``.
         remarks: sentences on what looks wrong in the picture, or was not taken as the file says.
         doubts: those of the remarks by which the picture may not be displayed as it was meant.
+        refusals: those of the remarks by which the image cannot be judged.
     """
 
     key: Key
-    probability: Annotated[float, Field(ge=0, le=1)]
-    decision: Decision
-    triage: Triage | None
+    probability: Annotated[float | None, Field(ge=0, le=1)]
+    decision: Decision | None
+    triage: ImageTriage | None
     reason: str
     origin: str
     height: int
@@ -147,6 +148,7 @@ class Checked(_Answer):
     map: str
     remarks: tuple[str, ...]
     doubts: tuple[str, ...]
+    refusals: tuple[str, ...]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -172,7 +174,8 @@ class WorklistImage(ImageRecord):
 
 
 class Worklist(_Answer):
-    """A part of the worklist, the most probable images first, what could not be read last.
+    """A part of the worklist, the most probable images first, behind them what cannot be judged, and last what could
+    not be read.
 
     Attributes:
         folder: name of the screened folder.

@@ -52,6 +52,8 @@ def routes(state: ServerState) -> APIRouter:
     ) -> Checked:
         """Check one radiograph: the probability of a foreign object, the decision, and where the network looks.
 
+        An image that surely is no frontal chest radiograph, or shows nothing, is answered with the triage
+        "not_assessable" and the reason, without probability, decision and map.
         Nothing of the upload is kept.
         """
         _refuse_unknown(await sent.form())
@@ -71,10 +73,10 @@ def routes(state: ServerState) -> APIRouter:
                 state.metrics.refused.labels(str(status)).inc()
                 raise HTTPException(status, image.reason)
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
-            result = (await asyncio.wrap_future(answer)).with_remarks(image.remarks)
+            given = await asyncio.wrap_future(answer)
+            result = given.with_remarks(image.remarks, assess_any=state.settings.assess_any)
             if result.not_assessed:
-                state.metrics.refused.labels("422").inc()
-                raise HTTPException(422, result.not_assessed)
+                state.metrics.not_assessable.inc()
             return await asyncio.to_thread(_answer, digest.hexdigest(), image, smooth, result)
         except (BusyError, MemoryError):  # the server's own memory; a decoder's is told by what it answers
             raise _busy() from None
@@ -114,13 +116,12 @@ def _request(state: ServerState, method: str | None, layers: str | None, smooth:
 
 
 def _answer(digest: str, image: DecodedUpload, smooth: float | None, result: ImageResult) -> Checked:
-    assert result.map is not None
     return Checked(
         key=digest,
         origin=image.origin,
         smooth=smooth,
         picture=_data_address(image.preview, "image/jpeg"),
-        map=_data_address(map_png(result.map.values), "image/png"),
+        map=_data_address(map_png(result.map.values), "image/png") if result.map else "",
         **result.fields(),
     )
 

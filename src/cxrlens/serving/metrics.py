@@ -29,6 +29,7 @@ class Metrics:
         check_seconds: from the arrived upload to its answer.
         batch_sizes: images per pass through the network.
         refused: uploads that were not read, by status.
+        not_assessable: uploads that were read and could not be judged.
         verdicts: verdicts that changed, by verdict.
     """
 
@@ -45,6 +46,9 @@ class Metrics:
         )
         self.refused = Counter(
             "cxrlens_uploads_refused_total", "Uploads that could not be read.", ("status",), registry=registry
+        )
+        self.not_assessable = Counter(
+            "cxrlens_uploads_not_assessable_total", "Uploads that were read and could not be judged.", registry=registry
         )
         self.verdicts = Counter("cxrlens_verdicts_total", "Verdicts that changed.", ("verdict",), registry=registry)
 

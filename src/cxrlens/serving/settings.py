@@ -30,6 +30,7 @@ class ServerSettings:
         batch_wait: seconds that an image waits for others to share its pass.
         queue: images that may be in the making; one more is told to come again.
         slow_methods: whether methods are offered that ask the network many times for one map.
+        assess_any: judge uploads too that surely are no frontal chest radiographs.
         fusion: how maps are resized and combined; each request names its own smoothing.
     """
 
@@ -49,6 +50,7 @@ class ServerSettings:
     batch_wait: float = 0.004
     queue: int = 64
     slow_methods: bool = False
+    assess_any: bool = False
     fusion: Fusion = DEFAULT_FUSION
 
     @property

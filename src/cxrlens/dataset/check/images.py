@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrlens.dataset.check.contents import Contents
-from cxrlens.dataset.check.findings import Finding, Severity, new_kind
+from cxrlens.dataset.check.findings import Finding, FindingKind, Severity, new_kind
 from cxrlens.dataset.check.statistics import GLOBAL_STATISTICS, Floats, global_statistics
 from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.inputs.readers import decode, doubts
+from cxrlens.inputs.readers import decode, doubts, refusals
 from cxrlens.inputs.reading import Unreadable, read_each
 from cxrlens.inputs.remarked import remarked
 
@@ -23,6 +23,12 @@ THUMBNAIL = 64  # side in pixels; the aspect is not kept
 _THUMBNAILS = Preprocessing(height=THUMBNAIL, width=THUMBNAIL)
 
 UNREADABLE = new_kind("unreadable", Severity.problem, "File that cannot be read", "The reader refuses the file.")
+NOT_ASSESSABLE = new_kind(
+    "not-assessable",
+    Severity.problem,
+    "Image that cannot be judged",
+    "The reader refuses a judgement: it surely is no frontal chest radiograph, or shows nothing (docs/screening.md).",
+)
 REMARKED = new_kind(
     "displayed-oddly",
     Severity.note,
@@ -98,12 +104,17 @@ def read_images(
             statistics[len(images)] = read.statistics
             images.append(CheckedImage(name, split, item, read.height, read.width, read.file_size, read.digest))
             if read.remarks:
-                kind = REMARKED if doubts(read.remarks) else NOTED
-                findings.append(Finding(kind, remarked(name, read.remarks), (name,)))
+                findings.append(Finding(_kind_of(read.remarks), remarked(name, read.remarks), (name,)))
         if progress:
             progress(done, len(where))
     count = len(images)
     return CheckedImages(tuple(images), thumbnails[:count], statistics[:count], tuple(unreadable), tuple(findings))
+
+
+def _kind_of(remarks: Sequence[str]) -> FindingKind:
+    if refusals(remarks):
+        return NOT_ASSESSABLE
+    return REMARKED if doubts(remarks) else NOTED
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from cxrlens.inputs.reading import Unreadable, read_each
 from cxrlens.inputs.remarked import from_json, to_json
 
 # Raise it when the same file and preprocessing give other pixels or remarks than before.
-_VERSION = 4
+_VERSION = 5
 # Room is looked for again after so many bytes, so that several writers together keep to the limit.
 _ROOM_EVERY = 256_000_000
 # The remarks on an image follow its pixels, filled up with blanks to so many bytes; most images have none. A file can

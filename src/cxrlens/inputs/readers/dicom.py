@@ -27,10 +27,11 @@ from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import elements
 from cxrlens.inputs.readers.codecs import decompressed
 from cxrlens.inputs.readers.dicom_grey import grey_of_colour, grey_of_palette, grey_of_stored
-from cxrlens.inputs.readers.display import remarks_on
+from cxrlens.inputs.readers.display import remarks_on, remarks_on_size
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.radiograph import BRIGHT_IS_DENSE, Note, Radiograph, check_size
 from cxrlens.inputs.readers.reasons import one_line, reason_of
+from cxrlens.inputs.readers.subject import remarks_on_subject
 
 START = 132
 """Bytes of a file that `is_dicom` looks at."""
@@ -86,7 +87,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
     with _reasons(name):
         dataset = _parsed(io.BytesIO(source), name) if isinstance(source, bytes) else copy.copy(source)
         height, width = _checked_size(dataset, name)
-        remarks: list[str] = []
+        remarks = remarks_on_subject(dataset)
         stored = _stored(dataset, name, remarks)
         spacing = _spacing(dataset, remarks)
         photometric = str(dataset.PhotometricInterpretation)
@@ -107,7 +108,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
             polarity=polarity,
             orientation="\\".join(map(str, elements.values(dataset, "PatientOrientation"))) or None,
             spacing=spacing,
-            remarks=(*remarks, *remarks_on(pixels)),
+            remarks=(*remarks, *remarks_on_size(height, width), *remarks_on(pixels)),
         )
 
 

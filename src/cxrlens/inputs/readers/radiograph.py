@@ -47,6 +47,11 @@ def doubts(remarks: Iterable[str]) -> tuple[str, ...]:
     return tuple(remark for remark in remarks if not isinstance(remark, (Note, Refusal)))
 
 
+def as_doubts(remarks: Iterable[str]) -> tuple[str, ...]:
+    """The remarks with a doubt in place of each `Refusal`, for an image that is to be judged all the same."""
+    return tuple(str(remark) if isinstance(remark, Refusal) else remark for remark in remarks)
+
+
 def refusals(remarks: Iterable[str]) -> tuple[str, ...]:
     """Those of the remarks by which the image cannot be judged, see `Refusal`."""
     return tuple(remark for remark in remarks if isinstance(remark, Refusal))

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
-from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.record import ScreenedImage, rank_of
 from cxrlens.screening.store.database import Database, StoreError
-from cxrlens.screening.store.schema import UNREAD, is_remarked, results
+from cxrlens.screening.store.schema import is_remarked, results
 
 _ROWS = 500
 """Rows of a query: a reader never holds the store for long, nor many results in memory."""
@@ -137,7 +137,7 @@ def row_of(image: ScreenedImage, record: str) -> dict[str, Any]:
         "decision": image.decision,
         "triage": image.triage,
         "probability": image.probability,
-        "rank": UNREAD if image.probability is None else -image.probability,
+        "rank": rank_of(image),
         "is_newest": True,
         "record": record,
     }

@@ -15,7 +15,7 @@ from cxrlens.screening.store.results import image_of
 from cxrlens.screening.store.schema import is_remarked, results, verdicts
 from cxrlens.screening.store.verdicts import Verdict
 
-Show: TypeAlias = Literal["all", "open", "decided", "affected", "remarked", "unreadable"]
+Show: TypeAlias = Literal["all", "open", "decided", "affected", "remarked", "not_assessable", "unreadable"]
 
 _is_read = results.c.status == "ok"
 _is_decided = results.c.key.in_(select(verdicts.c.key))
@@ -25,6 +25,7 @@ _SHOWN: dict[Show, ColumnElement[bool]] = {
     "decided": _is_decided,
     "affected": results.c.decision == CLASS_NAMES[AFFECTED],
     "remarked": is_remarked,
+    "not_assessable": results.c.triage == "not_assessable",
     "unreadable": ~_is_read,
 }
 

@@ -28,8 +28,6 @@ from sqlalchemy import (
 from cxrlens.errors import UsageError
 
 FORMAT = "1"
-UNREAD = 1.0
-"""Rank of a file without a probability: behind all others."""
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -53,7 +51,7 @@ results = Table(
     Column("decision", Text),
     Column("triage", Text),
     Column("probability", Double),
-    Column("rank", Double, nullable=False, comment="minus the probability, or UNREAD"),
+    Column("rank", Double, nullable=False, comment="see `rank_of`"),
     Column("is_newest", Boolean, nullable=False, comment="of its name"),
     Column("record", Text, nullable=False, comment="the whole result as a line of results.jsonl"),
     sqlite_autoincrement=True,

@@ -58,7 +58,7 @@ class Checking {
       if (!ABOUT_THE_FILE.has(error.status)) throw error;
       return {
         name: file.name, key: "", status: "unreadable", reason: error.message, probability: null, decision: null, triage: null,
-        origin: "", height: 0, width: 0, method: "", layers: "", grid: "", interpolation: "", flip: false, flat: false, peak: null, contours: [], note: CHECKED, file,
+        origin: "", height: 0, width: 0, method: "", layers: "", grid: "", interpolation: "", flip: false, flat: false, peak: null, contours: [], refusals: [], note: CHECKED, file,
       };
     }
   }

@@ -51,8 +51,9 @@ function showResult(image, thresholds) {
   parts.push(make("p", { class: "reason" }, image.reason));
   const remarks = image.remarks ?? [];
   const isDoubt = (remark) => image.doubts.includes(remark);
+  const isRefusal = (remark) => (image.refusals ?? []).includes(remark); // they are the reason
   parts.push(...remarkList("remarks", "Doubts about the picture", remarks.filter(isDoubt)));
-  parts.push(...remarkList("remarks noted", "Notes on the file", remarks.filter((remark) => !isDoubt(remark))));
+  parts.push(...remarkList("remarks noted", "Notes on the file", remarks.filter((remark) => !isDoubt(remark) && !isRefusal(remark))));
   byId("result").replaceChildren(...parts);
 }
 

@@ -7,7 +7,8 @@ const STATES = {
   review: { label: "review", title: "To be reviewed", rank: 1 },
   retake: { label: "retake", title: "Suggested retake", rank: 2 },
   affected: { label: "affected", title: "Affected: suggested retake", rank: 2 },
-  unreadable: { label: "unreadable", title: "Unreadable", rank: 3 },
+  not_assessable: { label: "not assessable", title: "Not assessable", rank: 3 },
+  unreadable: { label: "unreadable", title: "Unreadable", rank: 4 },
 };
 
 // The decisions that thresholds lead to, the one that is looked for first.

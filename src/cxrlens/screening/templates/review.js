@@ -196,9 +196,9 @@ class Review {
   }
 
   #makeFilters() {
-    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "remarked", "unreadable"];
-    this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "unreadable"]);
-    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, state])]);
+    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "not_assessable", "remarked", "unreadable"];
+    this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "not_assessable", "unreadable"]);
+    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, STATES[state]?.label ?? state])]);
     this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
     byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
