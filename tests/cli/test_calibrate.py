@@ -478,7 +478,7 @@ def test_a_card_of_a_calibrated_model(calibrated: tuple[Path, dict[str, Any]], t
     ):
         assert part in page
     assert "Not calibrated" not in page
-    assert page.count("\n## ") == 7
+    assert page.count("\n## ") == 8
     refused(cxrlens("card", "-m", out, "-o", file), 2, file, "already exists", "--force")
 
 

@@ -21,8 +21,8 @@ from cxrlens.models.onnx_file import OnnxOutput
 from cxrlens.saliency.explain import Row
 from known_radiographs import a_distance, known
 
-HEIGHT, WIDTH = 64, 48
-STORED = (128, 96)
+HEIGHT, WIDTH = 96, 72
+STORED = (192, 144)
 
 
 @pytest.fixture(params=["stretch", "letterbox"])
@@ -64,7 +64,8 @@ def test_what_is_far_away_is_refused_with_and_without_maps(model: QualityModel, 
         assert result.remarks[0] == note
         assert refusals(result.remarks) == result.remarks[1:]
         assert f"distance {result.distance:.3g}, limit 1" in result.remarks[1]
-        assert 0 <= result.probability <= 1  # the network's number is kept
+        assert result.triage == "not_assessable"
+        assert result.map is None
 
 
 def test_an_image_has_its_distance_alone_and_in_any_batch_by_any_runtime(model: QualityModel) -> None:
@@ -75,6 +76,15 @@ def test_an_image_has_its_distance_alone_and_in_any_batch_by_any_runtime(model: 
         (alone,) = TorchInspector(model, None).inspect(grey[[index]], [STORED])
         assert result.distance == alone.distance == other.distance
         assert result.remarks == alone.remarks == other.remarks
+
+
+def test_it_is_judged_all_the_same_where_that_is_asked_for(model: QualityModel) -> None:
+    inspector = TorchInspector(model, Row("normgrad_conv1x1", "last"))
+    for result in inspector.inspect(batch(), [STORED] * 6, assess_any=True)[3:]:
+        assert not result.not_assessed
+        assert len(result.doubts) == 1
+        assert result.map is not None
+        assert result.decision in ("normal", "affected")
 
 
 def test_a_check_of_one_image_says_it_too(model: QualityModel) -> None:

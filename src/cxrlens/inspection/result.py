@@ -117,10 +117,10 @@ class ImageResult:
     ) -> ImageResult:
         """The result of an image of the stored (height, width), from what a network gives for it.
 
-        Where the network gives no number there are no maps.
+        Where that is no number there are no maps. What its distance speaks against is told by `with_remarks`.
 
         Args:
-            grey: what the network was shown, [h, w] in [0, 1]; its distance is not told without.
+            grey: what the network was shown, [h, w] in [0, 1]; its distance is not known without.
         """
         geometry = card.preprocessing.geometry(*stored)
         explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
@@ -128,7 +128,7 @@ class ImageResult:
         if card.distance is not None and grey is not None:
             away = card.distance.of(card.preprocessing.shown(grey))
         result = cls(probability, card, model, geometry.without_padding(), explanations, away=away)
-        return result.with_maps() if result.not_assessed else replace(result, remarks=result._too_far)
+        return result.with_maps() if result.not_assessed else result
 
     @property
     def not_assessed(self) -> str:
@@ -253,15 +253,11 @@ class ImageResult:
         Args:
             assess_any: judge it all the same; each refusal is a doubt then.
         """
-        found = *remarks, *self._too_far
-        result = replace(self, remarks=as_doubts(found) if assess_any else found)
-        return result.with_maps() if result.not_assessed else result
-
-    @property
-    def _too_far(self) -> tuple[str, ...]:
         known = self.card.distance
         refusal = known.refusal(self.away) if known is not None and self.away is not None else None
-        return (refusal,) if refusal else ()
+        said = (*remarks, *([refusal] if refusal else ()))
+        result = replace(self, remarks=as_doubts(said) if assess_any else said)
+        return result.with_maps() if result.not_assessed else result
 
     def fields(self) -> dict[str, Any]:
         """The fields that stand for a result in results.jsonl, the server's answers and DICOM; see `ImageRecord`."""
@@ -287,11 +283,10 @@ class ImageResult:
 
 
 def with_remarks(
-    results: Iterable[ImageResult], remarks: Sequence[Sequence[str]] | None, *, assess_any: bool = False
+    results: Sequence[ImageResult], remarks: Sequence[Sequence[str]] | None, *, assess_any: bool = False
 ) -> list[ImageResult]:
-    """The results of images, each with the remarks on its image; none by default."""
-    found = list(results)
-    both = zip(found, [()] * len(found) if remarks is None else remarks, strict=True)
+    """The results of images, each with the remarks on its image, by default none, and on its distance."""
+    both = zip(results, [()] * len(results) if remarks is None else remarks, strict=True)
     return [result.with_remarks(of_image, assess_any=assess_any) for result, of_image in both]
 
 
