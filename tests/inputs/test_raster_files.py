@@ -375,12 +375,12 @@ def test_a_sound_picture_has_no_remarks() -> None:
     for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP"):
         assert read(encoded(BLURRED, kind)).remarks == ()
     flat = read(encoded(Image.new("L", (30, 20), 51), "PNG")).remarks
-    assert flat == ("All its pixels have the same value, 20 % of the full range: nothing is to be seen.",)
+    assert flat[-1] == "All its pixels have the same value, 20 % of the full range: nothing is to be seen."
 
 
 def test_pixels_that_lie_between_the_samples_count() -> None:
     """Of a picture of 600 rows and columns every second one is looked at, and where these are dark, all."""
-    for value in (50, 255):  # most pixels are dark in either case
+    for value in (40, 255):  # most pixels are dark in either case
         pixels = np.full((600, 600), 51, dtype=np.uint8)
         pixels[1::2, 1::2] = value
         remarks = " ".join(read(encoded(Image.fromarray(pixels), "PNG")).remarks)

@@ -42,9 +42,10 @@ def remarks_on(pixels: Pixels) -> list[str]:
         return [
             Refusal(f"All its pixels have the same value, {_percent(only)} of the full range: nothing is to be seen.")
         ]
-    low, least, most, high = (float(value) for value in np.percentile(samples, [0.5, 2, 98, 99.5]))
-    if most - least < _NOTHING:
-        return [Refusal(f"Nearly all its pixels have the same value, {_percent(most)} of the full range.")]
+    if _shows_nothing(samples) and _shows_nothing(pixels):
+        value = float(np.median(samples))
+        return [Refusal(f"Nearly all its pixels have the same value, {_percent(value)} of the full range.")]
+    low, high = (float(value) for value in np.percentile(samples, [0.5, 99.5]))
     found = []
     if high <= _MOST_DULL or (samples.max() <= _DULL and pixels.max() <= _DULL):
         found.append(
@@ -71,6 +72,12 @@ def remarks_on(pixels: Pixels) -> list[str]:
             "the polarity that the file says may be wrong."
         )
     return found
+
+
+def _shows_nothing(pixels: Pixels) -> bool:
+    """True where 96 % of the pixels have nearly one value."""
+    least, most = np.percentile(pixels, [2, 98])
+    return bool(most - least < _NOTHING)
 
 
 def _flat_end(pixels: Pixels) -> float:
