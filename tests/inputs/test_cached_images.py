@@ -33,6 +33,13 @@ BAD = {0: "the file is empty", 3: "no image", 6: "No such file"}
 EIGHT_BIT = (2, 5)
 
 
+@pytest.fixture(autouse=True)
+def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures here are smaller than one that can be judged; readers are forked from this process."""
+    for kind in ("raster", "dicom"):
+        monkeypatch.setattr(f"cxrlens.inputs.readers.{kind}.remarks_on_size", lambda height, width: [])
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     """Seven files of different sizes; the first, the fourth and the last cannot be read; two JPEGs, two 16-bit PNGs."""
