@@ -4,6 +4,7 @@
 
 const FIRST_PAUSE = 1_000; // ms until a verdict is sent again, and twice as long each time
 const LONGEST_PAUSE = 15_000;
+const LONGEST_WAIT = 30_000; // ms for an answer: a connection may be lost without a word
 const AWAY = [undefined, 408, 429, 502, 503, 504]; // no answer, or one that asks to come again
 const UNKNOWN = 401; // of a server that was started again with another token
 
@@ -67,6 +68,7 @@ class Outbox {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ id, key, verdict, seen }),
+      signal: AbortSignal.timeout(LONGEST_WAIT),
     });
   }
 
