@@ -184,7 +184,7 @@ def inverted(data: Data) -> Found:
 def flat(data: Data) -> Found:
     same = [data.change(data.name("dev", "normal", index), lambda i: Image.new("L", i.size, 90)) for index in (0, 2)]
     data.change(same[1], lambda image: Image.new("L", image.size, 92))  # else it is the same file
-    return {(kind, (name,)) for name in same for kind in ("flat", "displayed-oddly")}
+    return {(kind, (name,)) for name in same for kind in ("flat", "not-assessable")}
 
 
 def low_contrast(data: Data) -> Found:
@@ -207,7 +207,8 @@ def unusual_size(data: Data) -> Found:
 
 def too_small(data: Data) -> Found:
     name = data.name("train", "normal", 1)
-    return {("too-small", (data.change(name, lambda image: image.resize((60, 70))),))}
+    changed = data.change(name, lambda image: image.resize((60, 70)))
+    return {("too-small", (changed,)), ("not-assessable", (changed,))}
 
 
 # -- duplicates -------------------------------------------------------------------------------------------------------

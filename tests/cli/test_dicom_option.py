@@ -19,7 +19,7 @@ from cxrlens.models.model_file import load_model, save_model
 pytest.importorskip("highdicom")
 sr = pytest.importorskip("highdicom.sr")
 
-HEIGHT, WIDTH = 80, 50
+HEIGHT, WIDTH = 90, 70
 ROOT = "1.2.826.0.1.3680043.8.498."
 
 

@@ -134,7 +134,8 @@ def test_it_is_checked(workers: int) -> None:
         ("1.2.3", 60, 90),
         ("1.2.5", 60, 90),
     ]
-    assert [finding.images for finding in checked.findings] == [("1.2.4",), ("1.2.6",)]
+    found = [finding.images for finding in checked.findings if finding.kind.id != "not-assessable"]
+    assert found == [("1.2.4",), ("1.2.6",)]
     list(outlier_findings(checked))
 
 

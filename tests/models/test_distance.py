@@ -143,9 +143,9 @@ def test_a_card_without_a_distance_does_not_name_it() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (("layout", "centre", 3), None, "layout.centre.3"),
+        (("layout", "centre", 3), None, "layout.centre[3]"),
         (("texture", "whitening", 0), [1.0], "8 rows of as many numbers"),
-        (("layout", "limit"), 0, "greater than 0"),
+        (("layout", "limit"), 0, "layout.limit should be above 0"),
         (("layout", "limit"), float("nan"), "finite"),
         (("texture", "whitening", 2, 2), float("inf"), "finite"),
         (("held_out", "images"), 0, "held_out.images"),

@@ -365,13 +365,13 @@ def test_network_file_systems_are_known_by_their_mounts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_lock_that_a_share_does_not_have_is_said(tmp_path: Path, number: int) -> None:
-    from cxrlens.screening.run import _locked
+    from cxrlens.outputs import claimed
 
     error = OSError(number, os.strerror(number))
     with (
         mock.patch("fcntl.flock", side_effect=error),
         pytest.raises(UsageError, match=f"lock: cannot be locked .{os.strerror(number)}.*local disk"),
-        _locked(tmp_path),
+        claimed(tmp_path, "screening", "an --out"),
     ):
         pass
 
