@@ -48,6 +48,14 @@ def rows_of(out: Path) -> dict[tuple[str, str], ManifestRow]:
     return {(row.split, row.name): row for row in rows}
 
 
+def too_small(count: int, example: Path) -> str:
+    """What is said of so many pictures, which are smaller than what can be judged."""
+    return (
+        f"{count} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
+        f"{example}: It is too small to be judged: {WIDTH} x {HEIGHT} pixels, and 64 a side are the least."
+    )
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -87,6 +95,7 @@ def test_members_of_archives_are_written_as_they_are(download: Path, tmp_path: P
     result = prepare(download, out, Options())
     assert result.counts == {"train": {"normal": 3, "affected": 3}, "dev": {"normal": 1, "affected": 1}}
     assert (result.made, result.reused, result.unreadable) == (8, 0, [])
+    assert result.remarks == [too_small(8, download / "dev.zip" / "dev" / "7.jpg")]
     rows = rows_of(out)
     original = files(*(f"{n}.jpg" for n in range(1, 9)))
     for (split, name), row in rows.items():
@@ -250,9 +259,10 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
     image = {"id": 1, "file_name": "a.jpg", "height": WIDTH, "width": HEIGHT}
     write(source, {"train.json": json.dumps({"images": [image]})})
     result = prepare(source / "train.json", tmp_path / "out", Options())
-    assert [each for each in result.remarks if "look wrong" not in each] == [  # they are small
+    assert result.remarks == [
         "1 images have another size than the source says, so that their objects may lie elsewhere, such as "
-        f"{source / 'a.jpg'}"
+        f"{source / 'a.jpg'}",
+        too_small(1, source / "a.jpg"),
     ]
 
 

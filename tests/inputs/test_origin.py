@@ -134,8 +134,12 @@ def test_it_is_checked(workers: int) -> None:
         ("1.2.3", 60, 90),
         ("1.2.5", 60, 90),
     ]
-    found = [finding.images for finding in checked.findings if finding.kind.id != "not-assessable"]
-    assert found == [("1.2.4",), ("1.2.6",)]
+    assert [(finding.kind.id, finding.images) for finding in checked.findings] == [
+        ("not-assessable", ("1.2.3",)),  # 60 pixels high
+        ("unreadable", ("1.2.4",)),
+        ("not-assessable", ("1.2.5",)),
+        ("unreadable", ("1.2.6",)),
+    ]
     list(outlier_findings(checked))
 
 
