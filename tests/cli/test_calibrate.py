@@ -32,7 +32,7 @@ from cxrlens.outputs import LOCK
 from cxrlens.testing.predictions import predict
 
 TEMPERATURE = 2.5
-SIZE = 8
+SIZE = 64
 PREPROCESSING = Preprocessing(height=SIZE, width=SIZE, mean=(0, 0, 0), std=(1, 1, 1))
 TRAINED = {
     "recipe": {"name": "paper", "class_weights": "none", "seed": 4},
@@ -78,12 +78,14 @@ def write_meter(path: Path, *, sign: int = 1, **card: Any) -> Path:
 
 
 def write_images(folder: Path, labels: np.ndarray, raw: np.ndarray) -> None:
-    """Even pictures of 16 bits, whose brightness carries the log-odds."""
+    """Pictures of 16 bits with a grain, whose mean brightness carries the log-odds; equal ones for equal log-odds."""
     for number, (label, odds) in enumerate(zip(labels, raw, strict=True)):
         place = folder / ("affected" if label else "normal")
         place.mkdir(parents=True, exist_ok=True)
-        level = np.full((SIZE, SIZE), round(65535 * (odds / 80 + 0.5)), dtype=np.uint16)
-        Image.fromarray(level).save(place / f"{number:04d}.png")
+        level = round(65535 * (odds / 80 + 0.5))
+        half = np.random.default_rng(level).integers(-16_000, 16_000, (SIZE, SIZE // 2))
+        picture = level + np.concatenate([half, -half[:, ::-1]], axis=1)
+        Image.fromarray(picture.astype(np.uint16)).save(place / f"{number:04d}.png")
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +159,6 @@ def test_the_known_temperature_and_thresholds_are_found(
     assert found["data"] == {"name": "hospital_a", "split": "test", "images": 400, "affected": 200}
 
 
-def remarked(triage: str) -> str:
-    """The triage of this site's images, which show one grey each: that is remarked on, so that none of them passes."""
-    return "review" if triage == "pass" else triage
-
-
 def test_the_copy_gives_the_calibrated_probability_and_triage(
     calibrated: tuple[Path, dict[str, Any]], site: Path, meter: Path
 ) -> None:
@@ -175,7 +172,7 @@ def test_the_copy_gives_the_calibrated_probability_and_triage(
         assert check.probability == pytest.approx(expit(odds), rel=1e-3)
         assert check.probability == pytest.approx(float(row["probability"]), rel=1e-4)
         assert model.triage(check.probability) == row["triage"]
-        assert check.triage == remarked(row["triage"])
+        assert check.triage == row["triage"]
     assert {row["triage"] for row in rows} == {row["held_out_triage"] for row in rows} == {"pass", "review", "retake"}
     retaken = np.mean([row["triage"] == "retake" for row in rows if row["label"] == "normal"])
     assert retaken == pytest.approx(0.1)
@@ -197,7 +194,7 @@ def test_test_and_explain_print_the_same_probability(
     listed = {row["image"]: row for row in table(out.parent / "cal.calibration.csv")}
     rows = table(tmp_path / "t" / "predictions.csv")
     assert {row["image"]: (row["probability"], row["triage"]) for row in rows} == {
-        name: (row["probability"], remarked(row["triage"])) for name, row in listed.items()
+        name: (row["probability"], row["triage"]) for name, row in listed.items()
     }
     assert all((row["decision"] == "affected") == (row["triage"] == "retake") for row in rows)
     assert {row["triage"] for row in table(tmp_path / "p" / "predictions.csv")} == {""}
@@ -207,6 +204,31 @@ def test_test_and_explain_print_the_same_probability(
     (explained,) = table(tmp_path / "e" / "explanations.csv")
     assert float(explained["probability"]) == pytest.approx(float(rows[0]["probability"]), rel=1e-4)
     assert explained["triage"] == rows[0]["triage"]
+
+
+@pytest.mark.parametrize("is_calibrated", [True, False])
+def test_what_a_screening_does_not_judge_is_told_and_scored_all_the_same(
+    calibrated: tuple[Path, dict[str, Any]], meter: Path, tmp_path: Path, is_calibrated: bool
+) -> None:
+    """One grey by the reader, a slope by its distance from the site's grain, which the model as it was cannot tell."""
+    model = calibrated[0] if is_calibrated else meter
+    write_images(tmp_path / "site" / "test", np.array([0, 0, 0, 1]), np.array([-7.0, -6.0, -5.0, 8.0]))
+    grey = np.full((SIZE, SIZE), 30_000, dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "site" / "test" / "normal" / "0000.png")
+    slope = np.tile(np.linspace(10_000, 50_000, SIZE).astype(np.uint16), (SIZE, 1))
+    Image.fromarray(slope).save(tmp_path / "site" / "test" / "normal" / "0001.png")
+    finished = cxrlens("test", tmp_path / "site", "-m", model, "-o", tmp_path / "t", "--workers", 0)
+    assert finished.code == 0
+    rows = {Path(row["image"]).stem: row for row in table(tmp_path / "t" / "predictions.csv")}
+    away = ["not_assessable", "not_assessable", "pass", "retake"] if is_calibrated else ["not_assessable", "", "", ""]
+    assert [rows[f"{number:04d}"]["triage"] for number in range(4)] == away
+    assert "All its pixels have the same value" in rows["0000"]["remarks"]
+    assert ("laid out otherwise" in rows["0001"]["remarks"]) == is_calibrated
+    assert [row["doubts"] for row in rows.values()] == [""] * 4
+    count = away.count("not_assessable")
+    assert f"not assessable when they are screened: {count} of 4" in " ".join(finished.err.split())
+    scores = json.loads((tmp_path / "t" / "scores.json").read_text())
+    assert (scores["not_assessable"], scores["n"]) == (count, 4)
 
 
 def test_calibrating_again_starts_from_the_network(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,12 +17,12 @@ from cxrlens.evaluation.bootstrap import (
     resampled_means,
     row_means,
 )
+from unwarned import no_warnings
 
 
 @pytest.fixture(autouse=True)
 def _no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         yield
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,12 +24,12 @@ from cxrlens.evaluation.classification import (
     classification_scores,
     expected_calibration_error,
 )
+from unwarned import no_warnings
 
 
 @pytest.fixture(autouse=True)
 def _no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cxrlens.evaluation.ranking import Ranking, critical_difference, rank_rows
+from unwarned import no_warnings
 
 # AUC of C4.5 and three variants on 14 data sets: Demsar 2006, table 6
 DEMSAR = np.array(
@@ -38,8 +38,7 @@ DEMSAR = np.array(
 
 @pytest.fixture(autouse=True)
 def _no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         yield
 
 

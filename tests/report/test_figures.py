@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,6 +25,7 @@ from cxrlens.report.figures import (
     shorten,
 )
 from cxrlens.report.overlays import MapPanel, SheetRow, contact_sheet, overlay_figure
+from unwarned import no_warnings
 
 LABELS = [0, 1, 0, 1, 1]
 PROBABILITIES = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -167,8 +167,7 @@ def test_awkward_names_are_saved_without_error_or_warning(name: str, tmp_path: P
         score_bar_figure([name], [0.5], [0.4], [0.6], title=name, score_name="s"),
         roc_figure(LABELS, PROBABILITIES, title=name, auc=0.8),
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         for number, figure in enumerate(figures):
             (path,) = save_figure(figure, tmp_path / str(number), dpi=30)
             with Image.open(path) as picture:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -26,6 +25,7 @@ from cxrlens.study.plots import (
     grouped_bar_figure,
     heat_map_figure,
 )
+from unwarned import no_warnings
 
 NAN = math.nan
 NAMES = ("normgrad_conv3x3", "Guided Grad-CAM", "Input x Gradient", "$a_b$", "Guided Backprop", "normgrad_scaling")
@@ -81,8 +81,7 @@ def test_texts_do_not_overlap(draw: Callable[[], Figure]) -> None:
 
 @pytest.mark.parametrize("draw", MANY)
 def test_figures_are_saved_without_warning_and_alike(draw: Callable[[], Figure], tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         (first,) = save_figure(draw(), tmp_path / "a", formats=("svg",))
         (second,) = save_figure(draw(), tmp_path / "b", formats=("svg",))
     assert first.read_bytes() == second.read_bytes()

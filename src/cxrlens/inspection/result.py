@@ -295,12 +295,15 @@ Check = ImageResult
 
 
 def triage_of(card: ModelCard, probability: float, remarks: Sequence[str] = ()) -> ImageTriage | None:
-    """The triage of a calibrated model, None by another; with doubts among its remarks an image never passes.
+    """The triage of a calibrated model, None by another; with doubts among its remarks an image never passes, and with
+    a `Refusal` it is "not_assessable", whatever the model.
 
     Raises:
         NotAssessedError: when the probability is no number in [0, 1].
     """
     triage = card.triage(probability)
+    if refusals(remarks):
+        return "not_assessable"
     return "review" if triage == "pass" and doubts(remarks) else triage
 
 

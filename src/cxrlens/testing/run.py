@@ -12,7 +12,7 @@ from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationSc
 from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
-from cxrlens.inputs.readers import doubts
+from cxrlens.inputs.readers import Pixels, Refusal, doubts
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import triage_of
 from cxrlens.report import figures
@@ -56,6 +56,8 @@ def score_model(
 ) -> ScoreResult:
     """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv`` and four figures into ``out``.
 
+    All images with a label count, those too that are not assessable where a folder is screened; they are numbered.
+
     Raises:
         UsageError: when the data cannot be used.
         NothingToDoError: when no image has a label or can be read.
@@ -68,11 +70,21 @@ def score_model(
             100 * model.card.calibration.prevalence,
             chosen.name,
         )
-    found = predict(data.root, chosen, model, out, batch_size=batch_size, workers=workers, progress=progress)
+    too_far: list[tuple[Refusal, ...]] = []
+    found = predict(
+        data.root,
+        chosen,
+        model,
+        out,
+        batch_size=batch_size,
+        workers=workers,
+        see=lambda grey: too_far.append(_too_far(model, grey)),
+        progress=progress,
+    )
     items, labels = found.items, found.labels
     probabilities: list[float] = model.probability_of(found.logits).tolist()
     scores = classification_scores(labels, probabilities, threshold=model.card.threshold, seed=seed)
-    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), "unreadable": found.unreadable})
+    all_remarks = [(*remarks, *refusal) for remarks, refusal in zip(found.remarks, too_far, strict=True)]
     per_image = [
         {
             "image": item.name_in(data.root),
@@ -84,12 +96,28 @@ def score_model(
             "remarks": " ".join(remarks),
             "doubts": " ".join(doubts(remarks)),
         }
-        for item, label, probability, remarks in zip(items, labels, probabilities, found.remarks, strict=True)
+        for item, label, probability, remarks in zip(items, labels, probabilities, all_remarks, strict=True)
     ]
+    not_assessable = sum(row["triage"] == "not_assessable" for row in per_image)
+    if not_assessable:
+        log.warning(
+            "images that are not assessable when they are screened: %d of %d; labelled, they count in the scores",
+            not_assessable,
+            len(per_image),
+        )
+    told = {"unreadable": found.unreadable, "not_assessable": not_assessable}
+    write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), **told})
     write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
     return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)
+
+
+def _too_far(model: QualityModel, grey: Pixels) -> tuple[Refusal, ...]:
+    """What speaks against an image that lies too far from those that the model knows; nothing where it cannot tell."""
+    distance = model.card.distance
+    refusal = distance and distance.refusal(distance.of(model.preprocessing.shown(grey)))
+    return (refusal,) if refusal else ()
 
 
 def _draw(

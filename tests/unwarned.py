@@ -1,0 +1,18 @@
+"""Code that must raise no warning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Every warning is an error inside; but not one of a file or connection that another test left unclosed, which is
+    heard whenever it happens to be collected.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
