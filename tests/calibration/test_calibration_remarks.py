@@ -9,8 +9,9 @@ import pytest
 
 from cxrlens.calibration.operating_points import Thresholds, ThresholdTarget, TriageScore
 from cxrlens.calibration.probabilities import TEMPERATURES, CalibrationScores
-from cxrlens.calibration.remarks import on_data, on_probabilities, on_targets
+from cxrlens.calibration.remarks import on_data, on_distance, on_probabilities, on_targets
 from cxrlens.evaluation.bootstrap import Interval
+from cxrlens.models.distance import CELLS, HeldOut, LimitedDistance, Radiographs, TrainingDistance
 
 GOOD = CalibrationScores(nll=0.2, brier=0.1, ece=0.02, mean_probability=0.2, offset=1.0)
 SPECIFICITY, SENSITIVITY = ThresholdTarget("specificity", 0.95), ThresholdTarget("sensitivity", 0.95)
@@ -37,6 +38,25 @@ def test_nothing_is_said_where_all_is_well() -> None:
     assert said() == []
     assert list(on_data("test", 0.5, prevalence_given=True, source_known=True)) == []
     assert list(on_probabilities(1.5, GOOD, 0.2, Interval(0.9, 0.95))) == []
+    assert list(on_distance(None, limited(1, 1))) == list(on_distance(limited(1, 2), limited(1, 2))) == []
+
+
+def limited(layout: float, texture: float) -> TrainingDistance:
+    parts = {
+        kind: LimitedDistance(centre=(0.0,) * count, whitening=((0.0,) * count,) * count, limit=limit)
+        for kind, count, limit in (("layout", CELLS**2, layout), ("texture", 8, texture))
+    }
+    known = {"data": "d", "split": "train", "images": 350}
+    return TrainingDistance(**parts, fitted=Radiographs(**known), held_out=HeldOut(**known, beyond=0, low=0, high=0.1))
+
+
+def test_raised_limits_are_told_with_what_they_cost() -> None:
+    (layout,) = on_distance(limited(2, 1), limited(5, 1))
+    assert "further from 350 radiographs of d, split train than" in layout
+    assert "by layout 2.5 times as high now" in layout
+    assert "fewer pictures of other things are refused" in layout
+    (both,) = on_distance(limited(2, 1), limited(3, 4))
+    assert "by layout 1.5 times as high and by texture 4 times as high now" in both
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from cxrlens.calibration.operating_points import (
 from cxrlens.calibration.probabilities import TEMPERATURES, CalibrationScores, at_temperature_bound
 from cxrlens.calibration.text import percent
 from cxrlens.evaluation.bootstrap import Interval
+from cxrlens.models.distance import TrainingDistance
 
 _MUCH = 3.0  # standard deviations
 
@@ -33,6 +34,20 @@ def on_data(split: str, share: float, *, prevalence_given: bool, source_known: b
     if split in ("train", "dev"):
         what = "the network was trained" if split == "train" else "the network's best epoch was chosen"
         yield f"If {what} on these images of '{split}', every number here is better than the truth."
+
+
+def on_distance(before: TrainingDistance | None, after: TrainingDistance | None) -> Iterator[str]:
+    """Of limits that were raised, so that the site's images are judged."""
+    if before is None or after is None:
+        return
+    raised = {kind: after.parts[kind].limit / part.limit for kind, part in before.parts.items()}
+    higher = " and ".join(f"by {kind} {ratio:.3g} times as high" for kind, ratio in raised.items() if ratio > 1)
+    if higher:
+        yield (
+            f"Images of this site lie further from {before.fitted} than the model's limits allowed. The limits are "
+            f"{higher} now, so that these are judged; the higher they are, the fewer pictures of other things are "
+            "refused: train on images of this site to have both."
+        )
 
 
 def on_probabilities(temperature: float, after: CalibrationScores, share: float, auc: Interval) -> Iterator[str]:

@@ -219,13 +219,20 @@ def calibrate_model(
     origin = CalibrationData(
         name=data.root.resolve().name, split=chosen.name, images=case.labels.size, affected=int(case.labels.sum())
     )
-    calibration = _record(case, fitted, origin, _sha256(model, source))
+    distance = _distance(model.card.distance, seen, origin)
+    calibration = _record(
+        case,
+        fitted,
+        origin,
+        _sha256(model, source),
+        [*calibration_remarks.on_distance(model.card.distance, distance)],
+    )
     card = ModelCard.model_validate(
         {
             **dict(model.card),
             "threshold": float(expit(fitted.cuts.retake)),
             "calibration": calibration,
-            "distance": _distance(model.card.distance, seen, origin),
+            "distance": distance,
         }
     )
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as holder:
@@ -293,7 +300,9 @@ def _fit(case: _Case) -> _Fitted:
     return _Fitted(temperature, held_out, site, cuts, decisions)
 
 
-def _record(case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: str) -> Calibration:
+def _record(
+    case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: str, further_remarks: list[str]
+) -> Calibration:
     before, after = (probabilities.calibration_scores(case.labels, odds) for odds in (case.raw, fitted.held_out))
     final, goals = fitted.cuts.decide(fitted.site), case.goals
     expected, apparent = (
@@ -310,6 +319,7 @@ def _record(case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: 
         *calibration_remarks.on_data(data.split, case.share, **known),
         *calibration_remarks.on_probabilities(fitted.temperature, after, case.share, auc),
         *calibration_remarks.on_targets(goals.retake, goals.review, fitted.cuts, apparent, counts, case.prevalence),
+        *further_remarks,
     ]
     return Calibration(
         temperature=fitted.temperature,
