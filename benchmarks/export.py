@@ -34,8 +34,9 @@ from cxrlens.saliency.explain import Row
 from cxrlens.saliency.joint_graph.map_graph import MapGraph
 from cxrlens.saliency.resizing import DEFAULT_RESIZE
 
-SIZES = (224, 600)
-BATCHES = (8, 1)
+BATCHES = {64: (8, 1), 224: (8, 1), 600: (4, 1)}
+"""By size: all sessions of EfficientNet-B0 together take more than 24 GiB for eight images of 600 px."""
+
 ALONE, COMBINED, ROWS = "probability", "one combined map", "seven rows"
 OUTCOMES = (ALONE, COMBINED, ROWS)
 TORCH = "torch f32"
@@ -73,10 +74,10 @@ def time_exports(*, quick: bool, repeats: int, progress: Callable[[str], None]) 
     """Every network, size and batch; all runtimes take turns on the same images."""
     found = []
     for architecture in ARCHITECTURES:
-        for size in (64,) if quick else SIZES:
+        for size in (64,) if quick else (224, 600):
             with tempfile.TemporaryDirectory() as folder:
                 contenders = _contenders(architecture, size, Path(folder))
-            for batch in BATCHES:
+            for batch in BATCHES[size]:
                 grey = np.random.default_rng(0).random((batch, 1, size, size), dtype=np.float32)
                 seconds = medians({name: partial(run, grey) for name, run in contenders.items()}, repeats)
                 each = {name: 1e3 * value / batch for name, value in seconds.items()}

@@ -15,11 +15,11 @@ GOALS = {"maps, last layer": 0.9}
 GOAL = 1.0
 """The least share of the plain rate."""
 _INTRODUCTION = """\
-Images a second of `cxrlens screen` from {} grey JPEGs of {} x {} pixels ({:.1f} MB each) with {} at {} px, batch {}:
-all from starting to load the model to the finished page, combined maps for a fifth of the images. Every image gets a
-map, with outline and picture; in use only those to review or retake do. "Plain" loads the same model in float32 and
-does no more than PIL's reduced decoding, PIL's resize and the forward pass, with torch's DataLoader. All have {}
-reading process{}. The files are in the system's page cache. {}"""
+Images a second of `cxrlens screen` from {} grey JPEGs of {} x {} pixels ({:.1f} MB each) with {} at {} px, batch
+{}: all from starting to load the model to the finished page; those with combined maps take a fifth of the images.
+Every image gets a map, with outline and picture; in use only those to review or retake do. "Plain" loads the same
+model in float32 and does no more than PIL's reduced decoding, PIL's resize and the forward pass, with torch's
+DataLoader. All have {} reading process{}. The files are in the system's page cache. {}"""
 _MEMORY = """\
 Peak resident memory of the main process and its readers together, pages that they share counted in each."""
 

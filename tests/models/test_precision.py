@@ -90,7 +90,8 @@ def test_a_copy_is_a_network_of_its_own() -> None:
 
 
 def test_a_precision_is_what_the_device_has_units_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: False)
+    for asked in ("has_bfloat16", "is_faster_in_bfloat16"):
+        monkeypatch.setattr(precision, asked, lambda _device: False)
     assert resolve_precision("auto", CPU) == resolve_precision("f32", CPU) == "f32"
     with pytest.raises(UsageError, match=r"no units for bfloat16, .* leave the precision out"):
         resolve_precision("bf16", CPU)

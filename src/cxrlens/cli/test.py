@@ -53,6 +53,7 @@ def command(
                 "split": result.split,
                 **scores.to_dict(),
                 "unreadable": result.unreadable,
+                "not_assessable": result.not_assessable,
                 "files": result.files,
             }
         )

@@ -34,12 +34,17 @@ _COLUMNS = ("image", "label", "probability", "decision", "triage", "correct", "r
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """The scores, the rows of ``predictions.csv``, and the files they were written to."""
+    """The scores, the rows of ``predictions.csv``, and the files they were written to.
+
+    Attributes:
+        not_assessable: how many images a screening would not judge; they are scored all the same.
+    """
 
     split: str
     scores: ClassificationScores
     per_image: list[dict[str, Any]]
     unreadable: list[str]
+    not_assessable: int
     files: list[Path]
 
 
@@ -56,7 +61,7 @@ def score_model(
 ) -> ScoreResult:
     """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv`` and four figures into ``out``.
 
-    All images with a label count, those too that are not assessable where a folder is screened; they are numbered.
+    All images with a label count, those too that a screening would not judge, see `ScoreResult.not_assessable`.
 
     Raises:
         UsageError: when the data cannot be used.
@@ -110,7 +115,7 @@ def score_model(
     write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]
     files += _draw(labels, probabilities, scores, chosen.name, out)
-    return ScoreResult(chosen.name, scores, per_image, found.unreadable, files)
+    return ScoreResult(chosen.name, scores, per_image, found.unreadable, not_assessable, files)
 
 
 def _too_far(model: QualityModel, grey: Pixels) -> tuple[Refusal, ...]:
