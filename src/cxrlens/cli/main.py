@@ -12,6 +12,7 @@ import typer
 
 import cxrlens
 from cxrlens.cli import (
+    analyse,
     calibrate,
     card,
     compare,
@@ -66,6 +67,7 @@ app.command("test")(test.command)
 app.command("explain")(explain.command)
 app.command("pointing-game")(pointing_game.command)
 app.command("screen")(screen.command)
+app.command("analyse")(analyse.command)
 app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)

@@ -93,8 +93,14 @@ def command(
         ),
     ] = None,
     keep_tags: Annotated[
-        bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            "--keep-tags",
+            help="What to keep of DICOM headers, joined with commas, by default nothing: station, room, date, "
+            "operator, view, exposure-index, target-exposure-index, deviation-index, detector, manufacturer, device; "
+            "and, only if the patient may be known, patient-id, accession-number, study-uid, image-uid.",
+        ),
+    ] = None,
     assess_any: AssessAny = False,
     dicom: Dicom = False,
     database: Database = None,
@@ -110,6 +116,7 @@ def command(
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
     from cxrlens.screening.run import ScreeningSettings, screen
     from cxrlens.screening.sources import take_sources
+    from cxrlens.screening.tags import named_tags
 
     set_up_logging()
     taken = take_sources(sources)
@@ -126,7 +133,7 @@ def command(
         grid=named[0],
         interpolation=named[1],
         flip=flip,
-        keep_tags=keep_tags,
+        keep_tags=named_tags(keep_tags or ()),
         assess_any=assess_any,
         runtime=runtime.value if runtime else None,
         precision=precision.value,

@@ -17,6 +17,7 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.names import text_of
 from cxrlens.inspection.inspector import Inspector
 from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.models.calibration import Calibration
 from cxrlens.models.location import model_path
 from cxrlens.models.onnx_sessions import GraphRuntime, Runtime, runtime_of
 from cxrlens.outputs import check_kinds, claimed, is_screened, remove_partials
@@ -27,6 +28,7 @@ from cxrlens.screening.sources import Sources
 from cxrlens.screening.store import postgresql
 from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.store import Store
+from cxrlens.screening.tags import in_words
 from cxrlens.screening.watching import Watch
 from cxrlens.screening.worklist import RankedWorklist, write_worklist
 
@@ -46,7 +48,7 @@ _CLEARED = {
 """Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
 
 _OWN_NAMES = {
-    "screening.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
+    "screening.json", "calibration.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
     "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
 }  # fmt: skip
 
@@ -67,7 +69,7 @@ class ScreeningSettings:
         grid: of the maps' resize, see `MapResize`; by default its own, or what an ONNX model gives; likewise
             ``interpolation``.
         flip: average with the map of the mirrored image.
-        keep_tags: keep patient data in the records.
+        keep_tags: the tags of the files' headers that the records keep, see `TAGS`.
         assess_any: judge images that surely are no frontal chest radiographs, too.
         runtime: what runs the network; by default what the model's file is for.
         precision: in which it multiplies, see `load` and `open_session`.
@@ -84,7 +86,7 @@ class ScreeningSettings:
     grid: str | None = None
     interpolation: str | None = None
     flip: bool = False
-    keep_tags: bool = False
+    keep_tags: tuple[str, ...] = ()
     assess_any: bool = False
     runtime: Runtime | None = None
     precision: str = "f32"
@@ -184,7 +186,7 @@ def screen(
         raise _no_images(sources)
     with (
         claimed(out, "screening", "an --out"),
-        _begin(folder, _info(inspector, sources, settings), server, force=force) as store,
+        _begin(folder, _info(inspector, sources, settings), inspector.card.calibration, server, force=force) as store,
     ):
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
@@ -292,7 +294,14 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
     )
 
 
-def _begin(folder: ScreenedFolder, info: ScreeningInfo, server: Server | None, *, force: bool) -> Store:
+def _begin(
+    folder: ScreenedFolder,
+    info: ScreeningInfo,
+    calibration: Calibration | None,
+    server: Server | None,
+    *,
+    force: bool,
+) -> Store:
     """Make the folder ready to be gone on with, and open its store."""
     check_kinds(folder.path, _OWN_NAMES)
     was_screened = is_screened(folder.path)
@@ -307,6 +316,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, server: Server | None, *
         _refuse_foreign(folder, force=force)
         folder.write_info(info)
         store = Store(folder, server, keep_connections=True)
+    folder.write_calibration(calibration)
     store.go_on()
     return store
 
@@ -361,6 +371,8 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
                        ("runtime", "--runtime"), ("precision", "--precision"),
                        ("seed", "--seed"), ("keep_tags", "--keep-tags"), ("assess_any", "--assess-any")):  # fmt: skip
         old, new = getattr(before, name), getattr(info, name)
+        if name == "keep_tags":
+            old, new = in_words(old), in_words(new)
         if old != new:
             differs.append(f"{what} ({old or 'none'}, not {new or 'none'})")
     if differs:
