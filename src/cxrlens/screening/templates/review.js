@@ -107,9 +107,10 @@ class Review {
     const image = this.current;
     const standing = this.verdicts.given(image);
     this.refreshVerdict();
-    if (!standing || this.grounds.fault() || isSame({ ...groundsOf(standing), ...this.grounds.draft() }, groundsOf(standing))) return;
+    if (!standing || this.grounds.fault()) return;
     const draft = this.grounds.draft();
     this.grounds.forget(image);
+    if (isSame({ ...groundsOf(standing), ...draft }, groundsOf(standing))) return;
     await this.#keep(() => this.#keepVerdict(image, standing.verdict, standing.reason, draft));
   }
 
