@@ -13,6 +13,7 @@ from cxrlens.files import write_json, write_text
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.models.calibration import Calibration
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, with_former_resize
+from cxrlens.screening.reasons import DEFAULT_REASONS, Reasons, read_reasons, write_reasons
 from cxrlens.screening.tags import FORMER
 
 
@@ -99,6 +100,7 @@ class ScreenedFolder:
 
     Attributes:
         path: the folder.
+        reasons_file: for which retakes are asked for; absent where it is the default list.
         store_file: holds results and verdicts; all other files are made from it.
         unstored_file: results that could not be put into the store, which the next screening does.
         calibration_file: the calibration of the model; absent without one, and in folders of earlier versions.
@@ -108,6 +110,7 @@ class ScreenedFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.info_file = path / "screening.json"
+        self.reasons_file = path / "reasons.json"
         self.store_file = path / "store.sqlite"
         self.results_file = path / "results.jsonl"
         self.unstored_file = path / "unstored.jsonl"
@@ -170,6 +173,18 @@ class ScreenedFolder:
                 f"{self.calibration_file}: cannot be read as a calibration; remove it, and the next screening into "
                 "this folder writes it again"
             ) from error
+
+    def reasons(self) -> Reasons:
+        """The reasons for a retake that readers choose from.
+
+        Raises:
+            UsageError: when the list of the folder is damaged.
+        """
+        return read_reasons(self.reasons_file) if self.reasons_file.exists() else DEFAULT_REASONS
+
+    def keep_reasons(self, reasons: Reasons) -> None:
+        """Let readers choose from these from now on; verdicts keep those that they were given for."""
+        write_reasons(self.reasons_file, reasons)
 
     def is_of_earlier_version(self) -> bool:
         """True where it was screened by a version that knows no store."""
