@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -21,19 +22,26 @@ from cxrlens.analysis.tables import (
     suggestion_table,
 )
 from cxrlens.report.tables import Score, Table
+from cxrlens.screening.labels import label_of
+from cxrlens.screening.reasons import DEFAULT_REASONS
 from cxrlens.screening.store.verdicts import KeptVerdict
 from stores import INFO
 
 
-def verdict(said: str, time: str = "2026-01-01T00:00:00.000+00:00") -> KeptVerdict:
+def verdict(said: str) -> KeptVerdict:
+    """Such as "accept", "retake", or "retake motion" for that reason."""
+    word, _, reason = said.partition(" ")
     return KeptVerdict.model_validate(
-        {"key": "0" * 64, "name": "a", "verdict": said, "probability": None, "time": time}
+        {"id": 1, "key": "0" * 64, "name": "a", "verdict": word, "reason": reason, "probability": None, "time": ""}
     )
 
 
 def images(number: int, suggestion: str, said: Sequence[str] = (), **tags: str) -> list[AnalysedImage]:
     probability = {"retake": 0.9, "review": 0.3, "pass": 0.05}.get(suggestion)
-    return [AnalysedImage(suggestion, probability, tags, tuple(map(verdict, said)))] * number
+    given = tuple(map(verdict, said))
+    return [
+        AnalysedImage(suggestion, probability, tags, given, label_of(given, DEFAULT_REASONS) if given else "")
+    ] * number
 
 
 def column(table: Table, key: str) -> list[object]:
@@ -104,6 +112,15 @@ def test_groups_keep_their_images() -> None:
 
 def test_readers() -> None:
     some = [*images(3, "retake", ["retake"]), *images(1, "pass", ["retake"]), *images(1, "unreadable", ["accept"])]
+    two = [
+        verdict("accept").model_copy(update={"reader": "Anna"}),
+        verdict("retake").model_copy(update={"reader": "Ben"}),
+    ]
+    assert [row[:3] for row in reader_table([*some, replace(some[0], verdicts=tuple(two))]).rows] == [
+        ["Anna", 1, 0],
+        ["Ben", 1, 1],
+        ["unknown", 5, 4],
+    ]
     table = reader_table(some)
     assert [row[:3] for row in table.rows] == [["unknown", 5, 4]]
     (agreed,) = column(table, "agreed_percent")
@@ -140,10 +157,13 @@ def test_agreement_by_hand() -> None:
             *images(81, "review", ["accept"]),
             *images(810, "pass"),
             *images(5, "not assessable", ["retake"]),
+            *images(3, "retake", ["retake motion"]),
+            *images(2, "pass", ["retake positioning"]),
         ]
     )
     assert (found.ppv, found.npv) == (Share(40, 50), Share(81, 90))
     assert (found.sensitivity, found.specificity) == (Share(40, 49), Share(81, 91))
+    assert (found.suggested, found.passed, found.other_reasons) == (100, 900, 5)
     assert found.is_uneven
     sensitivity, specificity = found.corrected_sensitivity, found.corrected_specificity
     assert sensitivity.value == pytest.approx(100 * 0.8 / (100 * 0.8 + 900 * 0.1))
@@ -175,14 +195,18 @@ def test_nothing_is_known_of_what_nobody_judged() -> None:
 
 
 def judged_model(said: dict[float, str], target: str = "specificity of at least 0.75") -> ModelImages:
-    some = [AnalysedImage("pass", p, {}, (verdict(word),)) for p, word in said.items()]
+    some = [
+        AnalysedImage("pass", p, {}, (verdict(word),), label_of([verdict(word)], DEFAULT_REASONS))
+        for p, word in said.items()
+    ]
     info = INFO.model_copy(update={"review_threshold": 0.1, "threshold": 0.5})
     return ModelImages(info, a_calibration(retake_target=target), ["a"], some)
 
 
 def test_the_threshold_of_the_judged_images_by_hand() -> None:
     """Three of four accepted images lie below a threshold between 0.3 and 0.35."""
-    said = {0.1: "accept", 0.2: "accept", 0.3: "accept", 0.4: "accept", 0.35: "retake", 0.8: "retake"}
+    said = {0.1: "accept", 0.2: "accept", 0.3: "accept", 0.4: "accept", 0.35: "retake", 0.8: "retake foreign_object"}
+    said |= {0.15: "retake motion"}  # which says nothing of objects
     found = other_threshold(judged_model(said))
     assert isinstance(found, OtherThreshold)
     assert found.found == pytest.approx(expit((logit(0.3) + logit(0.35)) / 2))

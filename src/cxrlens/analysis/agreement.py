@@ -1,5 +1,8 @@
 """How suggestions agree with readers' verdicts, and the threshold that the judged images would have asked for.
 
+A retake counts where it is for a foreign object, which the model looks for, or where no reason was given. What is to be
+retaken for another reason may hold such an object or not, and is left out.
+
 Where readers judge what is suggested rather than what passes, the judged images are no sample of all: among them
 nearly every retake was suggested (verification bias). Predictive values stay right. Sensitivity and specificity are
 corrected as Begg and Greenes do (Biometrics 1983): the shares of retakes among judged suggestions and among judged
@@ -22,6 +25,7 @@ from cxrlens.calibration.operating_points import ThresholdTarget, choose_cut, th
 from cxrlens.evaluation.bootstrap import Floats, Interval
 from cxrlens.evaluation.classification import Labels
 from cxrlens.evaluation.proportions import melded_interval
+from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 
 _UNEVEN: Final = 0.9
 
@@ -42,23 +46,24 @@ class Agreement:
 
     Attributes:
         suggested: of so many images a retake is suggested; ``passed`` are the others.
-        judged_suggested: those of them that readers judged, and as retakes among these; likewise ``judged_passed``.
+        judged_suggested: those of them that readers judged, and as affected among these; likewise ``judged_passed``.
+        other_reasons: images to be retaken for another reason, which are in neither.
     """
 
     suggested: int
     passed: int
     judged_suggested: Share
     judged_passed: Share
+    other_reasons: int
 
     @classmethod
     def of(cls, images: Sequence[AnalysedImage]) -> Agreement:
         """Of the images that were assessed."""
-        sides = [
-            [image for image in images if image.is_assessed and image.is_suggested is side] for side in (True, False)
-        ]
-        judged = [[image for image in side if image.is_judged] for side in sides]
-        shares = [Share(sum(image.is_retaken for image in side), len(side)) for side in judged]
-        return cls(len(sides[0]), len(sides[1]), *shares)
+        assessed = [image for image in images if image.is_assessed]
+        counted = [image for image in assessed if image.label or not image.is_retaken]
+        sides = [[image for image in counted if image.is_suggested is side] for side in (True, False)]
+        shares = [_affected([image for image in side if image.label]) for side in sides]
+        return cls(len(sides[0]), len(sides[1]), *shares, len(assessed) - len(counted))
 
     @property
     def ppv(self) -> Share:
@@ -152,8 +157,8 @@ def other_threshold(model: ModelImages, *, seed: int = 0) -> OtherThreshold | st
     target = ThresholdTarget.of_phrase(model.calibration.retake_target)
     if target is None:
         return f"the calibration's target ('{model.calibration.retake_target}') is none that this version knows"
-    judged = [image for image in model.images if image.is_judged and image.probability is not None]
-    labels = np.array([int(image.is_retaken) for image in judged], dtype=np.intp)
+    judged = [image for image in model.images if image.label and image.probability is not None]
+    labels = np.array([int(image.label == CLASS_NAMES[AFFECTED]) for image in judged], dtype=np.intp)
     if min(labels.sum(), len(labels) - labels.sum()) < 2:
         return (
             f"{len(labels)} images were judged, {labels.sum()} of them to be retaken; it takes two of each verdict, "
@@ -179,6 +184,10 @@ def _scores(labels: Labels, log_odds: Floats, cut: float) -> tuple[Share, Share]
         Share(int((called & retaken).sum()), int(retaken.sum())),
         Share(int((~called & ~retaken).sum()), int((~retaken).sum())),
     )
+
+
+def _affected(judged: Sequence[AnalysedImage]) -> Share:
+    return Share(sum(image.label == CLASS_NAMES[AFFECTED] for image in judged), len(judged))
 
 
 def _others(share: Share) -> Share:

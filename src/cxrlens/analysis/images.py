@@ -13,6 +13,8 @@ from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
 from cxrlens.models.calibration import Calibration
 from cxrlens.outputs import LOCK
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.labels import label_of, resolved
+from cxrlens.screening.reasons import Reasons
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.store import Store
@@ -30,12 +32,17 @@ class AnalysedImage:
         probability: of *affected*; None of the last two.
         tags: of the file's header, those that were kept, by their names in `TAGS`.
         verdicts: that stand, one a reader, in the order of time.
+        label: what they say of foreign objects, "affected" or "normal"; "" where they say nothing, contradict each
+            other, or ask for a retake for another reason.
+        reason: for the retake, as readers see it, of the last one who wants it; "" where none was given.
     """
 
     suggestion: str
     probability: float | None
     tags: Mapping[str, str]
     verdicts: tuple[KeptVerdict, ...] = ()
+    label: str = ""
+    reason: str = ""
 
     @property
     def is_assessed(self) -> bool:
@@ -55,21 +62,12 @@ class AnalysedImage:
     @property
     def is_conflict(self) -> bool:
         """As many readers want a retake as accept it."""
-        return bool(self.verdicts) and 2 * self._retakes == len(self.verdicts)
+        return bool(self.verdicts) and resolved(self.verdicts) == "conflict"
 
     @property
     def is_retaken(self) -> bool:
         """Readers, or most of them, want a retake."""
-        return 2 * self._retakes > len(self.verdicts)
-
-    @property
-    def reason(self) -> str:
-        """Of the last one who wants a retake; "" where none was given."""
-        return next((reason_of(kept) for kept in reversed(self.verdicts) if kept.verdict == "retake"), "")
-
-    @property
-    def _retakes(self) -> int:
-        return sum(kept.verdict == "retake" for kept in self.verdicts)
+        return bool(self.verdicts) and resolved(self.verdicts) == "retake"
 
     @property
     def day(self) -> date | None:
@@ -152,6 +150,7 @@ class _Opened:
     images: Mapping[str, AnalysedImage]
     copies: int
     verdicts: Sequence[KeptVerdict]
+    reasons: Reasons
 
 
 def read_folders(
@@ -188,13 +187,14 @@ def read_folders(
             progress(len(opened), len(chosen))
     opened.sort(key=lambda one: one.info.created)
     verdicts = _merged_verdicts(opened, found)
+    reasons = tuple({reason.id: reason for one in opened for reason in one.reasons}.values())
     by_model: dict[str, list[_Opened]] = {}
     for one in opened:
         by_model.setdefault(one.info.model_sha256, []).append(one)
     for group in by_model.values():
         images = _merged(group, found)
-        images = {key: replace(image, verdicts=tuple(verdicts.get(key, ()))) for key, image in images.items()}
-        found.models.append(_of_model(group, list(_on_days(images.values(), days, found))))
+        judged = [_judged(image, verdicts.get(key, ()), reasons) for key, image in images.items()]
+        found.models.append(_of_model(group, list(_on_days(judged, days, found))))
     found.models.sort(key=lambda model: -len(model.images))
     return found
 
@@ -216,7 +216,7 @@ def _read(folder: ScreenedFolder, server: Server | None) -> _Opened:
             known = images.get(key)
             made = AnalysedImage(_suggestion(image), image.probability, image.tags)
             images[key] = made if known is None else replace(known, tags={**made.tags, **known.tags})
-    return _Opened(str(folder.path), info, folder.calibration(), images, copies, verdicts)
+    return _Opened(str(folder.path), info, folder.calibration(), images, copies, verdicts, folder.reasons())
 
 
 def _suggestion(image: ScreenedImage) -> str:
@@ -240,7 +240,7 @@ def _merged_verdicts(opened: Sequence[_Opened], found: Found) -> dict[str, list[
     """The last verdict of each reader on each content, whatever model it was screened with, in the order of time."""
     last = dict[tuple[str, str], KeptVerdict]()
     for kept in sorted((kept for one in opened for kept in one.verdicts), key=lambda kept: kept.time):
-        place = kept.key, reader_of(kept)
+        place = kept.key, kept.reader
         found.replaced += place in last and last[place].verdict != kept.verdict
         last.pop(place, None)
         last[place] = kept
@@ -250,14 +250,13 @@ def _merged_verdicts(opened: Sequence[_Opened], found: Found) -> dict[str, list[
     return verdicts
 
 
-def reader_of(kept: KeptVerdict) -> str:
-    """The name of who gave a verdict; "" where that is not known."""
-    return str(getattr(kept, "reader", ""))
-
-
-def reason_of(kept: KeptVerdict) -> str:
-    """Why a retake was asked for; "" where that is not known."""
-    return str(getattr(kept, "reason", ""))
+def _judged(image: AnalysedImage, verdicts: Sequence[KeptVerdict], reasons: Reasons) -> AnalysedImage:
+    if not verdicts:
+        return image
+    titles = {reason.id: reason.title for reason in reasons}
+    last = next((kept.reason for kept in reversed(verdicts) if kept.verdict == "retake"), "")
+    label = label_of(verdicts, reasons)
+    return replace(image, verdicts=tuple(verdicts), label=label, reason=titles.get(last, last))
 
 
 def _on_days(images: Iterable[AnalysedImage], days: Days, found: Found) -> Iterator[AnalysedImage]:

@@ -10,7 +10,7 @@ from typing import Final
 from cxrlens.analysis.agreement import Agreement, Corrected, OtherThreshold
 from cxrlens.analysis.control import ControlChart
 from cxrlens.analysis.drift import DriftTest
-from cxrlens.analysis.images import AnalysedImage, reader_of
+from cxrlens.analysis.images import AnalysedImage
 from cxrlens.analysis.rates import PERIODS, UNKNOWN, Rates, Share, grouped, period_of
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.report.tables import Cell, Column, Score, Table
@@ -209,8 +209,10 @@ def agreement_table(found: Agreement) -> Table:
             Column("unbiased", "Free of verification bias"),
         ),
         [[name, _percent(score), score.images, free] for name, score, free in scores],
-        note="Corrected after Begg and Greenes (1983): the judged suggestions are taken for a fair sample of all "
-        "suggestions, and the judged others for one of all others.",
+        note="A retake counts where its reason is a foreign object, or none was given; images to be retaken for "
+        f"another reason, which the model does not look for, are left out ({found.other_reasons:,}). Corrected after "
+        "Begg and Greenes (1983): the judged suggestions are taken for a fair sample of all suggestions, and the "
+        "judged others for one of all others.",
     )
 
 
@@ -271,7 +273,7 @@ def reader_table(images: Sequence[AnalysedImage]) -> Table:
     given: dict[str, list[tuple[AnalysedImage, bool]]] = {}
     for image in images:
         for kept in image.verdicts:
-            given.setdefault(reader_of(kept) or UNKNOWN, []).append((image, kept.verdict == "retake"))
+            given.setdefault(kept.reader or UNKNOWN, []).append((image, kept.verdict == "retake"))
     rows: list[list[Cell]] = []
     for reader in sorted(given, key=lambda name: (name == UNKNOWN, name)):
         own = given[reader]
