@@ -467,6 +467,7 @@ def at_a_site(golden: Golden) -> None:
     given = f"--dicom --keep-tags {kept} --layers last --fail-on retake"
     golden.run("screen-dicom", f"screen mixed {site} --device cpu -o screened-dicom {given}")
     golden.run("screen-plain", f"screen mixed/ward {model} -o screened-plain")
+    golden.run("analyse", "analyse screened screened-dicom -o analysed --json")
 
     golden.run("export", "export -m site.safetensors --to onnx --json")
     golden.run("export-words", "export -m model.safetensors --method grad_cam -o graph.onnx")
