@@ -222,7 +222,7 @@ def test_the_threshold_of_the_judged_images_by_hand() -> None:
         (judged_model({0.1: "accept", 0.2: "accept", 0.8: "retake"}), "3 images were judged, 1 of them to be retaken"),
         (judged_model({0.1: "accept"}, "good luck"), "'good luck'"),
         (ModelImages(INFO, None, ["a"], []), "not calibrated"),
-        (ModelImages(INFO.model_copy(update={"review_threshold": 0.1}), None, ["a"], []), "`model`"),
+        (ModelImages(INFO.model_copy(update={"review_threshold": 0.1}), None, ["a"], []), "--model"),
     ],
 )
 def test_why_there_is_no_threshold(model: ModelImages, reason: str) -> None:

@@ -117,7 +117,7 @@ def test_from_calibration_to_drift(data: Path, model: Path, tmp_path: Path) -> N
     assert cxrlens("screen", data / "train", "-m", site, "-o", screened, "--maps", "none", *FAST).code == 0
     finished = cxrlens("analyse", screened, "-o", tmp_path / "out", "--fail-on", "drift", "--json")
     assert finished.code == 0, finished.err
-    (test,) = finished.json["models"][0]["drift"]
+    (test,) = finished.json["models"][0]["drift"]["tests"]
     assert test["images"] == 16
     assert test["distance"] < 0.07  # of the very images: half a step of 16, as quantiles are straight between them
 

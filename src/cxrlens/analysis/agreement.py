@@ -153,7 +153,7 @@ def other_threshold(model: ModelImages, *, seed: int = 0) -> OtherThreshold | st
     if model.info.review_threshold is None:
         return "the model is not calibrated, so no target was set"
     if model.calibration is None:
-        return "the folders do not tell the calibration's target; name the model file with `model`"
+        return "the folders do not tell the calibration's target; name the model file with --model"
     target = ThresholdTarget.of_phrase(model.calibration.retake_target)
     if target is None:
         return f"the calibration's target ('{model.calibration.retake_target}') is none that this version knows"

@@ -10,6 +10,7 @@ from typing import Any
 
 import cxrlens
 from cxrlens.analysis.agreement import Agreement, OtherThreshold
+from cxrlens.analysis.control import ControlPoint
 from cxrlens.analysis.drift import FALSE_ALARMS
 from cxrlens.analysis.images import EVERY_DAY, Days, Found, ModelImages, read_folders
 from cxrlens.analysis.model_analysis import ModelAnalysis, analyse_model
@@ -236,7 +237,7 @@ def _summary(found: ModelAnalysis) -> dict[str, Any]:
         "suggested": _share(found.rates.suggested),
         "retaken": _share(found.rates.retaken),
         "retaken_of_all": _share(found.rates.retaken_of_all),
-        "drift": found.drift if isinstance(found.drift, str) else [_test(found, test) for test in found.drift],
+        "drift": _drift(found),
         "charts": {
             kind: None
             if chart is None
@@ -253,11 +254,14 @@ def _share(share: Share) -> dict[str, Any]:
     return {"hits": share.hits, "images": share.images, "value": share.value, "low": low, "high": high}
 
 
-def _test(found: ModelAnalysis, test: Any) -> dict[str, Any]:
-    return {**asdict(test), "alarm": test.is_alarm(found.false_alarms)}
+def _drift(found: ModelAnalysis) -> dict[str, Any]:
+    if isinstance(found.drift, str):
+        return {"alarm": None, "tests": [], "reason": found.drift}
+    tests = [{**asdict(test), "alarm": test.is_alarm(found.false_alarms)} for test in found.drift]
+    return {"alarm": bool(found.alarms), "tests": tests, "reason": None}
 
 
-def _point(point: Any) -> dict[str, Any]:
+def _point(point: ControlPoint) -> dict[str, Any]:
     return {**asdict(point), "share": point.share}
 
 
@@ -267,8 +271,8 @@ def _agreement(found: Agreement) -> dict[str, Any]:
     return {**shares, **corrected, "verification_bias": found.is_uneven}
 
 
-def _threshold(found: OtherThreshold | str) -> Any:
+def _threshold(found: OtherThreshold | str) -> dict[str, Any]:
     if isinstance(found, str):
-        return found
+        return {"on_judged_images": None, "reason": found}
     return {"target": str(found.target), "in_use": found.used, "on_judged_images": found.found,
             "low": found.interval.low, "high": found.interval.high}  # fmt: skip
