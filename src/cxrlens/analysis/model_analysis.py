@@ -112,7 +112,7 @@ def _why_no_drift(model: ModelImages) -> str:
     if model.calibration is None:
         return (
             "the folders were screened by a version that did not keep the calibration in them; name the model file "
-            "with `model`"
+            "with --model"
         )
     return (
         "the model was calibrated by a version that did not keep the scores of its images; calibrate it anew with "
