@@ -206,9 +206,8 @@ def _of_model(group: Sequence[_Opened], images: list[AnalysedImage]) -> ModelIma
 
 def _read(folder: ScreenedFolder, server: Server | None) -> _Opened:
     info = folder.info()
-    in_database = info.database is not None and bool(info.database.place)
     images, copies = dict[str, AnalysedImage](), 0
-    with Store(folder, server if in_database else None, keep_connections=True) as store:
+    with Store(folder, server if is_in_database(folder) else None, keep_connections=True) as store:
         verdicts = store.verdicts.standing()
         for image in store.results.newest():
             key = image.key or f"{folder.path.resolve()}\0{image.name}"
@@ -217,6 +216,12 @@ def _read(folder: ScreenedFolder, server: Server | None) -> _Opened:
             made = AnalysedImage(_suggestion(image), image.probability, image.tags)
             images[key] = made if known is None else replace(known, tags={**made.tags, **known.tags})
     return _Opened(str(folder.path), info, folder.calibration(), images, copies, verdicts, folder.reasons())
+
+
+def is_in_database(folder: ScreenedFolder) -> bool:
+    """Whether a folder's reviews have been moved into a database; to open them there would move those of others."""
+    place = folder.database()
+    return place is not None and bool(place.place)
 
 
 def _suggestion(image: ScreenedImage) -> str:

@@ -12,7 +12,7 @@ import cxrlens
 from cxrlens.analysis.agreement import Agreement, OtherThreshold
 from cxrlens.analysis.control import ControlPoint
 from cxrlens.analysis.drift import FALSE_ALARMS
-from cxrlens.analysis.images import EVERY_DAY, Days, Found, ModelImages, read_folders
+from cxrlens.analysis.images import EVERY_DAY, Days, Found, ModelImages, is_in_database, read_folders
 from cxrlens.analysis.model_analysis import ModelAnalysis, analyse_model
 from cxrlens.analysis.page import ModelPart, analysis_page
 from cxrlens.analysis.rates import Period, Share
@@ -24,7 +24,9 @@ from cxrlens.models.calibration import Calibration
 from cxrlens.models.location import model_path
 from cxrlens.outputs import is_screened, remove_own
 from cxrlens.report.tables import Column, Table, to_csv
+from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.store import postgresql
+from cxrlens.screening.store.postgresql import Server
 
 OUTPUTS = ("analysis.html", "tables", "figures")
 """What an analysis writes right into its folder."""
@@ -108,8 +110,7 @@ def analyse(
         StoreError: when a store cannot be read.
         NothingToDoError: when there is no image.
     """
-    server = None if settings.database is None else postgresql.reached(settings.database)
-    found = read_folders(paths, server, settings.days, progress=progress)
+    found = read_folders(paths, _server(paths, settings.database), settings.days, progress=progress)
     found.models[:] = _with_calibrations(found.models, settings.models)
     if not any(model.images for model in found.models):
         raise _no_images(paths, found)
@@ -134,6 +135,13 @@ def check_out(paths: Iterable[Path], out: Path) -> None:
     """
     if is_screened(out) or out.resolve() in {path.resolve() for path in paths}:
         raise UsageError(f"{out}: is a screened folder; give another one for the analysis")
+
+
+def _server(paths: Iterable[Path], address: str | None) -> Server | None:
+    """The database, where any of the folders has its reviews in one."""
+    if address is None or not any(is_in_database(ScreenedFolder(path)) for path in paths):
+        return None
+    return postgresql.reached(address)
 
 
 def _no_images(paths: Sequence[Path], found: Found) -> NothingToDoError:
