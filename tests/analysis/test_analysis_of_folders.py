@@ -88,7 +88,7 @@ def a_year(folder: Path, rng: np.random.Generator, *, shifted: bool = False) -> 
     """A folder a month with 60 images of two stations; in the last two months scores are higher."""
     calibration, paths = calibrated(rng), []
     for month in range(1, 13):
-        shift = 2.0 if shifted and month > 10 else 0.0
+        shift = 3.0 if shifted and month > 10 else 0.0
         images = [
             image(
                 f"{month}-{number}",

@@ -22,7 +22,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("analysis")
     folders = a_year(folder / "in", np.random.default_rng(0), shifted=True)
     other = screened(folder / "other", [image("a", 0.9, station="<i>"), image("b", None)], {"a": "accept"}, **OTHER)
-    return run(folder / "out", *folders, other, period="week").files[0]
+    return run(folder / "out", *folders, other, period="month").files[0]
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_from_calibration_to_drift(data: Path, model: Path, tmp_path: Path) -> N
     assert finished.code == 0, finished.err
     (test,) = finished.json["models"][0]["drift"]["tests"]
     assert test["images"] == 16
-    assert test["distance"] < 0.07  # of the very images: half a step of 16, as quantiles are straight between them
+    assert test["distance"] < 0.13  # of the very images: quantiles are straight between them, a step of eight a class
 
     (screened / "calibration.json").unlink()  # of an earlier version
     refused(cxrlens("analyse", screened, "-o", tmp_path / "b", "--fail-on", "drift"), 2, "--model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,7 +65,13 @@ def control_figure(chart: ControlChart, *, title: str, what: str) -> Figure:
             if point.signal and point.signal.startswith("run") == (kind == "run")
         ]
         if chosen:
-            style = {"color": color, "marker": marker, "markersize": 9, "linestyle": "none", "markeredgecolor": "white"}
+            style: dict[str, Any] = {
+                "color": color,
+                "marker": marker,
+                "markersize": 9,
+                "linestyle": "none",
+                "markeredgecolor": "white",
+            }
             axes.plot(chosen, shares[chosen], **style)
             handles.append(Line2D([], [], **style, label=label))
     axes.set_ylim(bottom=0, top=max(float(max(shares.max(), highs.max())) * 1.08, 1.0))
@@ -141,9 +147,15 @@ def drift_figure(
     ]
     alarms = [place for place, test in enumerate(tests) if test.is_alarm(false_alarms)]
     if alarms:
-        style = {"color": RED, "marker": "D", "markersize": 9, "linestyle": "none", "markeredgecolor": "white"}
-        axes.plot(alarms, [tests[place].distance for place in alarms], **style)
-        handles.append(Line2D([], [], **style, label="alarm"))
+        mark: dict[str, Any] = {
+            "color": RED,
+            "marker": "D",
+            "markersize": 9,
+            "linestyle": "none",
+            "markeredgecolor": "white",
+        }
+        axes.plot(alarms, [tests[place].distance for place in alarms], **mark)
+        handles.append(Line2D([], [], **mark, label="alarm"))
     axes.set(ylim=(0, 1.05 * max(0.1, *(test.distance for test in tests), *critical[tested].tolist(), 0.1)))
     axes.set_xlim(-0.5, len(places) - 0.5)
     tidy(axes)
