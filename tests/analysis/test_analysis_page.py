@@ -20,7 +20,7 @@ from browsing import Opened, Page
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A year with drift, and a folder of another model without days."""
     folder = tmp_path_factory.mktemp("analysis")
-    folders = a_year(folder / "in", np.random.default_rng(0), shifted=True)
+    folders = a_year(folder / "in", np.random.default_rng(1), shifted=True)
     other = screened(folder / "other", [image("a", 0.9, station="<i>"), image("b", None)], {"a": "accept"}, **OTHER)
     return run(folder / "out", *folders, other, period="month").files[0]
 

@@ -69,7 +69,7 @@ def test_the_size_is_that_of_the_largest_sample_with_the_share() -> None:
 def test_false_alarms_are_as_rare_as_stated() -> None:
     """Of reports of four periods and all images about 5 %, and no more, have an alarm where nothing has changed."""
     rng = np.random.default_rng(2)
-    repeats, alarms = 150, 0
+    repeats, alarms = 100, 0
     for _ in range(repeats):
         reference = Reference.of(calibrated(rng, 200, 100, prevalence=0.2))
         assert reference is not None
