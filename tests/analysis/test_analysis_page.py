@@ -47,7 +47,7 @@ def test_what_the_page_holds(page_file: Path) -> None:
         assert re.match("Control chart|Cumulative|Distance", str(picture["alt"]))
     assert len(page.named("img")) == 4
     text = " ".join(page.text.split())
-    assert "Drift: scores are not as the calibration lets expect in" in text
+    assert "Drift: scores are higher than the calibration lets expect in" in text
     assert "Not known of any image: room, operator, detector, device, manufacturer." in text
 
 

@@ -76,8 +76,8 @@ class DriftTest:
         p: the probability of such a distance, or a larger one, at most, where nothing has changed; NaN where it was not
             tested.
         adjusted: after Holm's correction over all tests of the report.
-        other_share: the share of affected images at which the distance is least; ``other_p`` is its p value, adjusted
-            likewise.
+        other_share: the share of affected images at which the distance is least; ``other_p`` is its p value, not
+            adjusted: it is asked for where there is an alarm.
     """
 
     name: str
@@ -93,18 +93,15 @@ class DriftTest:
         return self.adjusted < false_alarms
 
     def is_explained(self, false_alarms: float = FALSE_ALARMS) -> bool:
-        """Another share of affected images alone would explain it."""
+        """Another share of affected images alone could explain it."""
         return self.other_p >= false_alarms
 
 
 def drift_tests(groups: Mapping[str, Floats], reference: Reference) -> list[DriftTest]:
     """Test the probabilities [n] of each group with a name; those of few images are not tested."""
     found = [_tested(name, probabilities, reference) for name, probabilities in groups.items() if len(probabilities)]
-    adjusted, others = (holm(np.array([getattr(test, name) for test in found])) for name in ("p", "other_p"))
-    return [
-        replace(test, adjusted=float(own), other_p=float(other))
-        for test, own, other in zip(found, adjusted, others, strict=True)
-    ]
+    adjusted = holm(np.array([test.p for test in found]))
+    return [replace(test, adjusted=float(value)) for test, value in zip(found, adjusted, strict=True)]
 
 
 def distance(log_odds: Floats, reference: Reference, share: float) -> float:

@@ -74,7 +74,7 @@ def control_figure(chart: ControlChart, *, title: str, what: str) -> Figure:
             }
             axes.plot(chosen, shares[chosen], **style)
             handles.append(Line2D([], [], **style, label=label))
-    axes.set_ylim(bottom=0, top=max(float(max(shares.max(), highs.max())) * 1.08, 1.0))
+    axes.set_ylim(bottom=0, top=1.1 * max(float(shares.max()), float(np.quantile(highs, 0.75)), 1.0))
     axes.set_xlim(-0.5, len(places) - 0.5)
     tidy(axes)
     _name_periods(axes, [point.period for point in chart.points])

@@ -20,13 +20,17 @@ class AnalysisFigure:
 
 @dataclass(frozen=True)
 class AnalysisSection:
-    """A part of the page: paragraphs, then its figures, then its tables; ``warnings`` stand out."""
+    """A part of the page: paragraphs, then its figures, then its tables; ``warnings`` stand out.
+
+    Tables that are ``beside`` the page are not shown on it.
+    """
 
     title: str
     text: Sequence[str] = ()
     warnings: Sequence[str] = ()
     figures: Sequence[AnalysisFigure] = ()
     tables: Sequence[Table] = ()
+    beside: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)

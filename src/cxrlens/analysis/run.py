@@ -223,7 +223,7 @@ def _write_tables(parts: Sequence[ModelPart], models: Sequence[str], folder: Pat
     """A CSV a table, in which the rows of all models follow each other."""
     joined: dict[str, Table] = {}
     for part, model in zip(parts, models, strict=True):
-        for table in (table for section in part.sections for table in section.tables):
+        for table in (table for section in part.sections for table in (*section.tables, *section.beside)):
             rows = [(model, *row) for row in table.rows]
             before = joined[table.name].rows if table.name in joined else ()
             columns = (Column("model", "Model"), *table.columns)

@@ -15,13 +15,18 @@ from cxrlens.analysis.figures import control_figure, drift_figure, score_figure
 from cxrlens.analysis.images import Found
 from cxrlens.analysis.model_analysis import ALL_IMAGES, ChartKind, ModelAnalysis
 from cxrlens.analysis.page import AnalysisFigure, AnalysisSection, ModelPart
-from cxrlens.analysis.rates import Share
+from cxrlens.analysis.rates import PERIODS, Share
 from cxrlens.report.figures import save_figure
 
 _CHARTS: Final[dict[ChartKind, tuple[str, str]]] = {
     "suggested": ("Suggested retakes", "suggested retakes among assessed images"),
     "retaken": ("Retakes by readers", "retakes among judged images"),
 }
+_RATES_TEXT: Final = (
+    "Suggested: by the model, among the images that it assessed. Judged, retaken: by readers. Of all: what is not "
+    "judged counts as accepted. Intervals (95 %) are those of Clopper and Pearson, each group by itself: of twenty "
+    "groups that do not differ, one lies outside by chance."
+)
 _SHOWN = 6  # periods that a sentence names
 
 
@@ -117,7 +122,7 @@ def _rate_section(found: ModelAnalysis) -> AnalysisSection:
     if any(image.verdicts for image in images):
         shown.append(tables.reader_table(images))
     missing = [name for name in tables.GROUPS if not any(name in image.tags for image in images)]
-    text = []
+    text = [_RATES_TEXT]
     if missing:
         text.append(f"Not known of any image: {_listed([tables.GROUPS[name].lower() for name in missing])}. "
                     f"Images that are screened with --keep-tags {','.join(missing)} have rows for them.")  # fmt: skip
@@ -143,7 +148,12 @@ def _time_section(found: ModelAnalysis, figures: Path, ending: str) -> AnalysisS
     ]
     if unknown:
         text.append(f"{_count(unknown, 'image')} of which no day is known are in no chart.")
-    drawn, shown = [], list(tables.period_tables(images))
+    by_period = dict(zip(PERIODS, tables.period_tables(images), strict=True))
+    finer = PERIODS[: PERIODS.index(found.period)]
+    beside = [by_period.pop(period) for period in finer]
+    if beside:
+        text.append(f"Rates by {' and '.join(finer)} are in {' and '.join(f'{table.name}.csv' for table in beside)}.")
+    drawn, shown = [], list(by_period.values())
     for kind, (title, what) in _CHARTS.items():
         chart = found.charts[kind]
         if chart is None:
@@ -156,7 +166,7 @@ def _time_section(found: ModelAnalysis, figures: Path, ending: str) -> AnalysisS
         drawn.append(AnalysisFigure(path, _chart_words(chart, title, found.period)))
         shown.append(tables.chart_table(kind, f"Control chart: {what}", chart))
     warnings = [said for kind in _CHARTS if (said := _signal_warning(found, kind))]
-    return AnalysisSection("Control charts", text, warnings, drawn, shown)
+    return AnalysisSection("Control charts", text, warnings, drawn, shown, beside)
 
 
 def _chart_words(chart: ControlChart, title: str, period: str) -> str:
@@ -190,7 +200,7 @@ def _drift_section(found: ModelAnalysis, figures: Path, ending: str) -> Analysis
         f"{reference.affected:,} affected), with {100 * reference.share:.3g} % affected as the calibration was told? D "
         "is the largest difference of the cumulative distributions (Kolmogorov and Smirnov).",
         "An alarm says that something has changed: the devices, how images are processed, what is sent, or the share "
-        "of affected images. Where another share alone would explain it, the table gives that share: calibrate anew "
+        "of affected images. Where another share alone could explain it, the table gives that share: calibrate anew "
         "with it. Where none does, the model sees images unlike those it was calibrated on; thresholds and "
         "probabilities may no longer hold.",
     ]
@@ -235,14 +245,21 @@ def _drift_warnings(found: ModelAnalysis) -> list[str]:
     alarms = found.alarms
     if not alarms:
         return []
-    named = [f"{test.name} ({'higher' if test.expected_rank > 0.5 else 'lower'} scores)" for test in alarms]
+    sides = {
+        side: [test.name for test in alarms if (test.expected_rank > 0.5) == (side == "higher")]
+        for side in ("higher", "lower")
+    }
+    said = "; ".join(
+        f"{side} than the calibration lets expect in {_listed(names)}" for side, names in sides.items() if names
+    )
     unexplained = [test.name for test in alarms if not test.is_explained(found.false_alarms)]
     cause = (
         f"Another share of affected images does not explain it in: {_listed(unexplained)}."
         if unexplained
-        else f"Another share of affected images would explain it (about {100 * alarms[0].other_share:.2g} %)."
+        else f"Another share of affected images could explain it (about {100 * alarms[0].other_share:.2g} % in "
+        f"{alarms[0].name})."
     )
-    return [f"Drift: scores are not as the calibration lets expect in: {_listed(named)}. {cause}"]
+    return [f"Drift: scores are {said}. {cause}"]
 
 
 def _agreement_section(found: ModelAnalysis) -> AnalysisSection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median, quantiles
+from statistics import quantiles
 from typing import Final
 
 from cxrlens.analysis.agreement import Agreement, Corrected, OtherThreshold
@@ -49,11 +49,6 @@ _RATES: Final = (
     Column("retaken", "Retaken", "number"),
     Column("retaken_percent", "Retaken, % of judged", "score", 2),
     Column("retaken_of_all_percent", "Retaken, % of all", "score", 2),
-)
-_RATES_NOTE: Final = (
-    "Suggested: by the model. Judged, retaken: by readers. Of all: what is not judged counts as accepted. Intervals "
-    "are those of Clopper and Pearson, each group by itself: of twenty groups that do not differ, one lies "
-    "outside by chance."
 )
 
 
@@ -121,7 +116,7 @@ def _rate_table(
             group, rates.images, rates.suggested.images, rates.suggested.hits, percent(rates.suggested),
             rates.retaken.images, rates.retaken.hits, percent(rates.retaken), percent(rates.retaken_of_all),
         ])  # fmt: skip
-    return Table(name, f"Retake rate by {heading.lower()}", (Column("group", heading), *_RATES), rows, note=_RATES_NOTE)
+    return Table(name, f"Retake rate by {heading.lower()}", (Column("group", heading), *_RATES), rows)
 
 
 def chart_table(kind: str, title: str, chart: ControlChart) -> Table:
@@ -162,7 +157,7 @@ def drift_table(tests: Sequence[DriftTest], false_alarms: float) -> Table:
             Column("p", "p", "number", 5),
             Column("adjusted", "p (Holm)", "number", 4),
             Column("alarm", "Alarm"),
-            Column("explained", "Explained by a share of affected images of"),
+            Column("explained", "Could be explained by a share of affected images of"),
         ),
         [
             [
@@ -303,7 +298,7 @@ def exposure_table(images: Sequence[AnalysedImage]) -> Table | None:
         indices, deviations = _numbers(some, "exposure_index"), _numbers(some, "deviation_index")
         far = Share(sum(abs(value) > 1 for value in deviations), len(deviations))
         rows.append(
-            [station, len(indices), *_quartiles(indices), len(deviations), *_quartiles(deviations), percent(far)]
+            [station, len(indices), *_quartiles(indices, 0), len(deviations), *_quartiles(deviations, 1), percent(far)]
         )
     if not any(row[1] or row[5] for row in rows):
         return None
@@ -338,10 +333,9 @@ def _numbers(images: Sequence[AnalysedImage], tag: str) -> list[float]:
     return [float(image.tags[tag]) for image in images if image.tags.get(tag)]
 
 
-def _quartiles(values: Sequence[float]) -> tuple[Cell, Cell, Cell]:
+def _quartiles(values: Sequence[float], digits: int) -> tuple[Cell, Cell, Cell]:
+    """Median, lower and upper quartile; never a zero with a sign."""
     if not values:
         return None, None, None
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return float(median(values)), low, high
+    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return round(middle, digits) + 0.0, round(low, digits) + 0.0, round(high, digits) + 0.0
