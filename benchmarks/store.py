@@ -99,7 +99,7 @@ def _go_on(folder: ScreenedFolder, _: int) -> None:
 
 def _worklist(folder: ScreenedFolder, _: int) -> None:
     with Store(folder, keep_connections=True) as store:
-        write_worklist(store, Path("/"), keep_tags=False)
+        write_worklist(store, Path("/"), keep_tags=())
 
 
 def _first_page(folder: ScreenedFolder, _: int) -> None:

@@ -193,7 +193,9 @@ def test_what_a_name_holds_never_reaches_the_terminal(images: Path, model: Path,
 def test_what_shows_patients_is_for_its_owner_alone(images: Path, phantoms: Path, model: Path, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        assert cxrlens("screen", images, "-m", model, "-o", tmp_path / "out", "--keep-tags", *CPU).code == 0
+        assert (
+            cxrlens("screen", images, "-m", model, "-o", tmp_path / "out", "--keep-tags", "patient-id", *CPU).code == 0
+        )
         assert cxrlens("explain", images, "-m", model, "-o", tmp_path / "ex", *FAST).code == 0
         assert cxrlens("data", "prepare", phantoms, tmp_path / "set", "--copy", "--workers", 0).code == 0
     finally:

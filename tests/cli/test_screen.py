@@ -7,11 +7,14 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -279,7 +282,7 @@ def test_other_settings_are_refused(folder: Path, model: Path, calibrated: Path,
     refused(run(folder, model, out, "--maps", "all"), 2, "--maps (flagged, not all)", "--force")
     refused(run(folder, model, out, "--maps", "none"), 2, "--method (normgrad_conv1x1, not none)")
     refused(run(folder, model, out, "--layers", "last"), 2, "--layers (combined, not last)")
-    refused(run(folder, model, out, "--keep-tags"), 2, "--keep-tags")
+    refused(run(folder, model, out, "--keep-tags", "view,station"), 2, "another --keep-tags (none, not station,view)")
     refused(run(folder, model, out, "--published-grid"), 2, "--grid (centres, not areas), --interpolation (bicubic, ")
     refused(
         run(folder, model, out, "--interpolation", "bilinear"), 2, "another --interpolation (bicubic, not bilinear)"
@@ -539,14 +542,55 @@ def test_no_patient_data_unless_asked_for(model: Path, tmp_path: Path) -> None:
         assert not [value for value in (*SECRETS.values(), "1.2.840.99999.2") if value.encode() in text]
         assert b"DISTINCT" not in text
 
-    finished = run(folder, model, tmp_path / "kept", "--keep-tags")
+    named = ("--keep-tags", "accession-number,study-uid", "--keep-tags", "image-uid, projection,date")
+    finished = run(folder, model, tmp_path / "kept", *named)
     assert results(tmp_path / "kept")["a.dcm"].tags == {
-        name: SECRETS[name] for name in ("PatientID", "AccessionNumber", "StudyDate", "StudyInstanceUID")
-    } | {"SOPInstanceUID": "1.2.840.99999.2"}
+        "date": "2024-05-17",
+        "accession_number": SECRETS["AccessionNumber"],
+        "study_uid": SECRETS["StudyInstanceUID"],
+        "image_uid": "1.2.840.99999.2",
+    }
     row = table(tmp_path / "kept" / "worklist.csv")[0]
-    assert (row["PatientID"], row["ViewPosition"]) == ("DISTINCTIVE-ID", "")
+    assert list(row)[-5:] == ["date", "view", "accession_number", "study_uid", "image_uid"]
+    assert (row["accession_number"], row["view"]) == (SECRETS["AccessionNumber"], "")
     for path in (tmp_path / "kept").rglob("*"):
-        assert path.is_dir() or b"DISTINCTIVE^" not in path.read_bytes()
+        assert path.is_dir() or not re.search(rb"DISTINCTIVE[\^-]", path.read_bytes())
+
+
+def test_tags_are_named_one_by_one(folder: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused(
+        run(folder, model, out, "--keep-tags", "station,patient-name"),
+        2,
+        "--keep-tags",
+        "exposure-index",
+        "'patient-name'",
+    )
+    assert not out.exists()
+
+
+def test_a_folder_of_before_goes_on_with_the_tags_that_it_kept(folder: Path, model: Path, tmp_path: Path) -> None:
+    """When `--keep-tags` was one switch it kept six of them, under the names of their attributes."""
+    with_secrets(folder / "a.dcm", ViewPosition="PA")
+    out = tmp_path / "out"
+    kept = "patient-id,accession-number,date,study-uid,image-uid,view"
+    run(folder, model, out, "--keep-tags", kept)
+    store, info = ScreenedFolder(out).store_file, json.loads((out / "screening.json").read_text())
+    (out / "screening.json").write_text(json.dumps(info | {"keep_tags": True}))
+    names = {"patient_id": "PatientID", "accession_number": "AccessionNumber", "date": "StudyDate",
+             "study_uid": "StudyInstanceUID", "image_uid": "SOPInstanceUID", "view": "ViewPosition"}  # fmt: skip
+    with closing(sqlite3.connect(store)) as connection, connection:
+        ((id_, text),) = connection.execute("SELECT id, record FROM results WHERE name = 'a.dcm'")
+        record = json.loads(text)
+        record["tags"] = {names[name]: value.replace("-05-", "05") for name, value in record["tags"].items()}
+        assert record["tags"]["StudyDate"] == "20240517"
+        connection.execute("UPDATE results SET record = ? WHERE id = ?", (json.dumps(record), id_))
+    refused(run(folder, model, out), 2, f"another --keep-tags (date,view,{kept.split(',date')[0]}", "not none)")
+    with_secrets(folder / "b.dcm", AcquisitionDate="20240518", SOPInstanceUID="1.2.3")
+    assert run(folder, model, out, "--keep-tags", kept).json["computed"] == 1
+    rows = {row["name"]: row for row in table(out / "worklist.csv")}
+    assert (rows["a.dcm"]["date"], rows["a.dcm"]["view"], rows["b.dcm"]["date"]) == ("2024-05-17", "PA", "2024-05-18")
+    assert rows["a.dcm"]["patient_id"] == "DISTINCTIVE-ID"
 
 
 def test_a_file_that_ends_its_process(folder: Path, model: Path, tmp_path: Path, monkeypatch: Any) -> None:

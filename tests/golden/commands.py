@@ -66,6 +66,7 @@ COMMANDS = (
     "explain",
     "pointing-game",
     "screen",
+    "analyse",
     "study",
     "compare",
     "calibrate",
@@ -462,9 +463,11 @@ def at_a_site(golden: Golden) -> None:
     site = "-m site.safetensors --workers 0"
     golden.run("screen", f"screen mixed {site} --device cpu -o screened --maps all --json")
     golden.run("screen-again", f"screen mixed {site} --device cpu -o screened --maps all", looks=False)
-    given = "--dicom --keep-tags --layers last --fail-on retake"
+    kept = "station,date,view,patient-id,accession-number,study-uid,image-uid"
+    given = f"--dicom --keep-tags {kept} --layers last --fail-on retake"
     golden.run("screen-dicom", f"screen mixed {site} --device cpu -o screened-dicom {given}")
     golden.run("screen-plain", f"screen mixed/ward {model} -o screened-plain")
+    golden.run("analyse", "analyse screened screened-dicom -o analysed --json")
 
     golden.run("export", "export -m site.safetensors --to onnx --json")
     golden.run("export-words", "export -m model.safetensors --method grad_cam -o graph.onnx")

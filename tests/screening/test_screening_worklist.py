@@ -35,7 +35,7 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     store.add(
         [ScreenedImage(name="a.jpg", key=KEY, probability=0.95, decision="affected", triage="retake", peak=(3, 40))]
     )
-    worklist = write_worklist(store, Path("/in"), keep_tags=False)
+    worklist = write_worklist(store, Path("/in"), keep_tags=())
     lines = folder.worklist_file.read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert [line.split(",")[0] for line in lines[1:]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "bad.jpg"]
@@ -46,7 +46,7 @@ def test_newest_results_sorted_by_probability(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (tmp_path / "unreadable.txt").read_text() == "/in/bad.jpg: the file is empty\n"
     store.add([ScreenedImage(name="bad.jpg", key=KEY, probability=0.1, decision="normal", triage="pass")])
-    write_worklist(store, Path("/in"), keep_tags=False)
+    write_worklist(store, Path("/in"), keep_tags=())
     assert not (tmp_path / "unreadable.txt").exists()
 
 
@@ -85,9 +85,9 @@ def test_a_folder_that_can_be_searched_again_has_no_row(tmp_path: Path) -> None:
     folder.path.mkdir()
     store = Store(folder)
     store.add([ScreenedImage(name=name, status="unreadable", reason="may not be entered") for name in ("sub", "x")])
-    assert write_worklist(store, tmp_path, keep_tags=False).counts.unreadable == 2
+    assert write_worklist(store, tmp_path, keep_tags=()).counts.unreadable == 2
     (tmp_path / "sub").mkdir()
-    assert write_worklist(store, tmp_path, keep_tags=False).counts.unreadable == 1
+    assert write_worklist(store, tmp_path, keep_tags=()).counts.unreadable == 1
     assert (folder.path / "unreadable.txt").read_text().startswith(f"{tmp_path}/x: ")
 
 

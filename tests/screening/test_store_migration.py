@@ -66,7 +66,7 @@ def taken_over(folder: ScreenedFolder) -> None:
             ("d.png", "retake", "2026-11-28T17:03:44.439+00:00"),
         ]
         store.go_on()
-        write_worklist(store, Path("/archive"), keep_tags=False)
+        write_worklist(store, Path("/archive"), keep_tags=())
     assert entries(folder.store_file) == entries(folder.path / "verdicts.sqlite")
     assert len(entries(folder.store_file)) == 5
     assert folder.results_file.read_bytes() == (MADE / "results.jsonl").read_bytes()

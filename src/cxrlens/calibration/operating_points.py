@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -28,6 +29,13 @@ PASS, REVIEW, RETAKE = range(3)
 
 _ROUNDING = 1e-12  # 19 of 20 reach 0.95
 
+_PHRASES: dict[TargetKind, str] = {
+    "specificity": "specificity of at least",
+    "sensitivity": "sensitivity of at least",
+    "retake_rate": "retake rate of at most",
+    "npv": "negative predictive value of at least",
+}
+
 
 @dataclass(frozen=True)
 class ThresholdTarget:
@@ -43,8 +51,16 @@ class ThresholdTarget:
     value: float
 
     def __str__(self) -> str:
-        name = {"retake_rate": "retake rate", "npv": "negative predictive value"}.get(self.kind, self.kind)
-        return f"{name} of at {'most' if self.kind == 'retake_rate' else 'least'} {self.value:g}"
+        return f"{_PHRASES[self.kind]} {self.value:g}"
+
+    @classmethod
+    def of_phrase(cls, phrase: str) -> ThresholdTarget | None:
+        """The target of a phrase, as calibrations keep it; None of another phrase."""
+        for kind, begin in _PHRASES.items():
+            if phrase.startswith(begin):
+                with suppress(ValueError):
+                    return cls(kind, float(phrase.removeprefix(begin)))
+        return None
 
 
 @dataclass(frozen=True)

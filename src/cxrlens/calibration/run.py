@@ -31,7 +31,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.distance_fitting import FeatureTable, distance_of_one_set, widened
 from cxrlens.inspection.quality_model import QualityModel, affected_log_odds
-from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate
+from cxrlens.models.calibration import TRIAGE, Agreement, Calibration, CalibrationData, Estimate, ScoreQuantiles
 from cxrlens.models.card import ModelCard
 from cxrlens.models.distance import TrainingDistance
 from cxrlens.models.location import model_path
@@ -51,6 +51,9 @@ _BESIDE: dict[str, Callable[[Path], bool]] = {
     "operating-point.svg": starts_with(b"<?xml"),
 }
 """What is written beside the model: the ends of the names, and checks of what these files hold."""
+
+_QUANTILES = 101
+"""Of the scores of each class that the model file keeps."""
 
 _COLUMNS = ("image", "label", "log_odds", "held_out_probability", "held_out_triage", "probability", "triage")
 
@@ -340,6 +343,9 @@ def _record(
         seed=case.seed,
         remarks=tuple(remarks),
         source_sha256=source_sha256,
+        scores=ScoreQuantiles(
+            normal=_quantiles(fitted.site[case.labels == 0]), affected=_quantiles(fitted.site[case.labels == 1])
+        ),
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
     )
@@ -353,6 +359,10 @@ def _threshold(case: _Case, fitted: _Fitted, name: Literal["review", "retake"]) 
 
     found = points.threshold_interval(case.labels, fitted.site, choose, seed=case.seed)
     return _estimate(float(expit(getattr(fitted.cuts, name))), found.low, found.high)
+
+
+def _quantiles(log_odds: Floats) -> tuple[float, ...]:
+    return tuple(np.quantile(log_odds, np.linspace(0, 1, _QUANTILES)).round(6).tolist())
 
 
 def _estimate(*numbers: float) -> Estimate:

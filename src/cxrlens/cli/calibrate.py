@@ -118,7 +118,7 @@ def _show(result: CalibrateResult, *, json: bool) -> None:
             {
                 "model": result.files[0],
                 "threshold": result.card.threshold,
-                **calibration.model_dump(),
+                **calibration.model_dump(exclude={"scores"}),
                 "unreadable": result.unreadable,
                 "files": result.files,
             }

@@ -12,6 +12,7 @@ import typer
 
 import cxrlens
 from cxrlens.cli import (
+    analyse,
     calibrate,
     card,
     compare,
@@ -26,6 +27,7 @@ from cxrlens.cli import (
     study,
     test,
     train,
+    verdicts,
 )
 from cxrlens.cli.console import show_error
 from cxrlens.cli.interrupts import end_at_interrupts, take_interrupts
@@ -66,10 +68,12 @@ app.command("test")(test.command)
 app.command("explain")(explain.command)
 app.command("pointing-game")(pointing_game.command)
 app.command("screen")(screen.command)
+app.command("analyse")(analyse.command)
 app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
 app.command("serve")(serve.command)
+app.command("verdicts")(verdicts.command)
 app.command("card")(card.command)
 app.command("export")(export.command)
 app.command("demo")(demo.command)

@@ -30,6 +30,7 @@ from cxrlens.cli.options import (
     Precision,
     PrecisionChoice,
     PublishedGrid,
+    ReasonList,
     Runtime,
     Seed,
     Workers,
@@ -93,10 +94,17 @@ def command(
         ),
     ] = None,
     keep_tags: Annotated[
-        bool, typer.Option("--keep-tags", help="Keep identifiers of patient and study; by default none is.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            "--keep-tags",
+            help="What to keep of DICOM headers, joined with commas, by default nothing: station, room, date, "
+            "operator, view, exposure-index, target-exposure-index, deviation-index, detector, manufacturer, device; "
+            "and, only if the patient may be known, patient-id, accession-number, study-uid, image-uid.",
+        ),
+    ] = None,
     assess_any: AssessAny = False,
     dicom: Dicom = False,
+    reasons: ReasonList = None,
     database: Database = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
@@ -110,6 +118,7 @@ def command(
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
     from cxrlens.screening.run import ScreeningSettings, screen
     from cxrlens.screening.sources import take_sources
+    from cxrlens.screening.tags import named_tags
 
     set_up_logging()
     taken = take_sources(sources)
@@ -126,7 +135,7 @@ def command(
         grid=named[0],
         interpolation=named[1],
         flip=flip,
-        keep_tags=keep_tags,
+        keep_tags=named_tags(keep_tags or ()),
         assess_any=assess_any,
         runtime=runtime.value if runtime else None,
         precision=precision.value,
@@ -144,6 +153,7 @@ def command(
             settings,
             force=force,
             dicom=dicom,
+            reasons=reasons,
             database=database,
             needs_triage=fail_on is FailOnResult.retake,
             watch=interval if watch else None,

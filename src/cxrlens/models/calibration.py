@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cxrlens.models.odds import calibrated_log_odds, prior_shift
 
@@ -44,6 +45,24 @@ class Agreement(_FrozenPart):
     mean_probability: float
 
 
+class ScoreQuantiles(_FrozenPart):
+    """The calibrated log-odds that the images of a calibration have, by class.
+
+    Attributes:
+        normal: their quantiles at evenly spaced shares, from the lowest to the highest; likewise ``affected``.
+    """
+
+    normal: tuple[float, ...] = Field(min_length=2)
+    affected: tuple[float, ...] = Field(min_length=2)
+
+    @field_validator("normal", "affected")
+    @classmethod
+    def _never_fall(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
+        if any(high < low for low, high in pairwise(quantiles)):
+            raise ValueError("they should rise")
+        return quantiles
+
+
 class Calibration(_FrozenPart):
     """From a network's log-odds to the probability at a site; docs/calibration.md defines every number.
 
@@ -66,6 +85,7 @@ class Calibration(_FrozenPart):
         seed: of parts and resamples.
         remarks: what a reader of the numbers must know, a sentence each.
         source_sha256: of the model file that was calibrated.
+        scores: of these images, which later ones are compared with; None of an earlier version, which kept none.
     """
 
     temperature: float = Field(ge=1e-3, le=1e3)
@@ -86,6 +106,7 @@ class Calibration(_FrozenPart):
     seed: int
     remarks: tuple[str, ...] = ()
     source_sha256: str
+    scores: ScoreQuantiles | None = None
     cxrlens_version: str = ""
     created: str = ""
 

@@ -90,7 +90,9 @@ class ModelCard(BaseModel):
 
     def to_metadata(self) -> str:
         """The card as JSON text for a file's metadata; `parse_card` reads it."""
-        unused = {name for name in ("calibration", "distance") if getattr(self, name) is None}
+        unused: dict[str, Any] = {name: True for name in ("calibration", "distance") if getattr(self, name) is None}
+        if self.calibration is not None and self.calibration.scores is None:
+            unused["calibration"] = {"scores"}
         return self.model_dump_json(exclude=unused)
 
 

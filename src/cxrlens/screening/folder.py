@@ -6,12 +6,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cxrlens.errors import UsageError
-from cxrlens.files import write_json
+from cxrlens.files import write_json, write_text
 from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.models.calibration import Calibration
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, with_former_resize
+from cxrlens.screening.reasons import DEFAULT_REASONS, Reasons, read_reasons, write_reasons
+from cxrlens.screening.tags import FORMER
 
 
 class StoreInDatabase(BaseModel):
@@ -43,7 +46,8 @@ class ScreeningInfo(BaseModel):
         runtime: what runs the network.
         precision: in which it multiplies.
         seed: of everything random.
-        keep_tags: whether the records keep patient data.
+        keep_tags: the tags that the records keep, names of `TAGS`; of an earlier version, in which it was one switch,
+            those that it kept.
         assess_any: whether images were judged that surely are no frontal chest radiographs.
         database: where the store is; None of one in the folder.
     """
@@ -65,7 +69,7 @@ class ScreeningInfo(BaseModel):
     runtime: str = "torch"
     precision: str = "f32"
     seed: int = 0
-    keep_tags: bool = False
+    keep_tags: tuple[str, ...] = ()
     assess_any: bool = False
     cxrlens_version: str = ""
     created: str = ""
@@ -75,6 +79,11 @@ class ScreeningInfo(BaseModel):
     @classmethod
     def _resize_by_areas_what_is_not_told(cls, fields: Any) -> Any:
         return with_former_resize(fields)
+
+    @field_validator("keep_tags", mode="before")
+    @classmethod
+    def _one_switch_kept_several(cls, tags: Any) -> Any:
+        return (FORMER if tags else ()) if isinstance(tags, bool) else tags
 
     @classmethod
     def of(cls, model: ModelFacts, **facts: Any) -> ScreeningInfo:
@@ -91,17 +100,21 @@ class ScreenedFolder:
 
     Attributes:
         path: the folder.
+        reasons_file: for which retakes are asked for; absent where it is the default list.
         store_file: holds results and verdicts; all other files are made from it.
         unstored_file: results that could not be put into the store, which the next screening does.
+        calibration_file: the calibration of the model; absent without one, and in folders of earlier versions.
         committed_file: of a folder of an earlier version, how much of results.jsonl belongs to finished batches.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.info_file = path / "screening.json"
+        self.reasons_file = path / "reasons.json"
         self.store_file = path / "store.sqlite"
         self.results_file = path / "results.jsonl"
         self.unstored_file = path / "unstored.jsonl"
+        self.calibration_file = path / "calibration.json"
         self.committed_file = path / ".committed"
         self.worklist_file = path / "worklist.csv"
         self.report_file = path / "report.html"
@@ -116,7 +129,8 @@ class ScreenedFolder:
 
     def write_info(self, info: ScreeningInfo) -> None:
         """Write ``screening.json``."""
-        left_out = {"database"} if info.database is None else set()  # which versions that know no database refuse
+        later = {"database": None, "keep_tags": ()}  # what earlier versions refuse, where it says nothing
+        left_out = {name for name, nothing in later.items() if getattr(info, name) == nothing}
         write_json(self.info_file, info.model_dump(exclude=left_out), private=True)
 
     def info(self) -> ScreeningInfo:
@@ -136,6 +150,41 @@ class ScreenedFolder:
             raise UsageError(
                 f"{self.info_file}: cannot be understood (from another version of cxrlens?); screen the folder again"
             ) from error
+
+    def write_calibration(self, calibration: Calibration | None) -> None:
+        """Write ``calibration.json``, or remove it where the model has none."""
+        if calibration is None:
+            self.calibration_file.unlink(missing_ok=True)
+        else:
+            write_text(self.calibration_file, calibration.model_dump_json(indent=2) + "\n", private=True)
+
+    def calibration(self) -> Calibration | None:
+        """The calibration of the model that the folder was screened with; None where the folder does not tell.
+
+        Raises:
+            UsageError: when the file cannot be understood.
+        """
+        try:
+            return Calibration.model_validate_json(self.calibration_file.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{self.calibration_file}: cannot be read as a calibration; remove it, and the next screening into "
+                "this folder writes it again"
+            ) from error
+
+    def reasons(self) -> Reasons:
+        """The reasons for a retake that readers choose from.
+
+        Raises:
+            UsageError: when the list of the folder is damaged.
+        """
+        return read_reasons(self.reasons_file) if self.reasons_file.exists() else DEFAULT_REASONS
+
+    def keep_reasons(self, reasons: Reasons) -> None:
+        """Let readers choose from these from now on; verdicts keep those that they were given for."""
+        write_reasons(self.reasons_file, reasons)
 
     def is_of_earlier_version(self) -> bool:
         """True where it was screened by a version that knows no store."""

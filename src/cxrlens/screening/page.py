@@ -14,6 +14,8 @@ from cxrlens.report.html import content_hash, load_template
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.page_assets import STYLE, offline_script, read_asset
 from cxrlens.screening.record import ScreenedImage, worklist_order
+from cxrlens.screening.store.marks import MOST_MARKS
+from cxrlens.screening.store.verdicts import LONGEST_COMMENT
 
 
 def write_worklist_page(
@@ -38,7 +40,7 @@ def write_worklist_page(
     page = load_template("offline.html.jinja", "cxrlens.screening").stream(
         title=title,
         heading=_heading(info, len(ordered), len(shown), len(with_picture)),
-        data=page_data(info, ordered, frozenset(shown)),
+        data=page_data(info, ordered, frozenset(shown)) | {"facts": _facts(folder)},
         files=_embedded(folder, shown),
         style=style,
         style_hash=content_hash(style),
@@ -67,6 +69,12 @@ def page_data(info: ScreeningInfo, images: Sequence[ScreenedImage], shown: froze
         "info": info.model_dump(exclude={"database"}),
         "images": [_record(image, path_of(info.root, Path()), image.key in shown) for image in images],
     }
+
+
+def _facts(folder: ScreenedFolder) -> dict[str, Any]:
+    """What a reader can say beside a verdict, as the server's `ReviewFacts` have it."""
+    reasons = [reason.model_dump() for reason in folder.reasons()]
+    return {"reasons": reasons, "longest_comment": LONGEST_COMMENT, "most_marks": MOST_MARKS}
 
 
 def _record(image: ScreenedImage, root: Path, shown: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode
 from cxrlens.inputs.reading import Cause, Readers, Unreadable, attempt
 from cxrlens.inspection.inspector import GreyBatch
-from cxrlens.screening.tags import kept_tags
+from cxrlens.screening.tag_values import kept_tags
 
 ImageReaders: TypeAlias = "Readers[ImageToRead, ReadImage]"
 
@@ -85,7 +85,7 @@ class Reading:
     """Reads images for a network of some preprocessing; picklable."""
 
     preprocessing: Preprocessing
-    keep_tags: bool = False
+    keep_tags: tuple[str, ...] = ()
 
     def __call__(self, task: ImageToRead) -> ReadImage:
         """Read an image once: digest, grey levels and preview are those of the same bytes.
@@ -114,7 +114,7 @@ class Reading:
             height=image.height,
             width=image.width,
             origin=image.origin,
-            tags=kept_tags(content) if self.keep_tags else {},
+            tags=kept_tags(content, self.keep_tags),
             remarks=image.remarks,
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cxrlens.inspection.record import ImageRecord
+from cxrlens.screening.tags import as_now
 
 
 class ScreenedImage(ImageRecord):
@@ -15,11 +16,16 @@ class ScreenedImage(ImageRecord):
 
     Attributes:
         key: SHA-256 of the file's content, "" where it could not be read; files are named by it.
-        tags: patient data, kept only where that was asked for.
+        tags: of the file's header, those that were asked for, by their names in `TAGS`.
     """
 
     key: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     tags: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_called_as_now(cls, tags: dict[str, str]) -> dict[str, str]:
+        return as_now(tags)
 
 
 def worklist_order(images: Iterable[ScreenedImage]) -> list[ScreenedImage]:

@@ -17,16 +17,19 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.inputs.names import text_of
 from cxrlens.inspection.inspector import Inspector
 from cxrlens.inspection.model_facts import ModelFacts
+from cxrlens.models.calibration import Calibration
 from cxrlens.models.location import model_path
 from cxrlens.models.onnx_sessions import GraphRuntime, Runtime, runtime_of
 from cxrlens.outputs import check_kinds, claimed, is_screened, remove_partials
 from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.reasons import read_reasons
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
 from cxrlens.screening.store import postgresql
 from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.store import Store
+from cxrlens.screening.tags import in_words
 from cxrlens.screening.watching import Watch
 from cxrlens.screening.worklist import RankedWorklist, write_worklist
 
@@ -46,7 +49,7 @@ _CLEARED = {
 """Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
 
 _OWN_NAMES = {
-    "screening.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
+    "screening.json", "calibration.json", "reasons.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
     "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
 }  # fmt: skip
 
@@ -67,7 +70,7 @@ class ScreeningSettings:
         grid: of the maps' resize, see `MapResize`; by default its own, or what an ONNX model gives; likewise
             ``interpolation``.
         flip: average with the map of the mirrored image.
-        keep_tags: keep patient data in the records.
+        keep_tags: the tags of the files' headers that the records keep, see `TAGS`.
         assess_any: judge images that surely are no frontal chest radiographs, too.
         runtime: what runs the network; by default what the model's file is for.
         precision: in which it multiplies, see `load` and `open_session`.
@@ -84,7 +87,7 @@ class ScreeningSettings:
     grid: str | None = None
     interpolation: str | None = None
     flip: bool = False
-    keep_tags: bool = False
+    keep_tags: tuple[str, ...] = ()
     assess_any: bool = False
     runtime: Runtime | None = None
     precision: str = "f32"
@@ -143,6 +146,7 @@ def screen(
     force: bool = False,
     needs_triage: bool = False,
     dicom: bool = False,
+    reasons: Path | None = None,
     database: str | None = None,
     watch: float | None = None,
     stop: threading.Event | None = None,
@@ -154,6 +158,7 @@ def screen(
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
         dicom: write DICOM results too, of an earlier run's images as well; see `ScreenedDicomResults`.
+        reasons: a file of reasons for a retake, see `read_reasons`, which the folder keeps.
         database: address of the PostgreSQL database that holds results and verdicts, see `Store`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
@@ -167,6 +172,7 @@ def screen(
     if out.resolve() in {folder.resolve() for folder in sources.folders}:
         raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
     stop = stop or threading.Event()
+    chosen = None if reasons is None else read_reasons(reasons)
     server = None if database is None else postgresql.reached(database)
     file = model_path(settings.model)
     inspector = open_inspector(settings)
@@ -184,8 +190,11 @@ def screen(
         raise _no_images(sources)
     with (
         claimed(out, "screening", "an --out"),
-        _begin(folder, _info(inspector, sources, settings), server, force=force) as store,
+        _begin(folder, _info(inspector, sources, settings), inspector.card.calibration, server, force=force) as store,
     ):
+        if chosen is not None:
+            folder.keep_reasons(chosen)
+        folder.reasons()
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
             store,
@@ -292,7 +301,14 @@ def _info(inspector: Inspector, sources: Sources, settings: ScreeningSettings) -
     )
 
 
-def _begin(folder: ScreenedFolder, info: ScreeningInfo, server: Server | None, *, force: bool) -> Store:
+def _begin(
+    folder: ScreenedFolder,
+    info: ScreeningInfo,
+    calibration: Calibration | None,
+    server: Server | None,
+    *,
+    force: bool,
+) -> Store:
     """Make the folder ready to be gone on with, and open its store."""
     check_kinds(folder.path, _OWN_NAMES)
     was_screened = is_screened(folder.path)
@@ -307,6 +323,7 @@ def _begin(folder: ScreenedFolder, info: ScreeningInfo, server: Server | None, *
         _refuse_foreign(folder, force=force)
         folder.write_info(info)
         store = Store(folder, server, keep_connections=True)
+    folder.write_calibration(calibration)
     store.go_on()
     return store
 
@@ -361,6 +378,8 @@ def _check_same(folder: ScreenedFolder, info: ScreeningInfo) -> None:
                        ("runtime", "--runtime"), ("precision", "--precision"),
                        ("seed", "--seed"), ("keep_tags", "--keep-tags"), ("assess_any", "--assess-any")):  # fmt: skip
         old, new = getattr(before, name), getattr(info, name)
+        if name == "keep_tags":
+            old, new = in_words(old), in_words(new)
         if old != new:
             differs.append(f"{what} ({old or 'none'}, not {new or 'none'})")
     if differs:

@@ -34,7 +34,7 @@ class Screening:
         root: the folder that names are relative to.
         inspector: makes the results.
         maps: for which images maps are made.
-        keep_tags: keep patient data in the records.
+        keep_tags: the tags of the files' headers that the records keep, see `TAGS`.
         assess_any: see `Inspector.inspect`.
         batch_size: images per pass.
         workers: processes that read and record; 0 does that in this one.
@@ -52,7 +52,7 @@ class Screening:
         inspector: Inspector,
         *,
         maps: MapChoice,
-        keep_tags: bool = False,
+        keep_tags: tuple[str, ...] = (),
         assess_any: bool = False,
         batch_size: int = 8,
         workers: int = 0,

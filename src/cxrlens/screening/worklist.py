@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from cxrlens.inputs.names import path_of, text_of
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.results import ResultTable
 from cxrlens.screening.store.store import Store
-from cxrlens.screening.tags import KEPT_TAGS
 
 COLUMNS = (
     "name",
@@ -102,11 +101,15 @@ class RankedWorklist:
         return (image for image in found if image.name not in self.left_out)
 
 
-def write_worklist(store: Store, root: Path, *, keep_tags: bool) -> RankedWorklist:
-    """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole."""
+def write_worklist(store: Store, root: Path, *, keep_tags: Sequence[str]) -> RankedWorklist:
+    """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole.
+
+    Args:
+        keep_tags: further columns of the worklist, names of `TAGS`.
+    """
     folder = store.folder
     worklist = RankedWorklist.of(store.results, root)
-    columns = (*COLUMNS, *KEPT_TAGS) if keep_tags else COLUMNS
+    columns = (*COLUMNS, *keep_tags)
     rows = (row(image) for image in worklist.images())
     write_csv(folder.worklist_file, columns, rows, paths=("name",), private=True)
     listed = folder.path / "unreadable.txt"
