@@ -9,6 +9,7 @@ from typing import Any
 from cxrlens.files import to_csv
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.names import path_of
+from cxrlens.inputs.origin import KnownFile
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.postgresql import Server
@@ -99,6 +100,12 @@ class Review:
     def map_file(self, key: str) -> Path | None:
         """The map of the image of a key, None where there is none."""
         return self._file(self.folder.map_file(key), key)
+
+    def sources(self, key: str) -> list[KnownFile]:
+        """The files of the worklist that have this content, where they were screened; they may be gone."""
+        root = path_of(self.folder.info().root, Path())
+        images = self.store.results.newest(key=key, status="ok")
+        return [KnownFile(path_of(image.name, root), image.name, key) for image in images]
 
     def _file(self, path: Path, key: str) -> Path | None:
         return path if path.is_file() and self.store.results.has(key) else None

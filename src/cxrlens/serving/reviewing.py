@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Response
-from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from cxrlens.screening.store.review import Show
 from cxrlens.screening.store.verdicts import GivenVerdict, ReusedNumberError, StaleVerdictError
 from cxrlens.serving.answers import Audit, NewVerdict, Verdicts, Worklist
+from cxrlens.serving.files import KeyInPath, served_review
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review
 from cxrlens.serving.state import ServerState
 
 _MOST = 1000
 _LARGEST = 2**53 - 1  # that JavaScript counts to
-_KeyInPath = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
 
 def routes(state: ServerState) -> APIRouter:
@@ -26,9 +25,7 @@ def routes(state: ServerState) -> APIRouter:
     router = APIRouter(tags=["review"])
 
     def review() -> Review:
-        if state.review is None:
-            raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
-        return state.review
+        return served_review(state)
 
     @router.get("/api/worklist", responses=described(404, 422, 503))
     @state.reading
@@ -46,7 +43,7 @@ def routes(state: ServerState) -> APIRouter:
         responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422, 503)},
     )
     @state.reading
-    def picture(key: _KeyInPath) -> FileResponse:
+    def picture(key: KeyInPath) -> FileResponse:
         """The preview of an image: grey JPEG of at most 1024 px."""
         return _file(review().picture_file(key), "image/jpeg")
 
@@ -56,7 +53,7 @@ def routes(state: ServerState) -> APIRouter:
         responses={200: {"content": {"image/png": {}}}, **described(404, 422, 503)},
     )
     @state.reading
-    def map_(key: _KeyInPath) -> FileResponse:
+    def map_(key: KeyInPath) -> FileResponse:
         """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
         return _file(review().map_file(key), "image/png")
 
