@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_files import dicom, dicom_bytes, encoded
 from PIL import Image
 from pydicom import Dataset
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import decode
 from cxrlens.inputs.readers.full_depth import FullDepth, read_full_depth
+from image_files import dicom, dicom_bytes, encoded
 
 ROWS, COLUMNS = 70, 100
 
@@ -93,7 +93,9 @@ def test_the_display_is_the_reader_s(stored: npt.NDArray[Any], elements: dict[st
     picture = read_full_depth(content, "x")
     assert picture.exact
     assert displayed(picture) == pytest.approx(decode(content, "x").pixels, abs=1e-6)
-    filling = stored == elements["PixelPaddingValue"] if "PixelPaddingValue" in elements else np.zeros_like(stored, bool)
+    filling = (
+        stored == elements["PixelPaddingValue"] if "PixelPaddingValue" in elements else np.zeros_like(stored, bool)
+    )
     assert ((picture.levels == picture.padding) == filling).all() if filling.any() else picture.padding is None
     expected = elements.get("RescaleSlope", 1) * stored.astype(float) + elements.get("RescaleIntercept", 0)
     assert values(picture)[~filling] == pytest.approx(expected[~filling])
@@ -131,7 +133,11 @@ def test_values_of_more_bits_than_levels_are_rounded_and_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("elements", "source", "words"),
     [
-        ({"ImagerPixelSpacing": [0.2, 0.1]}, "ImagerPixelSpacing", "at the detector: what lies in the patient is shown"),
+        (
+            {"ImagerPixelSpacing": [0.2, 0.1]},
+            "ImagerPixelSpacing",
+            "at the detector: what lies in the patient is shown",
+        ),
         ({"PixelSpacing": [0.2, 0.1]}, "PixelSpacing", "at the detector"),
         (
             {"ImagerPixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "1.05"},

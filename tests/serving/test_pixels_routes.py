@@ -13,13 +13,13 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_files import dicom, dicom_bytes
 from serving_files import add_results, asking, check, encoded, pixels, running, screened
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
+from image_files import dicom, dicom_bytes
 
 TOKEN = "a-token-of-the-tests"
 STORED = (40 * np.arange(100)[None] + np.arange(70)[:, None]).astype(np.uint16)
@@ -53,7 +53,9 @@ def result(name: str, content: bytes) -> ScreenedImage:
 
 
 @pytest.fixture(scope="module")
-def served(served_model: QualityModel, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def served(
+    served_model: QualityModel, archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     folder = screened(tmp_path_factory.mktemp("screened"), served_model.identity.sha256, root=str(archive))
     changed = b"what was there when it was screened"
     (archive / "changed.dcm").write_bytes(b"something else")
@@ -97,7 +99,9 @@ def test_a_file_that_is_gone_or_has_changed_is_named(served: httpx.Client, archi
 
     changed = ask(b"what was there when it was screened")
     assert changed.status_code == 409
-    assert changed.json()["detail"] == "changed.dcm: the file has changed since it was screened; screen the folder again"
+    assert (
+        changed.json()["detail"] == "changed.dcm: the file has changed since it was screened; screen the folder again"
+    )
     gone = ask(b"1")  # key_of(1), whose file there never was
     assert gone.status_code == 404
     assert "the file is no longer where it was screened" in gone.json()["detail"]

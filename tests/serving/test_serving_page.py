@@ -219,7 +219,8 @@ def colours(page: Served) -> bool:
         const canvas = document.getElementById("map");
         if (canvas.hidden) return false;
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-        return data.some((value, place) => place % 4 === 0 && data[place + 3] > 60 && Math.abs(value - data[place + 2]) > 25);
+        const isColour = (place) => data[place + 3] > 60 && Math.abs(data[place] - data[place + 2]) > 25;
+        return data.some((_, place) => place % 4 === 0 && isColour(place));
     }"""
     return bool(page.page.evaluate(script))
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from image_files import dicom, dicom_bytes
 from PIL import Image
 from serving_files import add_results, running
 
@@ -21,6 +19,7 @@ from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
+from image_files import dicom, dicom_bytes
 
 ROWS, COLUMNS = 300, 420
 PEAK = (40, 330)  # row, column
@@ -227,7 +226,9 @@ def test_marks_stay_on_their_pixels_however_the_picture_is_turned(viewed: Viewed
     for zoomed, mirrored, quarters in itertools.product((False, True), (False, True), range(4)):
         viewed.press("x", *"t" * quarters, *"h" * mirrored, *"+" * 2 * zoomed)
         box, stage, canvas = viewed.boxes("#picture", "#stage", "#canvas")
-        assert box["width"] / box["height"] == pytest.approx((ROWS / COLUMNS if quarters % 2 else COLUMNS / ROWS), rel=1e-3)
+        assert box["width"] / box["height"] == pytest.approx(
+            (ROWS / COLUMNS if quarters % 2 else COLUMNS / ROWS), rel=1e-3
+        )
         assert (canvas["x"], canvas["y"]) == pytest.approx((box["x"], box["y"]), abs=1)
         if not zoomed:
             assert box["width"] <= stage["width"] + 0.5
@@ -239,7 +240,10 @@ def test_marks_stay_on_their_pixels_however_the_picture_is_turned(viewed: Viewed
         assert found == pytest.approx(expected, abs=1.0), (zoomed, mirrored, quarters)
         ends = [seen_at(*corner, quarters, mirrored) for corner in corners]
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in ends]
-        inside = [stage["x"] < x < stage["x"] + stage["width"] and stage["y"] < y < stage["y"] + stage["height"] for x, y in points]
+        inside = [
+            stage["x"] < x < stage["x"] + stage["width"] and stage["y"] < y < stage["y"] + stage["height"]
+            for x, y in points
+        ]
         if all(inside):
             viewed.drag(*points)
             drawn = viewed.page.evaluate("window.drawn")
@@ -273,13 +277,22 @@ def test_outlines_are_drawn_refused_and_cancelled(viewed: Viewed) -> None:
     (drawn,) = viewed.page.evaluate("window.drawn")
     assert drawn["kind"] == "outline"
     found = np.array(drawn["points"])
-    assert (found.min(axis=0), found.max(axis=0)) == (pytest.approx([100, 100], abs=1), pytest.approx([300, 200], abs=1))
+    assert (found.min(axis=0), found.max(axis=0)) == (
+        pytest.approx([100, 100], abs=1),
+        pytest.approx([300, 200], abs=1),
+    )
     start = viewed.point(100, 100)
     viewed.drag(start, (start[0] + 2, start[1] + 2))
     assert "too small" in viewed.text("#word")
     outside = viewed.boxes("#stage")[0]
-    viewed.drag(viewed.point(250, 350), (outside["x"] + outside["width"] - 1, outside["y"] + outside["height"] - 1), viewed.point(250, 380))
-    assert np.max(viewed.page.evaluate("window.drawn.at(-1).points"), axis=0) <= pytest.approx([COLUMNS - 0.5, ROWS - 0.5])
+    viewed.drag(
+        viewed.point(250, 350),
+        (outside["x"] + outside["width"] - 1, outside["y"] + outside["height"] - 1),
+        viewed.point(250, 380),
+    )
+    assert np.max(viewed.page.evaluate("window.drawn.at(-1).points"), axis=0) <= pytest.approx(
+        [COLUMNS - 0.5, ROWS - 0.5]
+    )
     viewed.page.mouse.move(*start)
     viewed.page.mouse.down()
     viewed.page.mouse.move(start[0] + 80, start[1] + 50, steps=3)
@@ -287,7 +300,11 @@ def test_outlines_are_drawn_refused_and_cancelled(viewed: Viewed) -> None:
     viewed.press("Escape")
     viewed.page.mouse.up()
     assert viewed.page.locator("#drawn .stroke").count() == 0
-    assert viewed.page.evaluate("[window.drawn.length, window.stopped, window.review.viewer.marking.kind]") == [2, 1, None]
+    assert viewed.page.evaluate("[window.drawn.length, window.stopped, window.review.viewer.marking.kind]") == [
+        2,
+        1,
+        None,
+    ]
 
 
 def test_the_ruler_measures_mm_where_the_file_says_them(viewed: Viewed) -> None:
@@ -371,7 +388,8 @@ def test_another_map_of_an_image_of_the_worklist(viewed: Viewed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "least"), [(844, 390, 240), (720, 450, 240), (390, 844, 240), (640, 450, 240), (1280, 400, 200), (1920, 1080, 500)]
+    ("width", "height", "least"),
+    [(844, 390, 240), (720, 450, 240), (390, 844, 240), (640, 450, 240), (1280, 400, 200), (1920, 1080, 500)],
 )
 def test_the_radiograph_never_disappears(browser: Any, address: str, width: int, height: int, least: int) -> None:
     """640 x 450 is what 200 % zoom leaves of 1280 x 900."""

@@ -50,8 +50,8 @@ async def sources(state: ServerState, key: str) -> list[KnownFile]:
     if not there:
         raise HTTPException(
             404,
-            f"the file '{known[0]}' is no longer where it was screened ({review.folder.info().root}); put it back to see "
-            "more than the preview",
+            f"the file '{known[0]}' is no longer where it was screened ({review.folder.info().root}); put it back to "
+            "see more than the preview",
         )
     return there
 

@@ -283,9 +283,7 @@ def _finite(values: Values, name: str) -> Values:
     return values
 
 
-def _modality(
-    dataset: Dataset, possible: tuple[int, int], name: str, remarks: list[str]
-) -> Rescale | LookupTable:
+def _modality(dataset: Dataset, possible: tuple[int, int], name: str, remarks: list[str]) -> Rescale | LookupTable:
     """PS3.3 C.11.1: a table, or slope and intercept, or the stored values themselves."""
     slope, intercept = (_rescale(dataset, keyword, name) for keyword in ("RescaleSlope", "RescaleIntercept"))
     rescaled = slope is not None and intercept is not None

@@ -85,7 +85,7 @@ class Marking {
   }
 
   #ended(kind) {
-    const points = this.stroke;
+    const points = this.stroke && (kind === "outline" ? withoutOvershoot(this.stroke) : this.stroke);
     this.stroke = null;
     this.place();
     if (!points) return;
@@ -157,6 +157,17 @@ function boxOf(points) {
 function cornersOf(points) {
   const [across, down] = [0, 1].map((axis) => points.map((point) => point[axis]));
   return [[Math.min(...across), Math.min(...down)], [Math.max(...across), Math.max(...down)]];
+}
+
+// An outline whose end went a little beyond its beginning, without both of these ends.
+function withoutOvershoot(points) {
+  const share = Math.floor(points.length / 5);
+  for (let first = 0; first < share; first += 1) {
+    for (let last = points.length - 1 - share; last < points.length - 1; last += 1) {
+      if (last > first + 1 && doMeet(points.slice(first, first + 2), points.slice(last, last + 2))) return points.slice(first + 1, last + 1);
+    }
+  }
+  return points;
 }
 
 // Whether any two sides of a closed polygon that are no neighbours meet.
