@@ -104,7 +104,7 @@ def test_the_display_is_the_reader_s(stored: npt.NDArray[Any], elements: dict[st
 def test_a_voi_lut_is_given_as_shades_of_the_levels() -> None:
     table = Dataset()
     table.LUTDescriptor = [4096, 0, 12]
-    table.LUTData = (4095 * (np.arange(4096) / 4095) ** 2).astype(np.uint16).tolist()
+    table.LUTData = (4095 * (np.arange(4096) / 4095) ** 2).astype("<u2").tobytes()
     dataset = dicom(gradient(), photometric="MONOCHROME1", VOILUTSequence=[table])
     picture = of(dataset)
     assert picture.window is None
@@ -117,7 +117,7 @@ def test_a_voi_lut_is_given_as_shades_of_the_levels() -> None:
 def test_a_table_of_the_modality_gives_the_values() -> None:
     table = Dataset()
     table.LUTDescriptor = [4096, 0, 16]
-    table.LUTData = (10 * np.arange(4096) + 5).astype(np.uint16).tolist()
+    table.LUTData = (10 * np.arange(4096) + 5).astype("<u2").tobytes()
     table.ModalityLUTType = "OD"
     picture = of(dicom(gradient(), ModalityLUTSequence=[table]))
     assert (values(picture) == 10.0 * gradient() + 5).all()

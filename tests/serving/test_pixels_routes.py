@@ -104,7 +104,7 @@ def test_a_file_that_is_gone_or_has_changed_is_named(served: httpx.Client, archi
     )
     gone = ask(b"1")  # key_of(1), whose file there never was
     assert gone.status_code == 404
-    assert "the file is no longer where it was screened" in gone.json()["detail"]
+    assert "is no longer where it was screened (" in gone.json()["detail"]
     assert str(archive) in gone.json()["detail"]
     copies = ask(b"two copies")  # the second one was read, and is no image
     assert copies.status_code == 415

@@ -163,12 +163,12 @@ def test_windows_are_changed_by_dragging_and_keys_and_never_show_nothing(viewed:
     viewed.full()
     middle = viewed.point(150, 210)
     viewed.drag(middle, (middle[0] + 100, middle[1]))  # to the right is wider: by a quarter of the file's
-    assert viewed.window() == pytest.approx((2000, 2501.2), abs=0.1)
+    assert viewed.window() == pytest.approx((2000, 2501.25), abs=0.1)
     viewed.drag(middle, (middle[0], middle[1] - 100))  # up is brighter
-    assert viewed.window() == pytest.approx((1499.8, 2501.2), abs=0.1)
+    assert viewed.window() == pytest.approx((1499.75, 2501.25), abs=0.1)
     assert viewed.page.input_value("#preset") == ""
     viewed.press("l", "d", "w", "n", "n")
-    assert viewed.window() == pytest.approx((1499.8, 2401.2), abs=0.1)
+    assert viewed.window() == pytest.approx((1499.75, 2401.2), abs=0.1)
     for narrow in ("0", "-5"):
         viewed.page.fill("#width", narrow)
         viewed.press("Enter")
@@ -180,7 +180,7 @@ def test_windows_are_changed_by_dragging_and_keys_and_never_show_nothing(viewed:
     viewed.becomes(lambda: viewed.page.locator("#word").is_visible(), False)
     viewed.page.fill("#centre", "")
     viewed.press("Enter")
-    assert viewed.window()[0] == pytest.approx(1499.8, abs=0.1)
+    assert viewed.window()[0] == pytest.approx(1499.75, abs=0.1)
 
 
 def test_monochrome1_shows_low_values_bright(viewed: Viewed) -> None:
@@ -290,9 +290,7 @@ def test_outlines_are_drawn_refused_and_cancelled(viewed: Viewed) -> None:
         (outside["x"] + outside["width"] - 1, outside["y"] + outside["height"] - 1),
         viewed.point(250, 380),
     )
-    assert np.max(viewed.page.evaluate("window.drawn.at(-1).points"), axis=0) <= pytest.approx(
-        [COLUMNS - 0.5, ROWS - 0.5]
-    )
+    assert list(np.max(viewed.page.evaluate("window.drawn.at(-1).points"), axis=0)) == [COLUMNS - 0.5, ROWS - 0.5]
     viewed.page.mouse.move(*start)
     viewed.page.mouse.down()
     viewed.page.mouse.move(start[0] + 80, start[1] + 50, steps=3)
@@ -389,7 +387,7 @@ def test_another_map_of_an_image_of_the_worklist(viewed: Viewed) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "least"),
-    [(844, 390, 240), (720, 450, 240), (390, 844, 240), (640, 450, 240), (1280, 400, 200), (1920, 1080, 500)],
+    [(844, 390, 240), (720, 450, 240), (390, 844, 270), (640, 450, 240), (1000, 700, 240), (1280, 400, 200)],
 )
 def test_the_radiograph_never_disappears(browser: Any, address: str, width: int, height: int, least: int) -> None:
     """640 x 450 is what 200 % zoom leaves of 1280 x 900."""
@@ -397,9 +395,8 @@ def test_the_radiograph_never_disappears(browser: Any, address: str, width: int,
     viewed.page.set_viewport_size({"width": width, "height": height})
     viewed.full()
     stage, picture = viewed.boxes("#stage", "#picture")
-    assert min(stage["height"], picture["height"]) >= min(least, 0.7 * stage["width"] * ROWS / COLUMNS * 1.4)
-    assert picture["height"] >= 180
-    assert stage["height"] <= height
+    assert least <= stage["height"] <= height
+    assert picture["height"] == pytest.approx(min(stage["height"], stage["width"] * ROWS / COLUMNS), abs=1)
     assert viewed.page.evaluate("document.documentElement.scrollWidth") <= width
     viewed.page.locator("#tool-ruler").scroll_into_view_if_needed()
     viewed.page.click("#tool-ruler")

@@ -137,7 +137,7 @@ class Marking {
     const { stage } = this.viewer;
     this.label.textContent = this.length;
     this.label.style.left = `${Math.min(Math.max(x + 10, 4), stage.clientWidth - this.label.offsetWidth - 4)}px`;
-    this.label.style.top = `${Math.min(Math.max(y + 6, 4), stage.clientHeight - this.label.offsetHeight - 4)}px`;
+    this.label.style.top = `${Math.min(Math.max(y + 6, 4), stage.clientHeight - this.label.offsetHeight - 30)}px`;
   }
 }
 

@@ -256,8 +256,9 @@ class Viewing {
       return;
     }
     const size = `Preview, ${Math.max(picture.width, picture.height)} of ${Math.max(image.width, image.height)} px a side`;
-    const why = this.failed.get(image.key) ?? (this.loading === image ? "full resolution is on its way …" : "");
-    byId("resolution").textContent = why ? `${size}. ${why}` : size;
+    const why = this.failed.get(image.key);
+    const more = why ? `. ${why}` : this.loading === image ? "; full resolution is on its way …" : "";
+    byId("resolution").textContent = size + more;
   }
 }
 
