@@ -132,10 +132,17 @@ class Review(Opened):
         self.until("window.review.viewer.shown?.image === window.review.current")
 
     def pixel(self, row: int, column: int) -> list[int]:
-        """[red, green, blue] of the canvas where this pixel of the stored picture is."""
-        at = f"Math.floor(({column} + 0.5) / {WIDTH} * c.width), Math.floor(({row} + 0.5) / {HEIGHT} * c.height)"
-        script = f"(c => [...c.getContext('2d').getImageData({at}, 1, 1).data])(document.getElementById('canvas'))"
-        return list(self.page.evaluate(script))[:3]
+        """[red, green, blue] of radiograph and map where this pixel of the stored picture is."""
+        script = """([x, y]) => {
+            const [picture, map] = ["canvas", "map"].map((id) => document.getElementById(id));
+            const both = document.createElement("canvas").getContext("2d");
+            const { width, height } = Object.assign(both.canvas, { width: picture.width, height: picture.height });
+            both.drawImage(picture, 0, 0);
+            both.globalAlpha = Number(map.style.opacity);
+            if (!map.hidden) both.drawImage(map, 0, 0, width, height);
+            return [...both.getImageData(Math.floor(x * width), Math.floor(y * height), 1, 1).data];
+        }"""
+        return list(self.page.evaluate(script, [(column + 0.5) / WIDTH, (row + 0.5) / HEIGHT]))[:3]
 
     def move(self, slider: str, value: int) -> None:
         self.page.locator(f"#{slider}").fill(str(value))
@@ -365,8 +372,14 @@ def test_marks_and_map_are_switched_by_keys_and_buttons(review: Review) -> None:
     review.press("m", "i")
     review.becomes(lambda: review.pixel(500, 800), pytest.approx([155] * 3, abs=3))
     review.press("i")
-    review.move("brightness", 40)
-    review.becomes(lambda: review.pixel(500, 800)[0] > 120, True)
+    assert review.page.locator("#resolution").inner_text() == f"Preview, {WIDTH // 4} of {WIDTH} px a side"
+    review.press("l")
+    review.becomes(lambda: review.pixel(500, 800), pytest.approx([100 + 255 / 20] * 3, abs=3))
+    review.page.fill("#width", "0")
+    review.press("Enter")
+    review.page.locator("#word", has_text="wider than 0").wait_for()
+    review.page.click("#reset")
+    review.becomes(lambda: review.pixel(500, 800), pytest.approx([100] * 3, abs=3))
 
 
 # Verdicts

@@ -48,7 +48,8 @@ def test_requests_of_the_document(address: str) -> None:
             nonlocal count
             count += 1
             # What fits the document as an upload, any bytes, is hardly ever an image.
-            excluded = [positive_data_acceptance] if case.path == "/api/check" else []
+            uploads = ("/api/check", "/api/pixels")
+            excluded = [positive_data_acceptance] if case.path in uploads else []
             case.call_and_validate(headers=headers, excluded_checks=excluded, timeout=PATIENCE)
 
         holds()
@@ -64,10 +65,13 @@ def test_all_routes_are_described(address: str) -> None:
         "/api/model",
         "/api/methods",
         "/api/check",
+        "/api/pixels",
         "/api/worklist",
         "/api/worklist/{key}/picture",
         "/api/worklist/{key}/map",
         "/api/review",
+        "/api/worklist/{key}/pixels",
+        "/api/worklist/{key}/check",
         "/api/verdicts",
         "/api/verdicts.csv",
         "/api/objects.csv",

@@ -123,7 +123,7 @@ def test_verdicts_of_another_reader_come_by_themselves_and_conflicts_are_shown(s
 
 def test_comments_and_drawn_objects_go_along_with_the_verdict(serve: OfReader) -> None:
     page = serve
-    page.press("n")
+    page.press("e")
     page.page.fill("#comment", "two lines\nof text")
     page.press("Escape", "b")
     page.until("window.drawing === 'box'")

@@ -214,11 +214,13 @@ def test_a_dropped_file_is_checked_and_seen(bare: Served) -> None:
 
 
 def colours(page: Served) -> bool:
-    """Whether any pixel of the radiograph is coloured by a map."""
+    """Whether any pixel of the map over the radiograph has a colour."""
     script = """() => {
-        const canvas = document.getElementById("canvas");
+        const canvas = document.getElementById("map");
+        if (canvas.hidden) return false;
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-        return data.some((value, place) => place % 4 === 0 && Math.abs(value - data[place + 2]) > 25);
+        const isColour = (place) => data[place + 3] > 60 && Math.abs(data[place] - data[place + 2]) > 25;
+        return data.some((_, place) => place % 4 === 0 && isColour(place));
     }"""
     return bool(page.page.evaluate(script))
 

@@ -22,9 +22,9 @@ from cxrlens.serving.settings import ServerSettings
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
-def read(content: bytes) -> Callable[[], Awaitable[bytes]]:
-    async def reading() -> bytes:
-        return content
+def read(content: bytes) -> Callable[[], Awaitable[ContentOrigin]]:
+    async def reading() -> ContentOrigin:
+        return ContentOrigin("the upload", content)
 
     return reading
 

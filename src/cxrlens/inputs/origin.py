@@ -132,6 +132,37 @@ class FileOrigin:
         return read_content(self.path, str(self))
 
 
+class ChangedFileError(UnreadableImageError):
+    """A file has another content than the one that it is known by."""
+
+
+@dataclass(frozen=True)
+class KnownFile(FileOrigin):
+    """A file that is known by its content.
+
+    Attributes:
+        name: stands for it in messages.
+        key: SHA-256 of the content.
+    """
+
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read(self) -> bytes:
+        """The content, which is as it was.
+
+        Raises:
+            ChangedFileError: when it is another one.
+        """
+        content = super().read()
+        if hashlib.sha256(content).hexdigest() != self.key:
+            raise ChangedFileError(f"{self}: the file has changed since it was screened; screen the folder again")
+        return content
+
+
 @dataclass(frozen=True)
 class ZipMember:
     """A member of a zip archive.

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from cxrlens.errors import UnreadableImageError
+from cxrlens.inputs.origin import ChangedFileError
 from cxrlens.inputs.processes import NoProcessError, Pool
 from cxrlens.inputs.readers import OversizedImageError, UnknownFormatError
 
@@ -26,6 +27,7 @@ class Cause(Enum):
     UNKNOWN_FORMAT = "no image format that is known"
     TOO_LARGE = "more pixels than are decoded"
     NO_MEMORY = "not enough memory to read it"
+    CHANGED = "not the content that it is known by"
     LOST = "reading it took too long, or ended its process"
 
 
@@ -50,6 +52,8 @@ def attempt(read: Callable[[Source], Result], source: Source) -> Result | Unread
         return Unreadable(str(error), Cause.TOO_LARGE)
     except UnknownFormatError as error:
         return Unreadable(str(error), Cause.UNKNOWN_FORMAT)
+    except ChangedFileError as error:
+        return Unreadable(str(error), Cause.CHANGED)
     except UnreadableImageError as error:
         return Unreadable(str(error))
     except MemoryError:

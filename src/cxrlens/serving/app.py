@@ -22,7 +22,7 @@ from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.store.database import StoreError
 from cxrlens.screening.store.postgresql import Server
-from cxrlens.serving import about, checking, page, reviewing
+from cxrlens.serving import about, checking, page, pictures, reviewing
 from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
@@ -92,7 +92,7 @@ def create_app(
     if settings.asks_for_token:  # the Guard asks for it; here it is said in the OpenAPI document
         secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
     app.include_router(about.health_route())
-    for part in (about.routes, checking.routes, reviewing.routes):
+    for part in (about.routes, checking.routes, pictures.routes, reviewing.routes):
         app.include_router(part(state), **secured)
     app.include_router(page.routes())
     return app

@@ -17,9 +17,10 @@ _WHY = {
     400: "The request is damaged, or calls the server by a name that it does not have.",
     401: "The token is missing or wrong.",
     403: "The request comes from a page of another server.",
-    404: "There is nothing under this address.",
+    404: "There is nothing under this address, or the file is no longer where it was screened.",
     408: "The upload took too long to arrive.",
-    409: "Another verdict stands by now than the one that was seen, or its id is of another one.",
+    409: "Another verdict stands by now than the one that was seen, or its id is of another one; or a file of the "
+    "worklist has changed since it was screened.",
     413: "The upload, or the picture in it, is too large.",
     415: "The upload is no kind of file that can be read.",
     422: "A value does not fit, or the upload is damaged.",

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 from cxrlens.errors import CxrlensError
+from cxrlens.inputs.names import path_of
+from cxrlens.inputs.origin import KnownFile
 from cxrlens.screening.agreement import Agreement, agreements
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
@@ -125,6 +127,12 @@ class Review:
     def map_file(self, key: str) -> Path | None:
         """The map of the image of a key, None where there is none."""
         return self._file(self.folder.map_file(key), key)
+
+    def sources(self, key: str) -> list[KnownFile]:
+        """The files of the worklist that have this content, where they were screened; they may be gone."""
+        root = path_of(self.folder.info().root, Path())
+        images = self.store.results.newest(key=key, status="ok")
+        return [KnownFile(path_of(image.name, root), image.name, key) for image in images]
 
     def _file(self, path: Path, key: str) -> Path | None:
         return path if path.is_file() and self.store.results.has(key) else None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from cxrlens.screening import exporting
@@ -21,6 +20,7 @@ from cxrlens.screening.store.verdicts import (
     StaleVerdictError,
 )
 from cxrlens.serving.answers import Audit, News, NewVerdict, ReaderAgreement, ReviewFacts, Verdicts, Worklist
+from cxrlens.serving.files import KeyInPath, served_review
 from cxrlens.serving.problems import described
 from cxrlens.serving.review import Review, UnfitGroundsError
 from cxrlens.serving.security import READER
@@ -36,7 +36,6 @@ def _reader_of(request: Request) -> str:
 
 
 AskingReader = Annotated[str, Depends(_reader_of)]
-_KeyInPath = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
 
 def routes(state: ServerState) -> APIRouter:
@@ -44,9 +43,7 @@ def routes(state: ServerState) -> APIRouter:
     router = APIRouter(tags=["review"])
 
     def review() -> Review:
-        if state.review is None:
-            raise HTTPException(404, "this server has no screened folder; start it with one: cxrlens serve -m M FOLDER")
-        return state.review
+        return served_review(state)
 
     def sight_of(reader: str) -> Sight:
         return Sight(reader) if state.settings.blind else SEES_ALL
@@ -86,7 +83,7 @@ def routes(state: ServerState) -> APIRouter:
         responses={200: {"content": {"image/jpeg": {}}}, **described(404, 422, 503)},
     )
     @state.reading
-    def picture(key: _KeyInPath) -> FileResponse:
+    def picture(key: KeyInPath) -> FileResponse:
         """The preview of an image: grey JPEG of at most 1024 px."""
         return _file(review().picture_file(key), "image/jpeg")
 
@@ -96,7 +93,7 @@ def routes(state: ServerState) -> APIRouter:
         responses={200: {"content": {"image/png": {}}}, **described(404, 422, 503)},
     )
     @state.reading
-    def map_(key: _KeyInPath) -> FileResponse:
+    def map_(key: KeyInPath) -> FileResponse:
         """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
         return _file(review().map_file(key), "image/png")
 

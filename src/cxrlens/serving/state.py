@@ -15,6 +15,7 @@ from cxrlens.serving.metrics import Metrics
 from cxrlens.serving.review import Review
 from cxrlens.serving.served_model import ExplanationRequest, ServedModel
 from cxrlens.serving.settings import ServerSettings
+from cxrlens.serving.slots import Slots
 from cxrlens.serving.threads import Threads
 from cxrlens.serving.uploads import Uploads
 
@@ -28,6 +29,7 @@ class ServerState:
         uploads: those in the making.
         writing: threads that give verdicts; one that waits for the store's lock holds up no other request.
         reading: threads that read the store.
+        pictures: slots of images that are read anew from their files, or given at full depth; each holds one.
     """
 
     def __init__(self, settings: ServerSettings, model: ServedModel, review: Review | None) -> None:
@@ -40,6 +42,7 @@ class ServerState:
         self.metrics.gauge("cxrlens_checks", "Uploads in the making.", lambda: self.uploads.count)
         self.writing = Threads("verdicts", 2, waiting=settings.queue)
         self.reading = Threads("store", 8, waiting=settings.queue)
+        self.pictures = Slots(settings.decoders + 1, waiting=settings.queue, seconds=settings.decode_seconds)
         self._explainer: BatchedExplainer | None = None
         self._decoders: Decoders | None = None
 

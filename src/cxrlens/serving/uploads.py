@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cxrlens.serving.problems import RETRY, problem
 from cxrlens.serving.settings import ServerSettings
 
-UPLOAD_PATH = "/api/check"
+CHECK_PATH = "/api/check"
+PIXELS_PATH = "/api/pixels"
+_UPLOAD_PATHS = frozenset({CHECK_PATH, PIXELS_PATH})
 _BUSY = "the server has too much to do; try again in a moment"
 
 
@@ -47,7 +49,7 @@ class LimitedBody:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        is_upload = scope["method"] == "POST" and scope["path"] == UPLOAD_PATH
+        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
         most = self.settings.max_upload if is_upload else self.settings.max_body
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:

@@ -89,7 +89,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
         height, width = _checked_size(dataset, name)
         remarks = remarks_on_subject(dataset)
         stored = _stored(dataset, name, remarks)
-        spacing = _spacing(dataset, remarks)
+        spacing = spacing_of(dataset, remarks)
         photometric = str(dataset.PhotometricInterpretation)
         polarity = photometric if photometric.startswith("MONOCHROME") else BRIGHT_IS_DENSE
         if stored.ndim == 3:
@@ -107,7 +107,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
             bit_depth=int(dataset.BitsStored),
             polarity=polarity,
             orientation="\\".join(map(str, elements.values(dataset, "PatientOrientation"))) or None,
-            spacing=spacing,
+            spacing=None if spacing is None else spacing[1],
             remarks=(*remarks, *remarks_on_size(height, width), *remarks_on(pixels)),
         )
 
@@ -120,6 +120,20 @@ def dicom_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     """
     with _reasons(name):
         return _checked_size(_parsed(stream, name, defer_size=1 << 16), name)
+
+
+def read_stored(content: bytes, name: str) -> tuple[Dataset, npt.NDArray[Any]]:
+    """The data set of a file, and the values of its pixels as `read_dicom` takes them, before they become grey.
+
+    Whole numbers [rows, columns], or [rows, columns, 3] in RGB.
+
+    Raises:
+        UnreadableImageError: as `read_dicom` does.
+    """
+    with _reasons(name):
+        dataset = _parsed(io.BytesIO(content), name)
+        _checked_size(dataset, name)
+        return dataset, _stored(dataset, name, [])
 
 
 @contextmanager
@@ -242,14 +256,14 @@ def _is_lateral(text: str) -> bool:
     return "LATERAL" in text and "DECUB" not in text
 
 
-def _spacing(dataset: Dataset, remarks: list[str]) -> tuple[float, float] | None:
-    """(rows, columns) in mm: calibrated to the patient, else at the detector."""
+def spacing_of(dataset: Dataset, remarks: list[str]) -> tuple[str, tuple[float, float]] | None:
+    """The element's keyword, and (rows, columns) in mm: calibrated to the patient, else at the detector."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         found = [
             value for value in elements.numbers(dataset, keyword) if value is not None and 0 < value < float("inf")
         ]
         if len(found) == len(elements.values(dataset, keyword)) == 2:
-            return found[0], found[1]
+            return keyword, (found[0], found[1])
         if said := elements.shown(dataset, keyword):
             remarks.append(Note(f"Its {keyword} is '{said}', not two lengths; it was left out."))
     return None

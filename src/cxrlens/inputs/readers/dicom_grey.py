@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,8 +29,68 @@ _MOST_LEVELS = 1 << 20
 _DISPLAY_BITS = 8  # of an image without a window that is taken to be made for display
 _TOO_WIDE = 4.0  # a window that is so many times as wide as all values that the pixels can have
 _PIXELS_AT_ONCE = 1 << 18  # which bounds the memory that a step takes, to about that of a processor's cache
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")  # of windows
 _WORD, _COMMON_BITS = 16, (8, 10, 12)  # bits of entries as files say, and as they are in words
 _COLOURS = ("Red", "Green", "Blue")
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Slope and intercept of the modality step; 1 and 0 where a file has none."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, stored: npt.NDArray[Any]) -> Values:
+        return stored.astype(np.float64) * self.slope + self.intercept
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of values that is shown from black, 0, to white, 1 (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Attributes:
+        centre: in values after the modality step; likewise ``width``.
+        function: LINEAR, LINEAR_EXACT or SIGMOID.
+        explanation: the file's words for it, "" where it has none.
+    """
+
+    centre: float
+    width: float
+    function: str = "LINEAR"
+    explanation: str = ""
+
+    def __call__(self, values: Values) -> Values:
+        centre, width = self.centre, self.width
+        if self.function == "SIGMOID":
+            return 1 / (1 + np.exp(-4 * (values - centre) / width))
+        if self.function == "LINEAR":
+            centre, width = centre - 0.5, width - 1
+        if not width:
+            return (values > centre).astype(np.float64)
+        return np.clip((values - centre) / width + 0.5, 0, 1)
+
+
+@dataclass(frozen=True)
+class Display:
+    """How stored values become grey: modality step -> VOI LUT or window -> polarity.
+
+    Attributes:
+        window: what is shown from black to white; None where a VOI LUT says it.
+        inverse: low values are bright.
+        name: stands for the file in messages.
+    """
+
+    modality: Rescale | LookupTable
+    contrast: Step
+    window: Window | None
+    inverse: bool
+    name: str
+
+    def __call__(self, stored: npt.NDArray[Any]) -> Values:
+        values = _finite(self.modality(stored), self.name)
+        grey = np.clip(_finite(self.contrast(values), self.name), 0, 1)
+        return 1 - grey if self.inverse else grey
 
 
 def grey_of_colour(rgb: npt.NDArray[Any], dataset: Dataset, *, palette: bool = False) -> Pixels:
@@ -79,12 +140,12 @@ def grey_of_stored(stored: npt.NDArray[Any], dataset: Dataset, name: str, remark
     Raises:
         UnreadableImageError: when a table or window of the data set cannot be used.
     """
-    padding = _padding(stored, dataset, remarks)
+    padding = padding_of(stored, dataset, remarks)
     shown = stored if padding is None else stored[~padding]
     if not shown.size:
         return np.zeros(stored.shape, dtype=np.float32)
     low, high = int(shown.min()), int(shown.max())
-    display = _display(dataset, (low, high), name, remarks)
+    display = display_of(dataset, (low, high), name, remarks)
     if high - low < _MOST_LEVELS:
         levels = display(np.arange(low, high + 1)).astype(np.float32)
         pixels = _by_rows(stored, lambda part: levels.take(np.subtract(part, low, dtype=np.int64), mode="clip"))
@@ -107,7 +168,7 @@ def _by_rows(stored: npt.NDArray[Any], step: Callable[[npt.NDArray[Any]], npt.ND
 # -- padding ----------------------------------------------------------------------------------------------------------
 
 
-def _padding(stored: npt.NDArray[Any], dataset: Dataset, remarks: list[str]) -> npt.NDArray[np.bool_] | None:
+def padding_of(stored: npt.NDArray[Any], dataset: Dataset, remarks: list[str]) -> npt.NDArray[np.bool_] | None:
     """True for pixels that only fill the frame; the two ends of their range may be given in either order."""
     first, last = (_padding_value(dataset, keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if first is None:
@@ -174,7 +235,7 @@ def _without_inner(
 # -- from stored values to grey ---------------------------------------------------------------------------------------
 
 
-def _display(dataset: Dataset, stored: tuple[int, int], name: str, remarks: list[str]) -> Step:
+def display_of(dataset: Dataset, stored: tuple[int, int], name: str, remarks: list[str]) -> Display:
     """Stored values -> modality LUT or rescale -> first VOI LUT, else first window -> polarity, in [0, 1].
 
     Without VOI LUT and window: of up to 8 bits the full range, as in any other picture file; of more bits, which hold
@@ -191,18 +252,15 @@ def _display(dataset: Dataset, stored: tuple[int, int], name: str, remarks: list
         return float(found.min()), float(found.max())
 
     possible, present = through((lowest, lowest + 2**bits - 1)), through(stored)
-    contrast = _voi_table(dataset, present, name, remarks) or _window(dataset, possible, present, name, remarks)
+    table = _voi_table(dataset, present, name, remarks)
+    window = None if table is not None else _window(dataset, possible, present, name, remarks)
+    contrast = table or window
     if contrast is None:
-        contrast = _stretched(*(possible if bits <= _DISPLAY_BITS else present))
+        whole = possible if bits <= _DISPLAY_BITS else present
+        contrast, window = _stretched(*whole), _range(*whole)
     if elements.text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         _say_once("DICOM files 'for processing', whose contrast is the detector's: use those 'for presentation'")
-    inverse = _is_inverse(dataset)
-
-    def display(values: npt.NDArray[Any]) -> Values:
-        grey = np.clip(_finite(contrast(_finite(modality(values), name)), name), 0, 1)
-        return 1 - grey if inverse else grey
-
-    return display
+    return Display(modality, contrast, window, _is_inverse(dataset), name)
 
 
 def _is_inverse(dataset: Dataset) -> bool:
@@ -214,13 +272,18 @@ def _stretched(low: float, high: float) -> Step:
     return lambda values: (values - low) / (high - low) if high > low else np.zeros(values.shape)
 
 
+def _range(low: float, high: float) -> Window:
+    """The window that shows the values from low to high, or one value as black."""
+    return Window((low + high) / 2, high - low, "LINEAR_EXACT") if high > low else Window(low + 0.5, 1, "LINEAR_EXACT")
+
+
 def _finite(values: Values, name: str) -> Values:
     if not np.isfinite(values).all():
         raise UnreadableImageError(f"{name}: its rescale or window values give pixels that are not finite")
     return values
 
 
-def _modality(dataset: Dataset, possible: tuple[int, int], name: str, remarks: list[str]) -> Step:
+def _modality(dataset: Dataset, possible: tuple[int, int], name: str, remarks: list[str]) -> Rescale | LookupTable:
     """PS3.3 C.11.1: a table, or slope and intercept, or the stored values themselves."""
     slope, intercept = (_rescale(dataset, keyword, name) for keyword in ("RescaleSlope", "RescaleIntercept"))
     rescaled = slope is not None and intercept is not None
@@ -229,11 +292,11 @@ def _modality(dataset: Dataset, possible: tuple[int, int], name: str, remarks: l
         remarks.extend(table.remarks)
         return table
     if slope is None or intercept is None:
-        return lambda values: values.astype(np.float64)
+        return Rescale()
     if slope == 0:
         remarks.append("Its rescale slope is 0, which would make all pixels alike; the rescale was left out.")
-        return lambda values: values.astype(np.float64)
-    return lambda values: values.astype(np.float64) * slope + intercept
+        return Rescale()
+    return Rescale(slope, intercept)
 
 
 def _rescale(dataset: Dataset, keyword: str, name: str) -> float | None:
@@ -301,13 +364,25 @@ def _big_endian(dataset: Dataset) -> bool:
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def _windows(dataset: Dataset) -> list[tuple[float, float]]:
-    """(centre, width) of the windows of which both are given."""
+def windows_of(dataset: Dataset) -> list[Window]:
+    """The windows that can show anything, in the order of the file."""
+    return [window for window in _windows(dataset) if _can_show(window)]
+
+
+def _windows(dataset: Dataset) -> list[Window]:
+    """The windows of which centre and width are given."""
     centres, widths = elements.numbers(dataset, "WindowCenter"), elements.numbers(dataset, "WindowWidth")
-    return [(a, b) for a, b in zip(centres, widths, strict=False) if a is not None and b is not None]
+    words = [one_line(str(word), 60) for word in elements.values(dataset, "WindowCenterWidthExplanation")]
+    words += [""] * (len(centres) - len(words))
+    function = elements.text(dataset, "VOILUTFunction").upper() or "LINEAR"
+    return [
+        Window(centre, width, function, word)
+        for centre, width, word in zip(centres, widths, words, strict=False)
+        if centre is not None and width is not None
+    ]
 
 
-def _window(dataset: Dataset, possible: Range, present: Range, name: str, remarks: list[str]) -> Step | None:
+def _window(dataset: Dataset, possible: Range, present: Range, name: str, remarks: list[str]) -> Window | None:
     """The first window; None where there is none, or none that can be meant for such pixels.
 
     Args:
@@ -319,9 +394,8 @@ def _window(dataset: Dataset, possible: Range, present: Range, name: str, remark
         if all(text.replace("\\", "") for text in said):
             remarks.append(f"Its window is '{said[0]}' / '{said[1]}', not two numbers; it was left out.")
         return None
-    centre, width = windows[0]
-    function = elements.text(dataset, "VOILUTFunction").upper() or "LINEAR"
-    _check_window(centre, width, function, name)
+    centre, width, function = windows[0].centre, windows[0].width, windows[0].function
+    _check_window(windows[0], name)
     low, high = centre - width / 2, centre + width / 2
     if width >= _TOO_WIDE * (possible[1] - possible[0] + 1):
         remarks.append(
@@ -337,26 +411,28 @@ def _window(dataset: Dataset, possible: Range, present: Range, name: str, remark
         return None
     if len(elements.values(dataset, "WindowWidth")) > 1:
         _say_once(f"DICOM files with several windows{_explanations(dataset)}: the first one is taken")
-    return functools.partial(_windowed, centre=centre, width=width, function=function)
+    return windows[0]
 
 
-def _check_window(centre: float, width: float, function: str, name: str) -> None:
-    _finite(np.array([centre, width]), name)
-    if not width >= (1 if function == "LINEAR" else np.finfo(float).tiny):
-        raise UnreadableImageError(f"{name}: its window has the width {width:g}, which shows nothing; correct the file")
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise UnreadableImageError(f"{name}: its window function '{one_line(function)}' is unknown; correct the file")
+def _check_window(window: Window, name: str) -> None:
+    _finite(np.array([window.centre, window.width]), name)
+    if not _is_wide_enough(window):
+        raise UnreadableImageError(
+            f"{name}: its window has the width {window.width:g}, which shows nothing; correct the file"
+        )
+    if window.function not in _FUNCTIONS:
+        raise UnreadableImageError(
+            f"{name}: its window function '{one_line(window.function)}' is unknown; correct the file"
+        )
 
 
-def _windowed(values: Values, *, centre: float, width: float, function: str) -> Values:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, the output range being [0, 1]."""
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(-4 * (values - centre) / width))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-    if not width:
-        return (values > centre).astype(np.float64)
-    return np.clip((values - centre) / width + 0.5, 0, 1)
+def _can_show(window: Window) -> bool:
+    finite = bool(np.isfinite([window.centre, window.width]).all())
+    return finite and _is_wide_enough(window) and window.function in _FUNCTIONS
+
+
+def _is_wide_enough(window: Window) -> bool:
+    return bool(window.width >= (1 if window.function == "LINEAR" else np.finfo(float).tiny))
 
 
 def _explanations(dataset: Dataset) -> str:

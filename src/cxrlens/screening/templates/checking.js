@@ -35,16 +35,18 @@ class Checking {
     else this.review.tell(`${last.name}: ${last.reason}`, "error");
   }
 
-  // Asks again for the file shown, with the method chosen now.
+  // Asks again for the radiograph shown, with the method chosen now.
   async again() {
     const image = this.review.current;
-    if (!image?.file || image.status !== "ok") return;
+    if (!image || !isRead(image)) return;
     const asked = (this.asked = {});
     this.review.tell(`Asking for the map of ${image.name} …`);
     try {
-      const checked = await this.backend.check(image.file, byId("method").value, byId("layers").value);
+      const choice = [byId("method").value, byId("layers").value];
+      const checked = await (image.file ? this.backend.check(image.file, ...choice) : this.backend.explain(image, ...choice));
       if (asked !== this.asked) return; // another choice was made meanwhile
-      this.#put(checked, image);
+      if (checked) this.#put(checked, image);
+      else if (this.review.current === image) this.review.show(image);
       this.review.hush();
     } catch (error) {
       if (asked === this.asked) this.review.tell(error.message, "error");
@@ -98,6 +100,10 @@ class Checking {
       this.again();
     });
     byId("layers").addEventListener("change", () => this.again());
+    byId("method-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.again();
+    });
     byId("choose").addEventListener("click", () => byId("chosen").click());
     byId("chosen").addEventListener("change", ({ target }) => {
       this.add([...target.files]);

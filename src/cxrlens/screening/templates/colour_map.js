@@ -24,19 +24,6 @@ function coloured(map) {
   return canvas;
 }
 
-// A canvas of a grey picture with other brightness and contrast, both in [-100, 100], or inverted.
-function windowed(picture, { brightness, contrast, invert }) {
-  const canvas = canvasOf(picture);
-  if (!brightness && !contrast && !invert) return canvas;
-  const slope = Math.tan(((contrast + 100) / 200) * (Math.PI / 2) * 0.98 + 0.01);
-  recolour(canvas, (value) => {
-    const grey = 127.5 + slope * (value - 127.5) + brightness * 1.275;
-    const shown = invert ? 255 - grey : grey;
-    return [shown, shown, shown, 255];
-  });
-  return canvas;
-}
-
 function canvasOf(picture) {
   const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
   canvas.getContext("2d", { willReadFrequently: true }).drawImage(picture, 0, 0);

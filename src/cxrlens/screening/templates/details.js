@@ -79,7 +79,7 @@ function showFacts(image) {
   const facts = [
     ["File", image.origin],
     ["Size", image.width ? `${image.width} × ${image.height} px` : ""],
-    ["Map", image.method ? [image.method, image.layers, resizeText(image)].filter(Boolean).join(", ") : image.status === "ok" && "none was made"],
+    ["Map", image.method ? [image.method, image.layers, resizeText(image), image.by && `by ${image.by}`].filter(Boolean).join(", ") : image.status === "ok" && "none was made"],
     ["Peak", image.peak ? `row ${image.peak[0]}, column ${image.peak[1]}` : image.flat ? "none: the map is flat" : ""],
     ["SHA-256", image.key && `${image.key.slice(0, 16)}…`],
     ...Object.entries(image.tags ?? {}),

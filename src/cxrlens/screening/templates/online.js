@@ -1,6 +1,7 @@
 "use strict";
 // The backend of the served page: everything comes from the HTTP API of the server, and verdicts go there.
 
+const ABOUT_THE_MAP = ["map", "method", "layers", "grid", "interpolation", "flip", "flat", "peak", "contours"];
 const PART = 1000; // images of the worklist, or entries of the log, in one answer
 const LONGEST_LOOK = 10_000; // ms for an answer that is asked for again anyway
 const NO_FOLDER = { reader: "", blind: false, reasons: [], longest_comment: 0, most_marks: 0 };
@@ -20,6 +21,7 @@ class OnlineBackend {
     this.reader = facts.reader;
     this.images = worklist?.images ?? [];
     this.pending = 0;
+    this.maps = new WeakMap(); // images with other maps than they were screened with
     this.#noteKeys();
     this.thresholds = worklist ? [worklist, model] : [model];
     this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
@@ -133,6 +135,27 @@ class OnlineBackend {
     if (layers) form.append("layers", layers);
     const checked = await answerOf("api/check", { method: "POST", body: form });
     return { ...checked, name: file.name, status: "ok", note: CHECKED, file };
+  }
+
+  // Asks for another map of an image of the worklist, which stays as it was screened.
+  async explain(image, method, layers) {
+    const form = new FormData();
+    form.append("method", method);
+    if (layers) form.append("layers", layers);
+    const checked = await answerOf(`api/worklist/${image.key}/check`, { method: "POST", body: form });
+    const found = Object.fromEntries(ABOUT_THE_MAP.map((field) => [field, checked[field]]));
+    this.maps.set(image, { ...image, ...found, by: this.worklist.same_model ? "" : this.model.name });
+  }
+
+  explained(image) {
+    return this.maps.get(image);
+  }
+
+  async fullPicture(image, signal) {
+    if (!image.file) return (await ask(`api/worklist/${image.key}/pixels`, { signal })).arrayBuffer();
+    const form = new FormData();
+    form.append("file", image.file, "file");
+    return (await ask("api/pixels", { method: "POST", body: form, signal })).arrayBuffer();
   }
 
   async csv() {

@@ -13,6 +13,8 @@
 //   noVerdict(image)             why an image can have no verdict, "" where it can
 //   thumbnail(image), picture(image), map(image)   addresses, null where there is none
 //   noPicture(image)             why there is none
+//   explained(image)             the image with the map that was asked for since, undefined where there is none; optional
+//   fullPicture(image, signal)   the bytes of its picture at full depth, see `Picture.parsed`; fails with a sentence; optional
 //   afresh()                     { images, found } as they are now; asked where `keep` fails with the status CONFLICT
 
 const CONFLICT = 409;
@@ -27,6 +29,7 @@ class Review {
       onChange: () => this.#amend(),
       tell: (text) => this.tell(text, "error"),
     });
+    this.viewing = new Viewing(this.viewer, backend);
     this.list = new Worklist(backend.images, {
       verdictOf: (image) => this.verdicts.of(image),
       isConflict: (image) => this.verdicts.isConflict(image),
@@ -55,12 +58,13 @@ class Review {
   async show(image) {
     this.current = image;
     showResult(image, this.backend.thresholdsOf(image));
-    showFacts(image);
+    const explained = this.backend.explained?.(image) ?? image; // with another map than it was screened with
+    showFacts(explained);
     this.refreshVerdict();
     try {
-      const [picture, map] = await Promise.all([loaded(this.backend.picture(image)), loaded(this.backend.map(image))]);
+      const [picture, map] = await Promise.all([loaded(this.backend.picture(image)), loaded(this.backend.map(explained))]);
       if (this.current !== image) return; // another one was chosen meanwhile
-      if (picture) this.viewer.show(image, picture, map);
+      if (picture) this.viewer.show(image, picture, map, explained);
       if (picture) this.grounds.paint();
       else this.viewer.say(this.backend.noPicture(image));
     } catch (error) {
@@ -294,17 +298,13 @@ class Review {
     for (const verdict of Object.keys(VERDICTS)) click(verdict, () => this.judge(verdict));
     const toggles = { map: "show-map", contours: "show-contours", peak: "show-peak", invert: "invert" };
     for (const [option, id] of Object.entries(toggles)) click(id, () => this.#toggle(option, id));
-    for (const option of ["opacity", "brightness", "contrast"]) {
-      byId(option).addEventListener("input", (event) => this.viewer.set(option, Number(event.target.value)));
-      byId(option).addEventListener("dblclick", (event) => {
-        event.target.value = event.target.defaultValue;
-        this.viewer.set(option, Number(event.target.value));
-      });
-    }
+    const fade = ({ target }) => this.viewer.set("opacity", Number(target.value));
+    byId("opacity").addEventListener("input", fade);
+    byId("opacity").addEventListener("dblclick", (event) => {
+      event.target.value = event.target.defaultValue;
+      fade(event);
+    });
     click("undo", () => this.undo());
-    click("zoom-in", () => this.viewer.zoomBy(1.5));
-    click("zoom-out", () => this.viewer.zoomBy(1 / 1.5));
-    click("fit", () => this.viewer.fit());
     click("export", () => this.exportVerdicts());
     click("import", () => byId("imported").click());
     byId("imported").addEventListener("change", async ({ target }) => {
@@ -324,10 +324,9 @@ class Review {
       a: () => this.judge("accept"), r: () => this.judge("retake"), u: () => this.undo(),
       m: () => this.#toggle("map", "show-map"), c: () => this.#toggle("contours", "show-contours"),
       p: () => this.#toggle("peak", "show-peak"), i: () => this.#toggle("invert", "invert"),
-      "+": () => this.viewer.zoomBy(1.5), "=": () => this.viewer.zoomBy(1.5), "-": () => this.viewer.zoomBy(1 / 1.5),
-      n: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
-      Escape: () => this.grounds.stop(),
-      0: () => this.viewer.fit(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),
+      ...this.viewing.keys,
+      e: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
+      Escape: () => this.grounds.stop(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),
     };
     document.addEventListener("keydown", (event) => {
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -357,7 +356,7 @@ class Review {
 
 // Whether a key belongs to the field that has the focus: all of them in text, those that move in others.
 function isTyping(target, key) {
-  if (target.matches("input[type=search], input[type=text], input[type=password], textarea, select")) return true;
+  if (target.matches("input[type=search], input[type=text], input[type=password], input[type=number], textarea, select")) return true;
   return target.matches("input") && (key.length > 1 || key === " ");
 }
 
