@@ -9,7 +9,9 @@
 //   keep(changes)                stores verdicts; fails with a sentence
 //   csv(verdicts)                the CSV of all verdicts
 //   noVerdict(image)             why an image can have no verdict, "" where it can
-//   thumbnail(image), picture(image), map(image)   addresses, null where there is none
+//   thumbnail(image), picture(image), map(image)   addresses or promises of them, null where there is none
+//   hasPicture(image)            whether there is one
+//   origin                       { folder, model, screened }: where the worklist comes from, "" what is not known
 //   noPicture(image)             why there is none
 //   afresh()                     { images, found } as they are now; asked where `keep` fails with the status CONFLICT
 
@@ -276,7 +278,7 @@ class Review {
     };
     document.addEventListener("keydown", (event) => {
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-      if (event.ctrlKey || event.metaKey || event.altKey || byId("help-dialog").open) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       if (isTyping(event.target, key)) {
         if (key === "Escape") byId("grid").focus();
         return;

@@ -29,6 +29,7 @@ async function lookForNews() {
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
+  window.printing = new Printing(window.review);
   backend.resume().catch(async (error) => {
     window.review.tell(error.message, "error");
     const news = await backend.afresh();
