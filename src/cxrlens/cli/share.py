@@ -17,7 +17,9 @@ def command(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="NAME.html for one file that holds all; NAME.zip for a page with its pictures beside it."
+            "--out",
+            "-o",
+            help="NAME.html for one file that holds all; NAME.zip for a page with its pictures beside it.",
         ),
     ],
     keep_tags: Annotated[
