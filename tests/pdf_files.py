@@ -20,4 +20,4 @@ def pages_of(pdf: bytes) -> list[str]:
 
 def printed(page: Any, **options: Any) -> list[str]:
     """The pages that a browser prints of a page; ``options`` are those of Playwright's `pdf`."""
-    return pages_of(page.pdf(**{"format": "A4", "prefer_css_page_size": True} | options))
+    return pages_of(page.pdf(**{"format": "A4"} | options))
