@@ -32,6 +32,7 @@ _EXPECTED = {
     "model_type": _MAPPING,
     "path_type": "a path",
     "string_pattern_mismatch": "text of the form {pattern}",
+    "string_too_long": "text of {max_length} or fewer characters",
     "string_too_short": "text of {min_length} or more characters",
     "string_type": "text",
     "tuple_type": "a list",

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
 
 import pytest
 import yaml
 from command_line import cxrlens, refused, table
 from PIL import Image, ImageOps
+
+from cxrlens.inputs.dataset.label_csv import read_labels
+from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.store.marks import Mark
+from cxrlens.screening.store.store import Store
+from cxrlens.screening.store.verdicts import Grounds
+from stores import INFO
 
 TINY = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 1, "--workers", 0, "--json")
 COLUMNS = ("path", "label", "verdict", "name", "key", "probability", "time")
@@ -66,3 +75,62 @@ def test_verdicts_are_a_data_set(phantoms: Path, tmp_path: Path) -> None:
     assert {row["name"]: row["label"] for row in rows} == {path.name: label for path, label in labels.items()}
     for row in rows:
         assert (tmp_path / "set" / row["path"]).read_bytes() == next(phantoms.rglob(row["name"])).read_bytes()
+
+
+def test_verdicts_of_a_folder_are_files_for_other_commands(data: Path, tmp_path: Path) -> None:
+    """Retakes for positioning, and what readers contradict each other on, are not learnt from; objects are kept."""
+    affected, normal = (
+        sorted((data / "train" / "affected").glob("*.jpg")),
+        sorted((data / "train" / "normal").glob("*.jpg")),
+    )
+    images = [*affected[:3], *normal[:2]]
+    folder = ScreenedFolder(tmp_path / "screened")
+    folder.path.mkdir()
+    folder.write_info(INFO.model_copy(update={"root": str(data)}))
+    with Store(folder) as store:
+        keys = [hashlib.sha256(path.read_bytes()).hexdigest() for path in images]
+        store.results.add(
+            [
+                ScreenedImage(name=str(path.relative_to(data)), key=key, probability=0.5, height=96, width=96)
+                for path, key in zip(images, keys, strict=True)
+            ]
+        )
+        verdicts = tmp_path / "verdicts.csv"
+        refused(cxrlens("verdicts", folder.path, "--labels", verdicts), 4, "has no verdicts yet")
+        mark = Mark(kind="box", points=((10, 20), (60, 40)))
+        for place, verdict, reader, grounds in (
+            (0, "retake", "Anna", Grounds(reason="foreign_object", marks=(mark,))),
+            (1, "retake", "Anna", Grounds(reason="positioning", marks=(mark,))),
+            (2, "retake", "Anna", Grounds(reason="foreign_object")),
+            (3, "accept", "Anna", Grounds()),
+            (3, "accept", "Ben", Grounds()),
+            (4, "retake", "Anna", Grounds(reason="foreign_object")),
+            (4, "accept", "Ben", Grounds()),
+        ):
+            assert store.verdicts.give(keys[place], verdict, lambda: "", reader=reader, grounds=grounds)  # type: ignore[arg-type]
+    objects = tmp_path / "objects.csv"
+    finished = cxrlens("verdicts", folder.path, "--labels", verdicts, "--objects", objects, "--json")
+    assert finished.code == 0, finished.err
+    open_ones = {"to be retaken for no foreign object": 1, "with a conflict of readers": 1}
+    assert finished.json == {
+        str(verdicts): {"images": 5, "left_out": open_ones},
+        str(objects): {"images": 2, "left_out": open_ones | {"with a foreign object that nobody has drawn": 1}},
+    }
+    again = cxrlens("verdicts", folder.path, "--labels", verdicts)
+    refused(again, 2, f"{verdicts}: is there already")
+    assert cxrlens("verdicts", folder.path, "--labels", verdicts, "--force").code == 0
+    refused(cxrlens("verdicts", folder.path), 2, "give what is to be written: --labels FILE, --objects FILE")
+    assert [(row["image_name"], row["annotation"]) for row in table(objects)] == [
+        (str(images[0]), "0 10 20 60 40"), (str(images[3]), "")
+    ]  # fmt: skip
+    labels = read_labels(verdicts)
+    assert {digest: labels.labels.get(digest) for digest in keys} == dict(zip(keys, (1, None, 1, 0, None), strict=True))
+    assert any("3 of its rows have no label" in remark for remark in labels.remarks)
+    prepared = cxrlens("data", "prepare", verdicts, tmp_path / "set", "--dev-share", "0.34", "--json")
+    assert prepared.code == 0, prepared.err
+    assert sorted(row["label"] for row in table(tmp_path / "set" / "manifest.csv")) == [
+        "affected",
+        "affected",
+        "normal",
+    ]
+    assert "3 rows have a verdict and no label, and are left out" in prepared.err

@@ -120,7 +120,7 @@ def test_the_order_is_the_worklist_s(
     with mock.patch.object(result_queries, "_ROWS", rows):
         assert [each.name for each in store.results.newest()] == expected
     part = worklist_part(store.database, "all", 3, 5)
-    assert [each.name for each, _ in part.images] == expected[3:8]
+    assert [each.name for each, *_ in part.images] == expected[3:8]
     assert (part.total, part.shown) == (len(images), len(images))
     store.database.close()
 

@@ -378,7 +378,7 @@ def test_keys_move_and_judge_and_undo(review: Review) -> None:
     review.press("ArrowUp", "a")
     review.becomes(review.selected, EVIL)
     review.becomes(review.tally, "1 of 5 judged: 1 accepted, 0 to retake")
-    review.press("r")
+    review.press("r", "r")
     review.becomes(review.selected, "a/mid.jpg")
     review.becomes(review.tally, "2 of 5 judged: 1 accepted, 1 to retake")
     review.press("u")
@@ -425,7 +425,7 @@ def test_judging_through_a_filter_goes_down_the_list(review: Review) -> None:
 
 
 def test_verdicts_survive_a_reload_but_not_another_report(review: Review, browser: Any, tmp_path: Path) -> None:
-    review.press("a", "r")
+    review.press("a", "r", "r")
     review.becomes(review.judged, "2")
     review.reload()
     review.becomes(review.tally, "2 of 5 judged: 1 accepted, 1 to retake")
@@ -436,9 +436,12 @@ def test_verdicts_survive_a_reload_but_not_another_report(review: Review, browse
 
 
 def test_verdicts_are_exported_and_imported_again(review: Review, browser: Any, page_file: Path) -> None:
-    review.press("a", "r", "j", "j", "r")
+    review.press("a", "r", "r", "j", "j", "r", "r")
     lines = review.exported()
-    assert list(lines[0]) == ["path", "label", "verdict", "name", "key", "probability", "time"]
+    assert list(lines[0]) == [
+        *("path", "label", "verdict", "name", "key", "probability", "time"),
+        *("reader", "reason", "comment", "marks"),
+    ]
     assert [(line["path"], line["label"], line["verdict"]) for line in lines] == [
         ("/images/ward/b/10.jpg", "normal", "accept"),
         (f"/images/ward/{EVIL}", "affected", "retake"),
@@ -572,13 +575,14 @@ def test_two_windows_show_the_same_verdicts(browser: Any, page_file: Path) -> No
     one.locator("#tally", has_text="1 of 5 judged: 1 accepted, 0 to retake").wait_for()
     one.keyboard.press("j")
     one.keyboard.press("r")
+    one.keyboard.press("r")
     other.locator("#tally", has_text="2 of 5 judged: 1 accepted, 1 to retake").wait_for()
     context.close()
 
 
 def test_rows_keep_their_pictures_when_a_verdict_is_given(review: Review) -> None:
     review.page.evaluate("() => { window.first = document.querySelector('#rows .row img'); }")
-    review.press("a", "u", "j", "r")
+    review.press("a", "u", "j", "r", "r")
     review.becomes(review.judged, "1")
     assert review.page.evaluate("window.first.isConnected")
 

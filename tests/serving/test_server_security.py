@@ -12,8 +12,9 @@ from serving_files import asking, check, encoded, key_of, pixels, running
 from cxrlens.errors import UsageError
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.serving.app import create_app
-from cxrlens.serving.security import HEADERS, check_token, new_token
+from cxrlens.serving.security import HEADERS
 from cxrlens.serving.settings import ServerSettings, is_loopback
+from cxrlens.serving.tokens import check_token, new_token
 
 TOKEN = "a-token-of-32-signs.~_0123456789"
 

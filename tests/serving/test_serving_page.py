@@ -274,7 +274,7 @@ def test_verdicts_on_the_worklist_end_in_the_api(page: Served) -> None:
     assert "another model" in page.text("#notice-text")
     assert page.text("#result h2") == NAMES[0]
     page.see()
-    page.page.keyboard.press("r")
+    give(page, "r")
     page.page.keyboard.press("a")
     page.judged(2)
     assert page.verdicts() == [(NAMES[0], "retake"), (NAMES[1], "accept")]
@@ -288,7 +288,7 @@ def test_verdicts_on_the_worklist_end_in_the_api(page: Served) -> None:
 
 
 def test_verdicts_are_exported_by_the_server_and_imported_through_it(page: Served) -> None:
-    page.page.keyboard.press("r")
+    give(page, "r")
     page.judged(1)
     with page.page.expect_download() as download:
         page.page.click("#export")
@@ -316,7 +316,7 @@ def test_a_stale_verdict_is_not_taken_and_the_page_shows_what_stands(page: Serve
     with Store(ScreenedFolder(reviewed)) as store:
         first = next(image for image in store.results.newest() if image.name == NAMES[0])
         assert store.verdicts.give(first.key, "accept", lambda: "0" * 64)
-        page.page.keyboard.press("r")
+        give(page, "r")
         page.until("document.getElementById('notice').className === 'notice error'")
         told = page.text("#notice-text")
         assert "another reader has given the verdict 'accept'" in told
@@ -324,7 +324,7 @@ def test_a_stale_verdict_is_not_taken_and_the_page_shows_what_stands(page: Serve
         assert page.verdicts() == [(NAMES[0], "accept")]
         assert page.texts("#rows .given") == ["accepted"]
         page.page.evaluate("window.review.list.select(window.review.backend.images[0])")
-        page.page.keyboard.press("r")  # now that it is seen
+        give(page, "r")  # now that it is seen
         page.says("#tally", "1 of 3 judged: 0 accepted, 1 to retake")
         assert page.verdicts() == [(NAMES[0], "retake")]
         assert store.verdicts.give(first.key, "none", lambda: "0" * 64)
@@ -339,11 +339,17 @@ def audit(page: Served) -> list[tuple[str, str]]:
         return [(entry["name"], entry["verdict"]) for entry in client.get("/api/audit").json()["entries"]]
 
 
+def give(page: Served, key: str) -> None:
+    """A verdict by key; of a retake the first reason."""
+    for each in {"r": "rr"}.get(key, key):
+        page.page.keyboard.press(each)
+
+
 def judge(page: Served, *keys: str) -> None:
     """Verdicts by key, each on an image that is seen: on one that is not yet, none is taken."""
     for key in keys:
         page.see()
-        page.page.keyboard.press(key)
+        give(page, key)
 
 
 def wait_for_waiting(page: Served, words: str) -> None:

@@ -18,6 +18,7 @@ from serving_files import NAMES, OTHER_MODEL, PATIENT, PATIENT_ID, add_results, 
 from cxrlens.errors import UsageError
 from cxrlens.inputs.names import name_of, text_of
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.screening.exporting import verdicts_csv
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
@@ -158,7 +159,7 @@ def test_verdicts_stand_in_the_list_and_in_the_csv(own: tuple[httpx.Client, Scre
     assert [kept["key"] for kept in client.get("/api/verdicts").json()["verdicts"]] == [key_of(1), key_of(2)]
     response = client.get("/api/verdicts.csv")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert response.text.splitlines()[0] == "path,label,verdict,name,key,probability,time"
+    assert response.text.splitlines()[0] == "path,label,verdict,name,key,probability,time,reader,reason,comment,marks"
     rows = list(csv.DictReader(io.StringIO(response.text)))
     assert [(row["name"], row["label"], row["verdict"], row["key"], row["probability"]) for row in rows] == [
         (NAMES[1], "affected", "retake", key_of(1), "0.9"),
@@ -178,7 +179,7 @@ def test_verdicts_outlive_the_server_and_their_image(served_model: QualityModel,
         store.results.clear()
         store.add(images)
     review = Review(folder.path, "model", OTHER_MODEL)
-    rows = list(csv.DictReader(io.StringIO(review.verdicts_csv().decode())))
+    rows = list(csv.DictReader(io.StringIO(verdicts_csv(review.store).content.decode())))
     assert [(row["name"], row["path"]) for row in rows] == [(NAMES[0], str(Path("/archive", NAMES[0])))]
 
 
@@ -264,7 +265,7 @@ def test_a_path_that_is_no_text_comes_back_in_the_csv(tmp_path: Path) -> None:
     add_results(folder, ScreenedImage(name=name_of(path, tmp_path), key=key_of(60), probability=0.5))
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(60), "accept")
-    assert os.fsencode(path) + b",normal,accept," in review.verdicts_csv()
+    assert os.fsencode(path) + b",normal,accept," in verdicts_csv(review.store).content
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     add_results(folder, ScreenedImage(name="=1+1.png", key=key_of(60), probability=0.5))
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(60), "accept")
-    [row] = csv.DictReader(io.StringIO(review.verdicts_csv().decode()))
+    [row] = csv.DictReader(io.StringIO(verdicts_csv(review.store).content.decode()))
     assert (row["name"], row["path"]) == ("./=1+1.png", str(Path("/archive/=1+1.png")))
 
 
@@ -284,7 +285,7 @@ def test_a_folder_that_is_screened_anew_has_its_new_model(tmp_path: Path) -> Non
     assert review.give(key_of(0), "accept")
     assert review.store.verdicts.audit()[1][0].model_sha256 == "e" * 64
     assert "another model than model" in review.part().remark
-    assert b"/elsewhere/" in review.verdicts_csv()
+    assert b"/elsewhere/" in verdicts_csv(review.store).content
 
 
 def test_a_root_that_is_no_text_is_that_of_the_paths(tmp_path: Path) -> None:
@@ -292,4 +293,4 @@ def test_a_root_that_is_no_text_is_that_of_the_paths(tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened", root=text_of(root))
     review = Review(folder.path, "model", OTHER_MODEL)
     assert review.give(key_of(0), "accept")
-    assert os.fsencode(root / NAMES[0]) in review.verdicts_csv()
+    assert os.fsencode(root / NAMES[0]) in verdicts_csv(review.store).content

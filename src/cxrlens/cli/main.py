@@ -27,6 +27,7 @@ from cxrlens.cli import (
     study,
     test,
     train,
+    verdicts,
 )
 from cxrlens.cli.console import show_error
 from cxrlens.cli.interrupts import end_at_interrupts, take_interrupts
@@ -72,6 +73,7 @@ app.command("study")(study.command)
 app.command("compare")(compare.command)
 app.command("calibrate")(calibrate.command)
 app.command("serve")(serve.command)
+app.command("verdicts")(verdicts.command)
 app.command("card")(card.command)
 app.command("export")(export.command)
 app.command("demo")(demo.command)

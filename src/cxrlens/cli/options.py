@@ -96,6 +96,14 @@ Database = Annotated[
         "Other users of this machine can read a command's options: a password is safer in the variable.",
     ),
 ]
+ReasonList = Annotated[
+    Path | None,
+    typer.Option(
+        "--reasons",
+        help="YAML or JSON list of the reasons for a retake: id, title, and affected, if it means a foreign object. "
+        "The folder keeps it; see docs/screening.md for the one that is used without.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
 Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run folder (its best model).")]
 Split = Annotated[str | None, typer.Option(help="train, dev or test; by default test, else dev.")]

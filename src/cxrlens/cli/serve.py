@@ -22,11 +22,13 @@ from cxrlens.cli.options import (
     Precision,
     PrecisionChoice,
     PublishedGrid,
+    ReasonList,
     Runtime,
     named_resize,
     resize_of,
     workers_of,
 )
+from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
     from cxrlens.serving.run import Address
@@ -57,6 +59,18 @@ def command(
         typer.Option(help="Name of a proxy before this server, by which requests may call it; asks for a token."),
     ] = None,
     database: Database = None,
+    readers: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file that only you may read, with a line NAME: TOKEN a reader, or NAME: sha256:DIGEST of it. "
+            "Requests bring a reader's token, and each reader gives verdicts of their own."
+        ),
+    ] = None,
+    blind: Annotated[
+        bool,
+        typer.Option("--blind", help="Readers see verdicts of others only on images that they have judged themselves."),
+    ] = False,
+    reasons: ReasonList = None,
     max_upload: Annotated[str, typer.Option(help="Largest upload, such as 64MB.")] = "64MB",
     batch_size: BatchSize = 8,
     workers: Annotated[
@@ -81,13 +95,24 @@ def command(
     """Serve a review page and an HTTP API: check uploads, review the worklist of a screened folder."""
     from cxrlens.inputs.cache.location import parse_size
     from cxrlens.saliency.fusion import Fusion
+    from cxrlens.serving.readers import read_readers
     from cxrlens.serving.run import serve
-    from cxrlens.serving.security import check_token, new_token
     from cxrlens.serving.settings import ServerSettings
+    from cxrlens.serving.tokens import check_token, new_token
 
     set_up_logging()
+    if readers is not None and token is not None:
+        raise UsageError(
+            "--readers and --token cannot stand together: each reader has a token of their own; leave one out"
+        )
+    if blind and readers is None:
+        raise UsageError("--blind needs to know its readers; give their tokens with --readers FILE")
+    if reasons is not None and folder is None:
+        raise UsageError("--reasons are those of a screened folder; give the folder, too")
     settings = ServerSettings(
         host=host,
+        readers=() if readers is None else read_readers(readers),
+        blind=blind,
         hosts=tuple(allow_host or ()),
         max_upload=parse_size(max_upload, "--max-upload"),
         batch_size=batch_size,
@@ -97,7 +122,7 @@ def command(
         fusion=Fusion(resize=resize_of(grid, interpolation, published=published_grid), flip=flip),
     )
     given = None if token is None else check_token(token)
-    secret = given or (None if settings.is_local else new_token())
+    secret = given or (None if settings.is_local or settings.readers else new_token())
     settings = settings.with_token(secret)
 
     def ready(address: Address) -> None:
@@ -122,6 +147,7 @@ def command(
         precision=precision.value,
         runtime=runtime.value if runtime else None,
         database=database,
+        reasons=reasons,
         named_resize=named_resize(grid, interpolation, published=published_grid),
         ready=ready,
     )

@@ -12,6 +12,7 @@ from cxrlens.errors import UsageError
 from cxrlens.files import write_json
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation, with_former_resize
+from cxrlens.screening.reasons import DEFAULT_REASONS, Reasons, read_reasons, write_reasons
 
 
 class StoreInDatabase(BaseModel):
@@ -91,6 +92,7 @@ class ScreenedFolder:
 
     Attributes:
         path: the folder.
+        reasons_file: for which retakes are asked for; absent where it is the default list.
         store_file: holds results and verdicts; all other files are made from it.
         unstored_file: results that could not be put into the store, which the next screening does.
         committed_file: of a folder of an earlier version, how much of results.jsonl belongs to finished batches.
@@ -99,6 +101,7 @@ class ScreenedFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.info_file = path / "screening.json"
+        self.reasons_file = path / "reasons.json"
         self.store_file = path / "store.sqlite"
         self.results_file = path / "results.jsonl"
         self.unstored_file = path / "unstored.jsonl"
@@ -136,6 +139,18 @@ class ScreenedFolder:
             raise UsageError(
                 f"{self.info_file}: cannot be understood (from another version of cxrlens?); screen the folder again"
             ) from error
+
+    def reasons(self) -> Reasons:
+        """The reasons for a retake that readers choose from.
+
+        Raises:
+            UsageError: when the list of the folder is damaged.
+        """
+        return read_reasons(self.reasons_file) if self.reasons_file.exists() else DEFAULT_REASONS
+
+    def keep_reasons(self, reasons: Reasons) -> None:
+        """Let readers choose from these from now on; verdicts keep those that they were given for."""
+        write_reasons(self.reasons_file, reasons)
 
     def is_of_earlier_version(self) -> bool:
         """True where it was screened by a version that knows no store."""

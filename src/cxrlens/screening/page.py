@@ -17,6 +17,8 @@ from cxrlens.report.html import content_hash, load_template
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.page_assets import offline_script, offline_style
 from cxrlens.screening.record import ScreenedImage, worklist_order
+from cxrlens.screening.store.marks import MOST_MARKS
+from cxrlens.screening.store.verdicts import LONGEST_COMMENT
 
 PAGE_PICTURES: Final = 2000
 """Images of the worklist that the page shows with picture and map."""
@@ -164,8 +166,14 @@ class WorklistPage:
             "id": self.id,
             "info": self.info.model_dump(exclude={"database"}),
             "beside": "" if self.is_single else BESIDE,
+            "facts": self._facts(),
             "images": [self._record(image, root) for image in self.images],
         }
+
+    def _facts(self) -> dict[str, Any]:
+        """What a reader can say beside a verdict, as the server's `ReviewFacts` have it."""
+        reasons = [reason.model_dump() for reason in self.folder.reasons()]
+        return {"reasons": reasons, "longest_comment": LONGEST_COMMENT, "most_marks": MOST_MARKS}
 
     def _record(self, image: ScreenedImage, root: Path) -> dict[str, Any]:
         shown = image.key in self.shown

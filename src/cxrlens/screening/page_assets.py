@@ -14,6 +14,7 @@ _COMMON: Final = (
     "elements.js",
     "images.js",
     "csv.js",
+    "grounds.js",
     "verdicts.js",
     "colour_map.js",
     "viewer.js",
@@ -24,7 +25,7 @@ _COMMON: Final = (
 )
 OFFLINE_SCRIPTS: Final = (*_COMMON, "pictures.js", "offline.js")
 """In the order in which they run; each may use what the earlier ones define."""
-SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "outbox.js", "online.js", "checking.js", "served.js")
+SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "outbox.js", "online.js", "checking.js", "agreement.js", "served.js")
 
 
 def read_asset(name: str) -> Markup:

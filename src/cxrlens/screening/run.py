@@ -22,6 +22,7 @@ from cxrlens.models.onnx_sessions import GraphRuntime, Runtime, runtime_of
 from cxrlens.outputs import check_kinds, claimed, is_screened, remove_partials
 from cxrlens.screening.dicom_results import ScreenedDicomResults
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
+from cxrlens.screening.reasons import read_reasons
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.sources import Sources
 from cxrlens.screening.store import postgresql
@@ -44,7 +45,7 @@ _CLEARED = {
 """Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
 
 _OWN_NAMES = {
-    "screening.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
+    "screening.json", "reasons.json", "store.sqlite", "results.jsonl", "unstored.jsonl",
     "worklist.csv", "report.html", "unreadable.txt", *_CLEARED
 }  # fmt: skip
 
@@ -141,6 +142,7 @@ def screen(
     force: bool = False,
     needs_triage: bool = False,
     dicom: bool = False,
+    reasons: Path | None = None,
     database: str | None = None,
     watch: float | None = None,
     stop: threading.Event | None = None,
@@ -152,6 +154,7 @@ def screen(
         force: begin anew, whatever is in ``out``.
         needs_triage: refuse a model that is not calibrated.
         dicom: write DICOM results too, of an earlier run's images as well; see `ScreenedDicomResults`.
+        reasons: a file of reasons for a retake, see `read_reasons`, which the folder keeps.
         database: address of the PostgreSQL database that holds results and verdicts, see `Store`.
         watch: follow the sources and look for new files every so many seconds, until ``stop`` is set.
         stop: ends the screening after the image at hand.
@@ -165,6 +168,7 @@ def screen(
     if out.resolve() in {folder.resolve() for folder in sources.folders}:
         raise UsageError(f"{out}: is the folder of the images; give another folder for the results")
     stop = stop or threading.Event()
+    chosen = None if reasons is None else read_reasons(reasons)
     server = None if database is None else postgresql.reached(database)
     file = model_path(settings.model)
     inspector = open_inspector(settings)
@@ -184,6 +188,9 @@ def screen(
         claimed(out, "screening", "an --out"),
         _begin(folder, _info(inspector, sources, settings), server, force=force) as store,
     ):
+        if chosen is not None:
+            folder.keep_reasons(chosen)
+        folder.reasons()
         results = ScreenedDicomResults(out, folder.info().model_facts(), workers=settings.workers) if dicom else None
         screening = Screening(
             store,

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cxrlens.inspection.record import ImageRecord, ImageTriage
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation
-from cxrlens.screening.store.verdicts import AuditEntry, KeptVerdict, Key, Verdict
+from cxrlens.screening.reasons import Reason
+from cxrlens.screening.store.verdicts import AuditEntry, Grounds, KeptVerdict, Key, Verdict
 
 Decision: TypeAlias = Literal["normal", "affected"]
 
@@ -166,11 +167,13 @@ class WorklistImage(ImageRecord):
         key: "" where the file could not be read at all; it can then have no verdict.
         picture: address of the preview, "" where there is none; likewise ``map``.
         verdict: the reader's, "none" where there is none.
+        conflict: whether readers contradict each other on it, as far as this one may see.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults)
 
     verdict: Verdict
+    conflict: bool
 
 
 class Worklist(_Answer):
@@ -184,8 +187,8 @@ class Worklist(_Answer):
         created: when it was screened, "" where that is not known.
         remark: what a reader must know of the list, "" where there is nothing.
         threshold: as the images were screened; likewise ``review_threshold``.
-        total: images in the list, of which so many are ``shown`` under the filter; likewise ``unreadable`` and
-            ``decided``, those with a verdict.
+        total: images in the list, of which so many are ``shown`` under the filter; likewise ``unreadable``,
+            ``decided``, those that the reader has judged, and ``conflicts``, those whose readers contradict each other.
         offset: place of the first image of this part among those shown.
         images: the part.
     """
@@ -201,11 +204,12 @@ class Worklist(_Answer):
     shown: int
     unreadable: int
     decided: int
+    conflicts: int
     offset: int
     images: tuple[WorklistImage, ...]
 
 
-class NewVerdict(BaseModel):
+class NewVerdict(Grounds):
     """A reader's verdict on the image of a key: "accept" (fit for reading), "retake", or "none" to withdraw one.
 
     Attributes:
@@ -213,20 +217,85 @@ class NewVerdict(BaseModel):
             Null replaces whatever stands.
         id: a number that the client draws for this verdict, 32 hexadecimal digits. A request that is sent again with it
             is answered as it was at first, and never given twice.
+        reason: id of why the image is to be retaken, of those that the folder has; "" where none is given.
+        comment: what the reader wrote.
+        marks: what the reader drew on the picture.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     key: Key
     verdict: Verdict
     seen: Verdict | None = None
     id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
+    @property
+    def grounds(self) -> Grounds:
+        """Why it is given."""
+        return Grounds(reason=self.reason, comment=self.comment, marks=self.marks)
+
 
 class Verdicts(_Answer):
-    """All verdicts that stand."""
+    """The verdicts that stand, of all readers whose verdicts the one who asks may see."""
 
     verdicts: tuple[KeptVerdict, ...]
+
+
+class ReviewFacts(_Answer):
+    """How the screened folder is reviewed.
+
+    Attributes:
+        reader: the name of the one who asks; "" where the server does not know its readers.
+        blind: whether verdicts of others are seen only on images that this reader has judged.
+        reasons: for a retake, in the order in which they are shown.
+        longest_comment: characters that a comment may have.
+        most_marks: objects that may be drawn on an image.
+    """
+
+    reader: str
+    blind: bool
+    reasons: tuple[Reason, ...]
+    longest_comment: int
+    most_marks: int
+
+
+class News(_Answer):
+    """What has come last; where neither has changed, nothing has.
+
+    Attributes:
+        entry: id of the last entry of the audit log, 0 of an empty one.
+        result: likewise of the last result of a screening.
+    """
+
+    entry: int
+    result: int
+
+
+class PairAgreement(_Answer):
+    """Two readers on the images that both have judged, with their verdicts as they first stood side by side.
+
+    Attributes:
+        readers: their names.
+        images: that both have judged.
+        both_accept: images that both accept; likewise ``both_retake``.
+        first_retakes: images that the first reader alone wants to be retaken; likewise ``second_retakes``.
+        kappa: Cohen's; null where it is not defined, since both have said the same of all images.
+        low: end of its interval of 95 %, by resampling images; likewise ``high``; null likewise.
+    """
+
+    readers: tuple[str, str]
+    images: int
+    both_accept: int
+    both_retake: int
+    first_retakes: int
+    second_retakes: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+
+
+class ReaderAgreement(_Answer):
+    """How far each two readers agree."""
+
+    pairs: tuple[PairAgreement, ...]
 
 
 class Audit(_Answer):

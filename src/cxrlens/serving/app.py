@@ -54,7 +54,7 @@ def create_app(
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
         ArgumentError: when others can reach the server, and it has no token.
     """
-    if settings.token is None and not settings.is_local:
+    if not settings.asks_for_token and not settings.is_local:
         raise ArgumentError("a server that others can reach needs a token")
     review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256, server)
     if review is not None and (remark := review.remark()):
@@ -89,7 +89,7 @@ def create_app(
         },
     )
     secured: dict[str, Any] = {}
-    if settings.token is not None:  # the Guard asks for it; here it is said in the OpenAPI document
+    if settings.asks_for_token:  # the Guard asks for it; here it is said in the OpenAPI document
         secured = {"dependencies": [Depends(HTTPBearer(auto_error=False))], "responses": described(401)}
     app.include_router(about.health_route())
     for part in (about.routes, checking.routes, reviewing.routes):

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
-_WATCHED = ("/health", "/metrics")  # asked for all the time by what watches a server
+_WATCHED = ("/health", "/metrics", "/api/news")  # asked for all the time, by what watches a server and by its page
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 

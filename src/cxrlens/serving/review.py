@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from pathlib import Path
-from typing import Any
 
-from cxrlens.files import to_csv
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES
-from cxrlens.inputs.names import path_of
+from cxrlens.errors import CxrlensError
+from cxrlens.screening.agreement import Agreement, agreements
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.postgresql import Server
 from cxrlens.screening.store.review import Show, worklist_part
 from cxrlens.screening.store.store import Store
-from cxrlens.screening.store.verdicts import GivenVerdict, Verdict
-from cxrlens.serving.answers import Worklist, WorklistImage
+from cxrlens.screening.store.verdicts import NO_GROUNDS, SEES_ALL, GivenVerdict, Grounds, Sight, Verdict
+from cxrlens.serving.answers import PairAgreement, ReaderAgreement, Worklist, WorklistImage
 
-VERDICT_COLUMNS = ("path", "label", "verdict", "name", "key", "probability", "time")
-_LABELS = {"accept": CLASS_NAMES[0], "retake": CLASS_NAMES[1]}
+_ALL = 2**62
+
+
+class UnfitGroundsError(CxrlensError):
+    """A reason, a comment or drawn objects that do not go with a verdict."""
 
 
 class Review:
@@ -52,9 +53,11 @@ class Review:
             "explains uploads with: their probabilities cannot be compared"
         )
 
-    def part(self, *, show: Show = "all", offset: int = 0, limit: int = 200) -> Worklist:
-        """A part of the worklist; ``show`` filters, "open" being images without a verdict."""
-        part = worklist_part(self.store.database, show, offset, limit)
+    def part(
+        self, *, show: Show = "all", offset: int = 0, limit: int = 200, reader: str = "", sight: Sight = SEES_ALL
+    ) -> Worklist:
+        """A part of the worklist as a reader sees it, see `worklist_part`."""
+        part = worklist_part(self.store.database, show, offset, limit, reader, sight)
         info = self.folder.info()
         remark = self.remark(info)
         return Worklist(
@@ -69,29 +72,48 @@ class Review:
             shown=part.shown,
             unreadable=part.unreadable,
             decided=part.decided,
+            conflicts=part.conflicts,
             offset=offset,
-            images=tuple(_answer(image, verdict) for image, verdict in part.images),
+            images=tuple(_answer(*image) for image in part.images),
         )
 
     def give(
-        self, key: str, verdict: Verdict, seen: Verdict | None = None, request: str | None = None
+        self,
+        key: str,
+        verdict: Verdict,
+        seen: Verdict | None = None,
+        request: str | None = None,
+        *,
+        reader: str = "",
+        grounds: Grounds = NO_GROUNDS,
     ) -> GivenVerdict | None:
-        """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key."""
-        return self.store.verdicts.give(key, verdict, lambda: self.folder.info().model_sha256, seen, request)
+        """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key.
 
-    def verdicts_csv(self) -> bytes:
-        """The verdicts that stand, a line a file; ``cxrlens train --labels`` and ``data prepare`` take them.
-
-        Files of the same content share a verdict. The image of a verdict that is no longer in the list is named as it
-        was when the verdict was given. UTF-8, but for paths that are no text.
+        Raises:
+            UnfitGroundsError: when they do not go with the verdict, or the folder does not have the reason.
         """
-        return to_csv(VERDICT_COLUMNS, self._verdict_rows(), paths=("path", "name")).encode("utf-8", "surrogateescape")
+        self._check(verdict, grounds)
+        model = lambda: self.folder.info().model_sha256  # noqa: E731
+        return self.store.verdicts.give(key, verdict, model, seen, request, reader=reader, grounds=grounds)
 
-    def _verdict_rows(self) -> Iterator[dict[str, Any]]:
-        root = path_of(self.folder.info().root, Path())
-        for name, kept in self.store.verdicts.of_files():
-            path, label = str(path_of(name, root)), _LABELS[kept.verdict]
-            yield kept.model_dump() | {"path": path, "label": label, "name": name}
+    def _check(self, verdict: Verdict, grounds: Grounds) -> None:
+        if verdict == "none" and grounds != NO_GROUNDS:
+            raise UnfitGroundsError(
+                "a verdict is withdrawn without a reason, a comment and drawn objects; leave them out"
+            )
+        if not grounds.reason:
+            return
+        if verdict != "retake":
+            raise UnfitGroundsError("a reason goes with a retake alone; write what else is to be said as a comment")
+        ids = [reason.id for reason in self.folder.reasons()]
+        if grounds.reason not in ids:
+            raise UnfitGroundsError(
+                f"the reason is none of this folder's, which are {', '.join(ids)}; give one of them"
+            )
+
+    def agreement(self) -> ReaderAgreement:
+        """How far each two readers agree."""
+        return ReaderAgreement(pairs=tuple(map(_pair, agreements(self.store.verdicts.audit(limit=_ALL)[1]))))
 
     def picture_file(self, key: str) -> Path | None:
         """The preview of the image of a key, None where there is none."""
@@ -105,7 +127,7 @@ class Review:
         return path if path.is_file() and self.store.results.has(key) else None
 
 
-def _answer(image: ScreenedImage, verdict: Verdict) -> WorklistImage:
+def _answer(image: ScreenedImage, verdict: Verdict, conflict: bool) -> WorklistImage:
     fields = image.model_dump(exclude={"tags", "picture", "map"})
     address = f"/api/worklist/{image.key}"
     return WorklistImage(
@@ -113,4 +135,22 @@ def _answer(image: ScreenedImage, verdict: Verdict) -> WorklistImage:
         picture=f"{address}/picture" if image.picture else "",
         map=f"{address}/map" if image.map else "",
         verdict=verdict,
+        conflict=conflict,
+    )
+
+
+def _pair(found: Agreement) -> PairAgreement:
+    counts = found.both_accept, found.both_retake, found.first_retakes, found.second_retakes
+    numbers = found.kappa, found.interval.low, found.interval.high
+    kappa, low, high = (None if math.isnan(number) else number for number in numbers)
+    return PairAgreement(
+        readers=found.readers,
+        images=sum(counts),
+        both_accept=found.both_accept,
+        both_retake=found.both_retake,
+        first_retakes=found.first_retakes,
+        second_retakes=found.second_retakes,
+        kappa=kappa,
+        low=low,
+        high=high,
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.models.onnx_sessions import Runtime, runtime_of
 from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.reasons import read_reasons
 from cxrlens.screening.store import postgresql
 from cxrlens.serving.log_rate import limited_log
 from cxrlens.serving.settings import ServerSettings
@@ -61,6 +62,7 @@ def serve(
     runtime: Runtime | None = None,
     named_resize: NamedResize = (None, None),
     database: str | None = None,
+    reasons: Path | None = None,
     ready: Callable[[Address], None],
 ) -> None:
     """Serve the page and API of a model, and of a screened folder, until an interrupt.
@@ -71,6 +73,7 @@ def serve(
         runtime: what runs it; by default what the model's file is for.
         named_resize: grid and interpolation that were asked for by name: an exported model has its own.
         database: address of the PostgreSQL database that holds the folder's store, see `Store`.
+        reasons: a file of reasons for a retake, which the folder keeps.
         ready: is told the address as soon as requests are answered.
 
     Raises:
@@ -79,7 +82,11 @@ def serve(
     """
     require_extra()
     if folder is not None:
-        ScreenedFolder(folder).info()
+        screened = ScreenedFolder(folder)
+        screened.info()
+        if reasons is not None:
+            screened.keep_reasons(read_reasons(reasons))
+        screened.reasons()
     store_server = None if database is None or folder is None else postgresql.reached(database)
     with listening(settings.host, port) as listener:
         loaded: QualityModel | OnnxInspector

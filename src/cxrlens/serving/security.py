@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxrlens.errors import UsageError
 from cxrlens.serving.problems import problem
 from cxrlens.serving.settings import ServerSettings, is_loopback
 
 COOKIE = "cxrlens_token"
+READER = "cxrlens.reader"
+"""Under which the scope of a request keeps the name of the reader whose token it brought."""
+
 OPEN_PATHS = frozenset({"/health"})
 """What is answered without a token."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _PORT = re.compile(r":\d*$")
 
 HEADERS = {
@@ -34,22 +34,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-def new_token() -> str:
-    """A token of 256 random bits."""
-    return secrets.token_urlsafe(32)
-
-
-def check_token(token: str) -> str:
-    """The token itself.
-
-    Raises:
-        UsageError: when it is short, or has signs that an address or a cookie cannot hold.
-    """
-    if not _TOKEN.fullmatch(token):
-        raise UsageError("a token has 16 or more of the signs A-Z a-z 0-9 . _ ~ -; leave it out to get a random one")
-    return token
 
 
 class WithHeaders:
@@ -72,8 +56,8 @@ class Guard:
 
     - A local server answers to the names of this machine alone, so that no page of another server can reach it under
       a name of its own (DNS rebinding).
-    - Where a token is set, a request brings it as ``Authorization: Bearer TOKEN`` or as the cookie that
-      ``GET /?token=TOKEN`` sets.
+    - Where a token is set, or readers are, a request brings one as ``Authorization: Bearer TOKEN`` or as the cookie
+      that ``GET /?token=TOKEN`` sets.
     - What changes or computes something is refused to pages of other servers.
     """
 
@@ -95,16 +79,17 @@ class Guard:
             return problem(400, "this server is not called by that name; name it with --allow-host if it should be")
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _is_own_page(headers, host):
             return problem(403, "requests from pages of other servers are refused")
-        if self.settings.token is None or scope["path"] in OPEN_PATHS:
+        if not self.settings.asks_for_token or scope["path"] in OPEN_PATHS:
             return None
-        if self._has_token(headers):
-            return None
-        if scope["path"] == "/" and scope["method"] == "GET":
+        if scope["path"] == "/" and scope["method"] == "GET":  # first: who comes with a token may have that of another
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if self._is_token(given):
+            if self._reader_of(given) is not None:
                 response = RedirectResponse("/", 303)
                 response.set_cookie(COOKIE, given, httponly=True, samesite="strict")
                 return response
+        if (reader := self._reader_in(headers)) is not None:
+            scope[READER] = reader
+            return None
         return problem(
             401,
             "this server asks for its token: open /?token=TOKEN, or send the header Authorization: Bearer TOKEN",
@@ -118,16 +103,21 @@ class Guard:
         name = _PORT.sub("", host).lower()
         return is_loopback(name) or name in {known.lower() for known in self.settings.hosts}
 
-    def _has_token(self, headers: Headers) -> bool:
+    def _reader_in(self, headers: Headers) -> str | None:
+        """Whose token a request brings, see `_reader_of`."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_token(given.strip()):
-            return True
+        if scheme.lower() == "bearer" and (reader := self._reader_of(given.strip())) is not None:
+            return reader
         cookies = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
-        return any(name == COOKIE and self._is_token(value) for name, _, value in cookies)
+        found = (self._reader_of(value) for name, _, value in cookies if name == COOKIE)
+        return next((reader for reader in found if reader is not None), None)
 
-    def _is_token(self, given: str) -> bool:
-        assert self.settings.token is not None
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.settings.token.encode())
+    def _reader_of(self, given: str) -> str | None:
+        """The name of the reader who has a token, "" of the token that all share; None of another one."""
+        token = self.settings.token
+        if token is not None and hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+            return ""
+        return next((reader.name for reader in self.settings.readers if reader.has(given)), None)
 
 
 def _is_own_page(headers: Headers, host: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cxrlens.inputs.readers import MAX_PIXELS
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
+from cxrlens.serving.readers import Reader
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,9 @@ class ServerSettings:
 
     Attributes:
         host: the address that it listens on.
-        token: what a request must bring; None asks for nothing.
+        token: what a request must bring; None asks for nothing, or for the token of a reader.
+        readers: who may give verdicts, each known by a token; where there are any, no other token is taken.
+        blind: readers see verdicts of others only on images that they have judged themselves.
         hosts: further names that requests may call the server by, such as that of a proxy before it.
         max_upload: largest request, in bytes.
         max_pixels: largest picture that is decoded.
@@ -36,10 +39,12 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     token: str | None = None
+    readers: tuple[Reader, ...] = ()
+    blind: bool = False
     hosts: tuple[str, ...] = ()
     max_upload: int = 64_000_000
     max_pixels: int = min(50_000_000, MAX_PIXELS)
-    max_body: int = 16_000
+    max_body: int = 64_000
     upload_seconds: float = 120.0
     stall_seconds: float = 20.0
     head_seconds: float = 10.0
@@ -57,6 +62,11 @@ class ServerSettings:
     def is_local(self) -> bool:
         """True where none but this machine can reach the server, and none is said to be before it."""
         return is_loopback(self.host) and not self.hosts
+
+    @property
+    def asks_for_token(self) -> bool:
+        """True where requests are not answered without one."""
+        return self.token is not None or bool(self.readers)
 
     @property
     def max_arriving(self) -> int:

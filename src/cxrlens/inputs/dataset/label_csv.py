@@ -68,10 +68,12 @@ def read_labels(path: Path) -> NewLabels:
     labels: dict[str, int] = {}
     files: dict[str, Path] = {}
     missing: list[str] = []
+    unlabelled = 0
     disk, differences = Disk(), Differences()
     for line, text, written in _rows(path):
         label = _NUMBERED.get(whole_number(written), written.lower())
         if not label:
+            unlabelled += 1
             continue
         if label not in CLASS_NAMES:
             raise UsageError(
@@ -103,7 +105,10 @@ def read_labels(path: Path) -> NewLabels:
     if not labels:
         raise UsageError(f"{path}: no row has a label; give it rows with a label of 'normal' or 'affected'")
     sizes = frozenset(file.stat().st_size for file in files.values())
-    return NewLabels(path, labels, files, sizes, tuple(differences.remarks(f"rows of {path.name}")))
+    remarks = differences.remarks(f"rows of {path.name}")
+    if unlabelled:
+        remarks = [*remarks, f"{path}: {unlabelled} of its rows have no label, and say nothing of their images"]
+    return NewLabels(path, labels, files, sizes, tuple(remarks))
 
 
 def with_labels(train: Split, new: NewLabels, others: Iterable[Split]) -> Relabelled:

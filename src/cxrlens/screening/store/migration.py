@@ -105,7 +105,8 @@ def _take_verdicts(connection: Connection, path: Path) -> None:
 def _add_verdicts(connection: Connection, entries: list[dict[str, Any]]) -> None:
     """Behind those that were given here in the meantime."""
     for entry in entries:
-        _, _, standing = last_entry(connection, entry["key"])
+        last = last_entry(connection, entry["key"])
+        standing = "none" if last is None else last.verdict
         if entry["verdict"] != standing:
             new = {name: value for name, value in entry.items() if name != "id"} | {"replaced": standing}
             connection.execute(insert(audit).values(**new))

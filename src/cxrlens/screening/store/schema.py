@@ -78,6 +78,12 @@ Index(  # with all that counts and filters ask for, so that records are not read
 )
 Index("results_of_key", results.c.key, results.c.id)
 
+
+def _with_default(name: str, default: str, comment: str) -> Column[str]:
+    """What entries of earlier versions have as the default."""
+    return Column(name, Text, nullable=False, server_default=default, comment=comment)
+
+
 audit = Table(
     "audit",
     metadata,
@@ -90,13 +96,18 @@ audit = Table(
     Column("probability", Double),
     Column("model_sha256", Text, nullable=False),
     Column("request", Text, comment="the client's own number of what it asked for, where it gave one"),
+    _with_default("reader", "", "name of who gave it; empty where it is not known"),
+    _with_default("reason", "", "id of why it is to be retaken; empty where none was given"),
+    _with_default("comment", "", "what the reader wrote"),
+    _with_default("marks", "[]", "what the reader drew, as JSON"),
     sqlite_autoincrement=True,
 )
-Index("audit_of_key", audit.c.key, audit.c.id)
+Index("audit_of_key", audit.c.key, audit.c.reader, audit.c.id)
 Index("audit_of_request", audit.c.request, unique=True)
 
-verdicts = table("verdicts", *(column(name) for name in ("key", "name", "verdict", "probability", "time", "id")))
-"""A view: the last entry of each key in the audit log, but for those that withdraw a verdict."""
+_STANDING = ("key", "name", "verdict", "probability", "time", "id", "reader", "reason", "comment", "marks")
+verdicts = table("verdicts", *(column(name) for name in _STANDING))
+"""A view: the last entry of each key and reader in the audit log, but for those that withdraw a verdict."""
 
 
 def fact(connection: Connection, name: str) -> str | None:

@@ -61,6 +61,19 @@ function showResult(image, thresholds) {
   byId("result").replaceChildren(...parts);
 }
 
+// What other readers say of the image.
+function showOthers(others, reasons, isConflict) {
+  byId("others").hidden = !others.length;
+  byId("others-title").textContent = isConflict ? "Readers contradict each other" : "Other readers";
+  byId("others").classList.toggle("conflict", isConflict);
+  byId("others-list").replaceChildren(
+    ...others.map(({ reader, verdict, reason, comment }) => {
+      const why = reason ? ` (${reasonTitle(reasons, reason)})` : "";
+      return make("li", {}, make("strong", {}, reader || "unnamed"), `: ${VERDICTS[verdict].label}${why}${comment ? `: ${comment}` : ""}`);
+    }),
+  );
+}
+
 // As RecordedResize says it in Python: "centres bicubic, mirrored".
 function resizeText({ grid, interpolation, flip }) {
   return [[grid, interpolation].filter(Boolean).join(" "), flip && "mirrored"].filter(Boolean).join(", ");

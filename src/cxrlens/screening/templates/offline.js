@@ -33,6 +33,7 @@ class OfflineBackend {
   constructor() {
     const data = JSON.parse(byId("data").textContent);
     this.info = data.info;
+    this.facts = data.facts;
     this.thresholds = [data.info];
     this.images = data.images;
     this.pictures = data.beside ? new PicturesBeside(data.beside) : new EmbeddedPictures();
@@ -41,6 +42,30 @@ class OfflineBackend {
     this.storage = this.store.kept
       ? "Verdicts are kept in this browser only; export them to pass them on."
       : "This browser keeps nothing for this page: export the verdicts before you close it.";
+    this.name = new VerdictStore("cxrlens-reader");
+    byId("reader").value = typeof this.name.read() === "string" ? this.name.read() : "";
+    byId("reader").addEventListener("change", () => this.#keepName());
+  }
+
+  // Of who sits here, as they say themselves.
+  get reader() {
+    return byId("reader").value.trim();
+  }
+
+  isOwn() {
+    return true; // the page has one verdict an image, whoever's it is
+  }
+
+  mayImport() {
+    return true;
+  }
+
+  #keepName() {
+    try {
+      this.name.write(this.reader);
+    } catch {
+      // it is asked for again when the page is opened next
+    }
   }
 
   get found() {
@@ -50,8 +75,8 @@ class OfflineBackend {
   // Reads before it writes, since the page may be open twice.
   async keep(changes) {
     const stored = this.store.read();
-    for (const { image, verdict, time } of changes) {
-      if (verdict) stored[image.key] = { verdict, time };
+    for (const { image, verdict, time, reader, ...rest } of changes) {
+      if (verdict) stored[image.key] = { verdict, time, reader: reader ?? "", ...groundsOf(rest) };
       else delete stored[image.key];
     }
     try {
@@ -62,7 +87,7 @@ class OfflineBackend {
   }
 
   csv(verdicts) {
-    return verdicts.toCsv(this.images);
+    return verdicts.toCsv(this.images, this.facts.reasons);
   }
 
   thresholdsOf() {

@@ -1,21 +1,23 @@
 "use strict";
 // The backend of the served page: everything comes from the HTTP API of the server, and verdicts go there.
 
-const PART = 1000; // images of the worklist in one answer
+const PART = 1000; // images of the worklist, or entries of the log, in one answer
+const LONGEST_LOOK = 10_000; // ms for an answer that is asked for again anyway
+const NO_FOLDER = { reader: "", blind: false, reasons: [], longest_comment: 0, most_marks: 0 };
 
 class OnlineBackend {
   static async open() {
-    const [model, methods, worklist] = await Promise.all([
-      answerOf("api/model"),
-      answerOf("api/methods"),
-      wholeWorklist(),
-    ]);
-    const found = worklist ? await standing() : [];
-    return new OnlineBackend(model, methods, worklist, found);
+    const [model, methods, facts] = await Promise.all([answerOf("api/model"), answerOf("api/methods"), reviewFacts()]);
+    if (!facts) return new OnlineBackend(model, methods, NO_FOLDER, null, { entry: 0, result: 0 }, []);
+    const last = await answerOf("api/news"); // first: what comes while the rest is asked for is news
+    const [worklist, found] = await Promise.all([wholeWorklist(), standing()]);
+    return new OnlineBackend(model, methods, facts, worklist, last, found);
   }
 
-  constructor(model, methods, worklist, found) {
-    Object.assign(this, { model, methods, worklist, found });
+  // `last` are the ids of what `worklist` and `found` surely have.
+  constructor(model, methods, facts, worklist, last, found) {
+    Object.assign(this, { model, methods, facts, worklist, last, standing: found });
+    this.reader = facts.reader;
     this.images = worklist?.images ?? [];
     this.pending = 0;
     this.#noteKeys();
@@ -23,9 +25,18 @@ class OnlineBackend {
     this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
     this.nothing = "Drop a radiograph anywhere on this page, or choose a file: DICOM, JPEG, PNG or TIFF. Nothing of it is kept.";
     this.queue = Promise.resolve();
-    this.outbox = new Outbox(`cxrlens-waiting-${worklist?.folder ?? ""}`, (text, kind) => window.review.tell(text, kind));
+    this.outbox = new Outbox(`cxrlens-waiting-${worklist?.folder ?? ""}${this.reader && `-${this.reader}`}`, (text, kind) => window.review.tell(text, kind));
     this.rest = this.outbox.waiting; // from when the page was open before
-    this.found = withWaiting(found, this.rest);
+    this.found = withWaiting(found, this.rest, this.reader);
+  }
+
+  isOwn(given) {
+    return (given.reader ?? "") === this.reader;
+  }
+
+  // Whether a line of a CSV may be given here, where all that is given is the reader's.
+  mayImport(reader) {
+    return !this.reader || !reader || reader === this.reader;
   }
 
   // Sends what waited while the page was closed; fails where the server refuses any of it.
@@ -35,7 +46,9 @@ class OnlineBackend {
 
   // One after the other, so that a second thought cannot arrive before the first.
   keep(changes) {
-    const verdicts = changes.map(({ image, verdict, seen }) => ({ key: image.key, verdict: verdict ?? "none", seen: seen ?? "none" }));
+    const verdicts = changes.map(({ image, verdict, seen, ...rest }) => {
+      return { key: image.key, verdict: verdict ?? "none", seen: seen ?? "none", ...groundsOf(verdict ? rest : null) };
+    });
     return this.#send(this.outbox.add(verdicts));
   }
 
@@ -46,28 +59,53 @@ class OnlineBackend {
     return kept;
   }
 
-  // The list with what has been screened since, and the verdicts that stand; null while verdicts are on their way. The
-  // whole list is asked for only where its length has changed; images whose record has not stay the same objects.
-  async news() {
+  // The list with what has been screened since, where `images` are asked for, and the verdicts that stand; null where
+  // nothing has come, or verdicts are on their way. Images whose record has not changed stay the same objects.
+  async news({ images = true, always = false } = {}) {
     if (!this.worklist || this.pending) return null;
-    const [brief, found] = await Promise.all([answerOf("api/worklist?limit=1"), standing()]);
-    const grown = brief.total !== this.worklist.total || brief.unreadable !== this.worklist.unreadable;
-    const worklist = grown ? await wholeWorklist() : this.worklist;
+    const { entry, result } = await answerOf("api/news", { signal: AbortSignal.timeout(LONGEST_LOOK) });
+    const grown = images && result !== this.last.result;
+    if (!grown && !always && entry === this.last.entry) return null;
+    const [worklist, found] = await Promise.all([grown ? wholeWorklist() : this.worklist, this.#standingAfter(entry)]);
     if (this.pending) return null;
+    this.standing = found;
+    this.last = { entry, result: grown ? result : this.last.result };
     if (!grown) return { images: this.images, found };
+    return { images: this.#joined(worklist), found };
+  }
+
+  // The same once all verdicts have arrived, also where nothing has come.
+  async afresh() {
+    await this.queue;
+    return this.news({ always: true });
+  }
+
+  // The verdicts that stand by now: those of before with what the log has got since. What a blind reader may see of it also
+  // depends on their own verdicts.
+  async #standingAfter(entry) {
+    if (entry === this.last.entry) return this.standing;
+    if (this.facts.blind) return standing();
+    const found = new Map(this.standing.map((given) => [JSON.stringify([given.key, given.reader]), given]));
+    for (let after = this.last.entry; ; ) {
+      const { entries } = await answerOf(`api/audit?after=${after}&limit=${PART}`);
+      for (const given of entries) {
+        const place = JSON.stringify([given.key, given.reader]);
+        found.delete(place);
+        if (given.verdict !== "none") found.set(place, given);
+      }
+      if (entries.length < PART) return [...found.values()];
+      after = entries.at(-1).id;
+    }
+  }
+
+  #joined(worklist) {
     const known = new Map(this.worklist.images.map((image) => [sameness(image), image]));
     const images = worklist.images.map((image) => known.get(sameness(image)) ?? image);
     this.worklist = { ...worklist, images };
     this.#noteKeys();
     const checked = this.images.filter(({ file }) => file);
     const shown = new Set(checked.filter(isRead).map((image) => sameFile(image, images)));
-    return { images: [...checked, ...images.filter((image) => !shown.has(image))], found };
-  }
-
-  // The same once all verdicts have arrived.
-  async afresh() {
-    await this.queue;
-    return this.news();
+    return [...checked, ...images.filter((image) => !shown.has(image))];
   }
 
   #noteKeys() {
@@ -142,14 +180,15 @@ async function standing() {
   return (await answerOf("api/verdicts")).verdicts;
 }
 
-// The verdicts that stand, with those that are on their way.
-function withWaiting(found, waiting) {
-  const byKey = new Map(found.map((given) => [given.key, given]));
-  for (const { key, verdict } of waiting) {
+// The verdicts that stand, with those of the reader that are on their way.
+function withWaiting(found, waiting, reader) {
+  const isOwn = (given) => given.reader === reader;
+  const byKey = new Map(found.filter(isOwn).map((given) => [given.key, given]));
+  for (const { key, verdict, ...rest } of waiting) {
     if (verdict === "none") byKey.delete(key);
-    else byKey.set(key, { key, verdict, time: "" });
+    else byKey.set(key, { key, verdict, time: "", reader, ...groundsOf(rest) });
   }
-  return [...byKey.values()];
+  return [...byKey.values(), ...found.filter((given) => !isOwn(given))];
 }
 
 // The image of the worklist that a checked one stands for, whose name it takes; undefined where there is none.
@@ -160,24 +199,28 @@ function sameFile(checked, images) {
   return found;
 }
 
-// What tells a record from another one: all of it but the verdict.
+// What tells a record from another one: all of it but the verdicts.
 function sameness(image) {
-  return JSON.stringify({ ...image, verdict: "" });
+  return JSON.stringify({ ...image, verdict: "", conflict: false });
 }
 
 const CHECKED = "checked now";
 
-// The whole worklist, null where the server has no screened folder. It may grow while it is read.
+// How the screened folder is reviewed; null where the server has none.
+async function reviewFacts() {
+  try {
+    return await answerOf("api/review");
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+// The whole worklist, which may grow while it is read.
 async function wholeWorklist() {
   const byName = new Map();
   for (let offset = 0; ; offset += PART) {
-    let part;
-    try {
-      part = await answerOf(`api/worklist?limit=${PART}&offset=${offset}`);
-    } catch (error) {
-      if (error.status === 404 && offset === 0) return null;
-      throw error;
-    }
+    const part = await answerOf(`api/worklist?limit=${PART}&offset=${offset}`);
     for (const image of part.images) byName.set(image.name, image);
     if (offset + part.images.length >= part.shown || !part.images.length) return { ...part, images: [...byName.values()] };
   }

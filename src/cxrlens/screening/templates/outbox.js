@@ -16,7 +16,7 @@ class Outbox {
     addEventListener("beforeunload", (event) => this.memory?.length && event.preventDefault());
   }
 
-  // What waits, oldest first: [{ id, key, verdict, seen }].
+  // What waits, oldest first: [{ id, key, verdict, seen, reason, comment, marks }].
   get waiting() {
     if (this.memory) return this.memory;
     try {
@@ -63,11 +63,11 @@ class Outbox {
     if (wasLate && !this.late && !this.refused) this.tell("All verdicts that waited have arrived.");
   }
 
-  #send({ id, key, verdict, seen }) {
+  #send(entry) {
     return ask("api/verdicts", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ id, key, verdict, seen }),
+      body: JSON.stringify(entry),
       signal: AbortSignal.timeout(LONGEST_WAIT),
     });
   }

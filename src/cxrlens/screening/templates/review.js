@@ -6,6 +6,8 @@
 //   images, found                the worklist; the verdicts that stand, see `Verdicts`
 //   thresholds                   those of which images have been decided with, { threshold, review_threshold } each
 //   thresholdsOf(image)          those of one image
+//   facts                        { reasons, longest_comment, most_marks }: what can be said beside a verdict
+//   reader, isOwn(given)         the reader's name, "" where it is not known; whether a verdict is theirs
 //   keep(changes)                stores verdicts; fails with a sentence
 //   csv(verdicts)                the CSV of all verdicts
 //   noVerdict(image)             why an image can have no verdict, "" where it can
@@ -20,10 +22,16 @@ const CONFLICT = 409;
 class Review {
   constructor(backend) {
     this.backend = backend;
-    this.verdicts = new Verdicts(backend.found, (changes) => backend.keep(changes));
+    this.verdicts = new Verdicts(backend.found, (changes) => backend.keep(changes), (given) => backend.isOwn(given));
     this.viewer = new Viewer();
+    this.grounds = new GroundsForm(backend.facts, this.viewer, {
+      onReason: (reason) => this.#give("retake", reason),
+      onChange: () => this.#amend(),
+      tell: (text) => this.tell(text, "error"),
+    });
     this.list = new Worklist(backend.images, {
       verdictOf: (image) => this.verdicts.of(image),
+      isConflict: (image) => this.verdicts.isConflict(image),
       thumbnail: (image) => backend.thumbnail(image),
       thresholdsOf: (image) => backend.thresholdsOf(image),
       onSelect: (image) => this.show(image),
@@ -55,6 +63,7 @@ class Review {
       const [picture, map] = await Promise.all([loaded(this.backend.picture(image)), loaded(this.backend.map(image))]);
       if (this.current !== image) return; // another one was chosen meanwhile
       if (picture) this.viewer.show(image, picture, map);
+      if (picture) this.grounds.paint();
       else this.viewer.say(this.backend.noPicture(image));
     } catch (error) {
       if (this.current === image) this.viewer.say(error.message);
@@ -66,17 +75,56 @@ class Review {
     if (image) this.list.select(image);
   }
 
-  // Gives a verdict on the image shown, or withdraws it when it is the one that stands.
-  async judge(verdict) {
+  // Accepts the image shown, or asks why it is to be retaken.
+  judge(verdict) {
+    if (!this.current || this.backend.noVerdict(this.current)) return;
+    if (verdict === "accept") this.#give("accept", "");
+    else if (this.grounds.asks) this.grounds.close();
+    else this.grounds.ask();
+  }
+
+  // Gives a verdict on the image shown with the comment and the drawn objects, or withdraws it when the same stands.
+  async #give(verdict, reason) {
     const image = this.current;
-    if (!image || this.backend.noVerdict(image)) return;
-    const given = this.verdicts.of(image) === verdict ? null : verdict;
-    const next = given && byId("advance").checked ? this.list.beside(1) : null;
-    const kept = this.#keep(() => this.verdicts.give([{ image, verdict: given, time: now() }]));
+    const fault = this.grounds.fault();
+    if (fault) {
+      this.tell(fault, "error");
+      return;
+    }
+    this.grounds.close();
+    const standing = this.verdicts.given(image);
+    const isAgain = standing?.verdict === verdict && standing.reason === reason;
+    const next = !isAgain && byId("advance").checked ? this.list.beside(1) : null;
+    const draft = this.grounds.draft();
+    this.grounds.forget(image);
+    const kept = this.#keep(() => this.#keepVerdict(image, isAgain ? null : verdict, reason, draft));
     this.refresh();
     if (next) this.list.select(next);
     else this.list.select(image);
     await kept;
+  }
+
+  // Gives the verdict that stands again, with another comment or other drawn objects; without one they wait for it.
+  async #amend() {
+    const image = this.current;
+    const standing = this.verdicts.given(image);
+    this.refreshVerdict();
+    if (!standing || this.grounds.fault()) return;
+    const draft = this.grounds.draft();
+    this.grounds.forget(image);
+    if (isSame({ ...groundsOf(standing), ...draft }, groundsOf(standing))) return;
+    await this.#keep(() => this.#keepVerdict(image, standing.verdict, standing.reason, draft));
+  }
+
+  // What was written and drawn is there again where the verdict could not be kept.
+  async #keepVerdict(image, verdict, reason, draft) {
+    const change = { image, verdict, time: now(), reader: this.backend.reader };
+    try {
+      await this.verdicts.give([verdict ? { ...change, reason, ...draft } : change]);
+    } catch (error) {
+      if (verdict && (draft.comment || draft.marks.length)) this.grounds.keep(image, draft);
+      throw error;
+    }
   }
 
   async undo() {
@@ -164,6 +212,8 @@ class Review {
       byId(name).disabled = !image || refused !== "";
     }
     byId("verdict-note").textContent = refused;
+    this.grounds.show(image, image && this.verdicts.given(image), Boolean(image) && refused === "");
+    showOthers(image ? this.verdicts.othersOf(image) : [], this.backend.facts.reasons, Boolean(image) && this.verdicts.isConflict(image));
   }
 
   // The images of the worklist that can have a verdict.
@@ -181,12 +231,13 @@ class Review {
 
   async importVerdicts(file) {
     try {
-      const { changes, left, doubts } = this.verdicts.fromCsv(await file.text(), this.#judgeable());
+      const { changes, left, doubts } = this.verdicts.fromCsv(await file.text(), this.#judgeable(), this.backend.facts.reasons, (reader) => this.backend.mayImport(reader));
       if (changes.length) await this.verdicts.give(changes);
       const rest = [
         left.same && `${counted(left.same, "line says", "lines say")} what already stands`,
         left.older && `${counted(left.older, "line is", "lines are")} older than the verdict here`,
         left.unknown && `${counted(left.unknown, "line is", "lines are")} of images that are not in this worklist`,
+        left.others && `${counted(left.others, "line is", "lines are")} of other readers`,
         doubts.length && `${counted(doubts.length, "line is", "lines are")} in doubt and not taken: ${doubts.slice(0, 3).join(", ")}`,
       ].filter(Boolean);
       this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
@@ -201,7 +252,7 @@ class Review {
     const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "not_assessable", "remarked", "unreadable"];
     this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "not_assessable", "unreadable"]);
     this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, STATES[state]?.label ?? state])]);
-    this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"]]);
+    this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"], ["conflict", "conflicts"]]);
     byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
   }
@@ -230,6 +281,8 @@ class Review {
       const occurs = ({ state, image }) => state === radio.value || (radio.value === "remarked" && isRemarked(image));
       radio.parentElement.hidden = !this.always.has(radio.value) && !this.list.entries.some(occurs);
     }
+    const conflicts = byId("verdict-conflict");
+    conflicts.parentElement.hidden = !conflicts.checked && !this.list.entries.some(({ image }) => this.verdicts.isConflict(image));
   }
 
   #toggle(option, id) {
@@ -274,6 +327,8 @@ class Review {
       m: () => this.#toggle("map", "show-map"), c: () => this.#toggle("contours", "show-contours"),
       p: () => this.#toggle("peak", "show-peak"), i: () => this.#toggle("invert", "invert"),
       "+": () => this.viewer.zoomBy(1.5), "=": () => this.viewer.zoomBy(1.5), "-": () => this.viewer.zoomBy(1 / 1.5),
+      n: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
+      Escape: () => this.grounds.stop(),
       0: () => this.viewer.fit(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),
     };
     document.addEventListener("keydown", (event) => {
@@ -281,6 +336,10 @@ class Review {
       if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       if (isTyping(event.target, key)) {
         if (key === "Escape") byId("grid").focus();
+        return;
+      }
+      if (this.grounds.asks && !["Tab", " ", "Shift"].includes(key) && !(key === "Enter" && event.target.matches("button")) && this.grounds.take(key)) {
+        event.preventDefault();
         return;
       }
       if (!Object.hasOwn(keys, key)) return;

@@ -2,15 +2,21 @@
 // Starts the served page.
 
 const NEWS_EVERY = 30_000; // ms
+const VERDICTS_EVERY = 1_500;
+let looking = false;
 
-// Images that were screened since, and verdicts of others. A server that is gone is noticed when it is asked for something.
-async function lookForNews() {
-  if (document.hidden) return;
+// Verdicts of others, and images that were screened since. What came while the connection was lost comes with the next
+// look. A server that is gone is noticed when it is asked for something.
+async function lookForNews(images = true) {
+  if (document.hidden || looking) return;
+  looking = true;
   try {
-    const news = await window.review.backend.news();
+    const news = await window.review.backend.news({ images });
     if (news) window.review.renew(news.images, news.found);
   } catch {
     // the next look, or the reader's next step, will tell
+  } finally {
+    looking = false;
   }
 }
 
@@ -25,16 +31,19 @@ async function lookForNews() {
     return;
   }
   const { model, worklist } = backend;
-  byId("heading").textContent = [worklist && `folder ${worklist.folder}`, `model ${model.name}`, `input ${model.size}`].filter(Boolean).join(" · ");
+  byId("heading").textContent = [backend.reader && `reader ${backend.reader}`, worklist && `folder ${worklist.folder}`, `model ${model.name}`, `input ${model.size}`].filter(Boolean).join(" · ");
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
   window.printing = new Printing(window.review);
+  new Agreement(window.review);
   backend.resume().catch(async (error) => {
     window.review.tell(error.message, "error");
     const news = await backend.afresh();
     if (news) window.review.renew(news.images, news.found);
   });
   setInterval(lookForNews, NEWS_EVERY);
+  setInterval(() => lookForNews(false), VERDICTS_EVERY);
+  document.addEventListener("visibilitychange", () => lookForNews());
   if (worklist?.remark) window.review.remark(sentence(worklist.remark));
 })();

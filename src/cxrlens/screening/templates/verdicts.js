@@ -1,25 +1,47 @@
 "use strict";
 // The reader's verdicts by the key of an image, with the way back, and their CSV.
 
-const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability", "time"];
+const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability", "time", "reader", "reason", "comment", "marks"];
 
 class Verdicts {
-  // `found` are the verdicts that stand, [{ key, verdict, time }]. `keep(changes)` stores [{ image, verdict, time }] for
-  // good; a verdict of null withdraws, and `seen` is the one that stood here before. It may take long, while what was
-  // given is shown as such. It may fail; `kept` of its error then says how many were stored before.
-  constructor(found, keep) {
-    this.keep = keep;
+  // `found` are the verdicts that stand, [{ key, verdict, time, reader, reason, comment, marks }]; those that `isOwn(given)`
+  // says are the reader's own, the others are of others. `keep(changes)` stores [{ image, verdict, time, reader, reason,
+  // comment, marks }] for good; a verdict of null withdraws, and `seen` is the one that stood here before. It may take
+  // long, while what was given is shown as such. It may fail; `kept` of its error then says how many were stored before.
+  constructor(found, keep, isOwn = () => true) {
+    Object.assign(this, { keep, isOwn });
     this.done = [];
     this.renew(found);
   }
 
   // Takes what stands now from elsewhere: another window, another reader.
   renew(found) {
-    this.byKey = new Map(found.map(({ key, verdict, time }) => [key, { verdict, time }]));
+    this.byKey = new Map();
+    this.others = new Map();
+    for (const given of found) {
+      if (this.isOwn(given)) this.#set(given.key, { verdict: given.verdict, time: given.time, reader: given.reader ?? "", ...groundsOf(given) });
+      else this.others.set(given.key, [...this.othersOf(given), given]);
+    }
   }
 
   of(image) {
     return this.byKey.get(image.key)?.verdict ?? null;
+  }
+
+  // The verdict with all that was given along; undefined where there is none.
+  given(image) {
+    return this.byKey.get(image.key);
+  }
+
+  // The verdicts of other readers on an image.
+  othersOf({ key }) {
+    return this.others.get(key) ?? [];
+  }
+
+  // Whether as many readers say the one as the other of an image; the same rule as that of labels (screening/labels.py).
+  isConflict(image) {
+    const all = [...this.othersOf(image).map(({ verdict }) => verdict), this.of(image)].filter(Boolean);
+    return all.length > 0 && 2 * all.filter((verdict) => verdict === "retake").length === all.length;
   }
 
   // Gives several verdicts as one step.
@@ -51,7 +73,7 @@ class Verdicts {
   // What is shown changes at once; it changes back where it could not be stored.
   async #apply(changes) {
     const before = changes.map(({ image }) => [image.key, this.byKey.get(image.key)]);
-    for (const { image, verdict, time } of changes) this.#set(image.key, verdict && { verdict, time });
+    for (const { image, verdict, time, reader, ...rest } of changes) this.#set(image.key, verdict && { verdict, time, reader: reader ?? "", ...groundsOf(rest) });
     try {
       await this.keep(changes.map((change, place) => ({ ...change, seen: before[place][1]?.verdict ?? null })));
     } catch (error) {
@@ -74,30 +96,39 @@ class Verdicts {
     return counts;
   }
 
-  // A line a judged image, in the order given.
-  toCsv(images) {
+  // A line a judged image, in the order given; the label of a retake is that of its reason.
+  toCsv(images, reasons) {
     const lines = images.flatMap((image) => {
       const given = this.byKey.get(image.key);
       if (!given) return [];
       const probability = image.probability === null ? "" : Number(image.probability.toPrecision(6));
-      const label = VERDICTS[given.verdict].csv;
-      return [[nameCell(image.path), label, given.verdict, nameCell(image.name), image.key, probability, given.time]];
+      const { reason, comment, marks } = groundsOf(given);
+      const isOpen = given.verdict === "retake" && reason !== "" && !reasons.find(({ id }) => id === reason)?.affected;
+      const label = isOpen ? "" : VERDICTS[given.verdict].csv;
+      const file = [nameCell(image.path), label, given.verdict, nameCell(image.name), image.key, probability, given.time];
+      return [[...file, given.reader ?? "", reason, comment, marksText(marks)]];
     });
     return toCsv([VERDICT_COLUMNS, ...lines]);
   }
 
   // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why;
-  // `doubts` says of each line that fits several images, or shares one with other lines, what it could mean.
-  fromCsv(text, images) {
-    const { found, doubts, unknown } = imagesOf(fromCsv(text), images);
+  // `doubts` says of each line that fits several images, or shares one with other lines, what it could mean. `reasons` are
+  // those that there are, and `mayBeOf(reader)` says whether a line of that reader is taken.
+  fromCsv(text, images, reasons, mayBeOf = () => true) {
+    const lines = fromCsv(text);
+    const taken = lines.filter((line) => mayBeOf(line.reader ?? ""));
+    const { found, doubts, unknown } = imagesOf(taken, images);
     const changes = new Map();
-    const left = { unknown, older: 0, same: 0 };
+    const left = { unknown, older: 0, same: 0, others: lines.length - taken.length };
     for (const { line, image } of found) {
       const verdict = verdictIn(line);
       const given = this.byKey.get(image.key);
-      if (given?.verdict === verdict) left.same += 1;
-      else if (given && line.time && line.time < given.time) left.older += 1;
-      else changes.set(image.key, { image, verdict, time: line.time || now() });
+      const grounds = groundsIn(line, verdict);
+      const before = changes.get(image.key) ?? given;
+      if (grounds.reason && !reasons.some(({ id }) => id === grounds.reason)) doubts.push(`the reason ${grounds.reason} of ${image.name} is not known here`);
+      else if (given?.verdict === verdict && isSame(groundsOf(given), grounds)) left.same += 1;
+      else if (before && line.time && line.time < before.time) left.older += 1;
+      else changes.set(image.key, { image, verdict, time: line.time || now(), reader: line.reader ?? "", ...grounds });
     }
     return { changes: [...changes.values()], left, doubts };
   }
@@ -197,6 +228,16 @@ function verdictIn(line) {
   const found = Object.keys(VERDICTS).find((verdict) => !line.verdict && VERDICTS[verdict].csv === line.label);
   if (!found) throw new Error('each line needs a "verdict" of accept or retake, or a "label" of normal or affected');
   return found;
+}
+
+// Without the apostrophe that keeps a spreadsheet from taking a comment for a formula.
+function groundsIn(line, verdict) {
+  const comment = (line.comment ?? "").replace(/^'(?=['\s]*[=+\-@＝＋－＠])/, "");
+  return { reason: verdict === "retake" ? (line.reason ?? "") : "", comment, marks: marksIn(line.marks ?? "") };
+}
+
+function isSame(left, right) {
+  return JSON.stringify(left) === JSON.stringify(right);
 }
 
 // A spreadsheet would take such a name for a formula; "./" before it makes no other path of it.

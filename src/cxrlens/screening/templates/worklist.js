@@ -12,9 +12,9 @@ const COLUMNS = [
 ];
 
 class Worklist {
-  // `verdictOf(image)`, `thumbnail(image)` giving an address, or a promise of one, or null, `thresholdsOf(image)`, `onSelect(image)`.
-  constructor(images, { verdictOf, thumbnail, thresholdsOf, onSelect }) {
-    Object.assign(this, { verdictOf, thumbnail, thresholdsOf, onSelect });
+  // `verdictOf(image)`, `isConflict(image)`, `thumbnail(image)` giving an address, or a promise of one, or null, `thresholdsOf(image)`, `onSelect(image)`.
+  constructor(images, { verdictOf, isConflict, thumbnail, thresholdsOf, onSelect }) {
+    Object.assign(this, { verdictOf, isConflict, thumbnail, thresholdsOf, onSelect });
     this.grid = byId("grid");
     this.rows = byId("rows");
     this.filter = { state: "all", verdict: "all", text: "" };
@@ -35,7 +35,7 @@ class Worklist {
     const rank = new Array(images.length);
     byName.forEach(({ place }, alphabetical) => (rank[place] = alphabetical));
     this.entries = images.map((image, place) => ({
-      image, place, alphabetical: rank[place], state: stateOf(image), text: [image.name, image.reason, image.origin, image.note ?? "", ...(image.remarks ?? [])].join("\n").toLowerCase(),
+      image, place, alphabetical: rank[place], state: stateOf(image), text: [image.name, image.reason, image.origin, image.note ?? "", ...(image.remarks ?? []), ...Object.values(image.tags ?? {})].join("\n").toLowerCase(),
     }));
     this.built.clear();
     this.rows.replaceChildren();
@@ -75,6 +75,7 @@ class Worklist {
       if (!this.#matches(entry, part)) continue;
       const value = part === "state" ? entry.state : (this.verdictOf(entry.image) ?? "none");
       counts[value] = (counts[value] ?? 0) + 1;
+      if (part === "verdict" && this.isConflict(entry.image)) counts.conflict = (counts.conflict ?? 0) + 1;
       if (part === "state" && isRemarked(entry.image)) counts.remarked = (counts.remarked ?? 0) + 1;
       counts.all += 1;
     }
@@ -108,8 +109,12 @@ class Worklist {
     const { filter } = this;
     if (except !== "state" && filter.state === "remarked" && !isRemarked(image)) return false;
     if (except !== "state" && !["all", "remarked", state].includes(filter.state)) return false;
-    if (except !== "verdict" && filter.verdict !== "all" && filter.verdict !== (this.verdictOf(image) ?? "none")) return false;
+    if (except !== "verdict" && !this.#hasVerdict(image, filter.verdict)) return false;
     return filter.text === "" || filter.text.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  }
+
+  #hasVerdict(image, wanted) {
+    return wanted === "all" || (wanted === "conflict" ? this.isConflict(image) : wanted === (this.verdictOf(image) ?? "none"));
   }
 
   // Without a probability always last.
@@ -190,7 +195,9 @@ class Worklist {
     row.setAttribute("aria-rowindex", place + 2);
     row.setAttribute("aria-selected", image === this.selected);
     const verdict = this.verdictOf(image);
-    row.querySelector(".verdict").replaceChildren(...(verdict ? [make("span", { class: `given ${verdict}` }, VERDICTS[verdict].label)] : []));
+    const shown = verdict ? [make("span", { class: `given ${verdict}` }, VERDICTS[verdict].label)] : [];
+    if (this.isConflict(image)) shown.push(make("span", { class: "mark" }, "conflict"));
+    row.querySelector(".verdict").replaceChildren(...shown);
   }
 
   #thumb(image) {

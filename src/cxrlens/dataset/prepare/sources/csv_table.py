@@ -2,7 +2,7 @@
 
 Columns: ``path`` (or ``image_path``, ``image_name``), from the CSV's folder on or absolute; ``label`` (any two class
 names, or 0 and 1) or ``annotation`` (Object-CXR's text) or both; optionally ``split``, ``patient_id``, ``mask`` and
-``name``.
+``name``. Rows without a label are refused, but in a CSV of readers' ``verdict``s, which leave that of an image open.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cxrlens.inputs.matching import Disk, Doubt, plain_path, shared_parts
 from cxrlens.inputs.origin import FileOrigin
 
 _PATH_COLUMNS = ("path", "image_path", "image_name")
+_VERDICT = "verdict"
 _OTHER_COLUMNS = ("label", "annotation", "split", "patient_id", "mask", "name")
 
 
@@ -38,7 +39,7 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
         UsageError: when the file or a row cannot be used (its line is named).
     """
     path = source if source.is_file() else source / "manifest.csv"
-    rows, path_column = _rows(path)
+    rows, path_column, unlabelled = _rows(path)
     labels = label_classes(dict.fromkeys(row["label"] for _, row in rows if row["label"]), names, where=str(path))
     texts = [row[path_column] for _, row in rows]
     shorter = _without_shared_folders(texts)
@@ -84,6 +85,8 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
         )
     if left_out:
         remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
+    if unlabelled:
+        remarks.append(f"{path}: {unlabelled} rows have a verdict and no label, and are left out")
     return Found(tuple(taken), (*tree.refused, *refused), (*tree.remarks, *remarks))
 
 
@@ -106,11 +109,11 @@ def _label_of_objects(shapes: tuple[Shape, ...], mask: str) -> int | None:
     return AFFECTED if shapes else NORMAL
 
 
-def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
-    """Line numbers and cells, absent columns empty; and the name of the path column."""
+def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str, int]:
+    """Line numbers and cells, absent columns empty; the name of the path column; how many verdicts have no label."""
     with open_csv(path) as reader:
         reader.restkey = ""
-        columns = lower_columns(path, reader, (*_PATH_COLUMNS, *_OTHER_COLUMNS))
+        columns = lower_columns(path, reader, (*_PATH_COLUMNS, *_OTHER_COLUMNS, _VERDICT))
         path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
         if path_column is None or not {"label", "annotation"} & set(columns):
             raise UsageError(
@@ -118,6 +121,7 @@ def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
                 f"but it is {','.join(columns)!r}"
             )
         rows = []
+        unlabelled = 0
         for cells in reader:
             row = dict.fromkeys(_OTHER_COLUMNS, "")
             row |= {name: (text or "").strip() for name, text in cells.items() if isinstance(text, str | None)}
@@ -125,11 +129,14 @@ def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], str]:
                 continue
             if row[path_column]:
                 row[path_column] = cells[path_column]  # with blanks around it, which files may have, too
+            if row[path_column] and not row["label"] and (cells.get(_VERDICT) or "").strip():
+                unlabelled += 1
+                continue
             if not row[path_column] or ("label" in columns and not row["label"]):
                 missing = "label" if row[path_column] else "path"
                 raise UsageError(f"{path}, line {reader.line_num}: the {missing} is empty; fill it in or delete it")
             rows.append((reader.line_num, row))
-        return rows, path_column
+        return rows, path_column, unlabelled
 
 
 def _shapes(text: str, where: str) -> tuple[Shape, ...]:

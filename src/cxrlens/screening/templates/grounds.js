@@ -1,0 +1,194 @@
+"use strict";
+// Why a verdict is given: the reason for a retake, which a key chooses; a comment; and what is drawn on the radiograph.
+
+const REASON_KEYS = "1234567890abcdefghijklmnopqstuvwxyz"; // without the one that asks for a retake
+
+// What a verdict may have beside itself; those of earlier versions have none.
+function groundsOf(given) {
+  return { reason: given?.reason ?? "", comment: given?.comment ?? "", marks: given?.marks ?? [] };
+}
+
+function reasonTitle(reasons, id) {
+  return reasons.find((reason) => reason.id === id)?.title ?? id;
+}
+
+class GroundsForm {
+  // `facts` are { reasons, longest_comment, most_marks }; `onReason(id)` is told of a choice, `onChange()` that the
+  // comment or a drawn object has changed, `tell(text)` what a reader must know.
+  constructor(facts, viewer, { onReason, onChange, tell }) {
+    Object.assign(this, { facts, viewer, onReason, onChange, tell });
+    this.drafts = new Map(); // { comment, marks } by the key of an image, until a verdict takes them along
+    this.image = null;
+    this.drawing = null;
+    byId("reasons").append(...facts.reasons.map((reason, place) => this.#choice(reason, REASON_KEYS[place])));
+    this.#wire();
+  }
+
+  // The image shown, the verdict on it that stands, and whether it can have one.
+  show(image, given, can) {
+    if (image !== this.image) this.stop();
+    Object.assign(this, { image, given, can });
+    const { comment, marks } = this.draft();
+    if (byId("comment").value !== comment) byId("comment").value = comment;
+    byId("comment").disabled = !can;
+    byId("grounds").hidden = !can;
+    this.#sayLength(comment);
+    byId("reason-given").textContent = given?.verdict === "retake" ? `Reason: ${reasonTitle(this.facts.reasons, given.reason) || "none given"}` : "";
+    byId("drawn").textContent = marks.length ? counted(marks.length, "object") : "";
+    byId("unmark").disabled = !marks.length;
+    for (const button of byId("reasons").querySelectorAll("[data-reason]")) {
+      button.setAttribute("aria-pressed", given?.verdict === "retake" && button.dataset.reason === given.reason);
+    }
+    this.paint();
+  }
+
+  // Draws the objects of the image shown.
+  paint() {
+    if (this.canDraw) this.viewer.showMarks(this.image ? this.draft().marks : []);
+  }
+
+  get canDraw() {
+    return typeof this.viewer.startDrawing === "function";
+  }
+
+  // { comment, marks } as they would go along with a verdict on the image shown.
+  draft() {
+    const { comment, marks } = groundsOf(this.given);
+    return this.drafts.get(this.image?.key) ?? { comment, marks };
+  }
+
+  keep(image, { comment, marks }) {
+    this.drafts.set(image.key, { comment, marks });
+  }
+
+  forget(image) {
+    this.drafts.delete(image.key);
+  }
+
+  // Why the comment cannot be kept, "" where it can.
+  fault() {
+    const { length } = [...this.draft().comment];
+    const most = this.facts.longest_comment;
+    return length > most ? `The comment has ${length.toLocaleString("en")} characters, and may have ${most.toLocaleString("en")}: shorten it.` : "";
+  }
+
+  // Asks for the reason of a retake; the next key chooses it.
+  ask() {
+    byId("reasons").hidden = false;
+    byId("retake").setAttribute("aria-expanded", "true");
+  }
+
+  get asks() {
+    return !byId("reasons").hidden;
+  }
+
+  // Takes a key while a reason is asked for; any but a reason's ends that. True where it is not to do anything else.
+  take(key) {
+    this.close();
+    const place = key === "r" || key === "Enter" ? 0 : REASON_KEYS.indexOf(key);
+    const reason = this.facts.reasons[place];
+    if (reason) this.onReason(reason.id);
+    return Boolean(reason) || key === "Escape";
+  }
+
+  close() {
+    byId("reasons").hidden = true;
+    byId("retake").setAttribute("aria-expanded", "false");
+  }
+
+  // Begins to draw, or stops where that kind is being drawn.
+  draw(kind) {
+    if (!this.canDraw || !this.can) return;
+    const same = this.drawing === kind;
+    this.#stopDrawing();
+    if (same) return;
+    if (this.draft().marks.length >= this.facts.most_marks) {
+      this.tell(`An image may have ${this.facts.most_marks} drawn objects; remove one first.`);
+      return;
+    }
+    this.drawing = kind;
+    this.viewer.startDrawing(kind);
+    byId(`draw-${kind}`).setAttribute("aria-pressed", "true");
+  }
+
+  // Ends what had been begun: a choice, a drawing. True where there was any.
+  stop() {
+    const was = this.asks || this.drawing !== null;
+    this.close();
+    this.#stopDrawing();
+    return was;
+  }
+
+  #stopDrawing() {
+    if (this.drawing) this.viewer.stopDrawing();
+    this.drawing = null;
+    for (const kind of ["box", "outline"]) byId(`draw-${kind}`).setAttribute("aria-pressed", "false");
+  }
+
+  #drawn({ kind, points }) {
+    this.#stopDrawing();
+    if (!this.can) return;
+    const { comment, marks } = this.draft();
+    this.#change({ comment, marks: [...marks, { kind, points: points.map((point) => this.#within(point)) }] });
+  }
+
+  // To tenths of a pixel, on the picture.
+  #within([x, y]) {
+    const inside = (value, size) => Math.round(10 * Math.min(Math.max(value, -0.5), size - 0.5)) / 10;
+    return [inside(x, this.image.width), inside(y, this.image.height)];
+  }
+
+  #change(draft) {
+    this.drafts.set(this.image.key, draft);
+    this.onChange();
+  }
+
+  #sayLength(comment) {
+    const fault = this.fault();
+    byId("comment-note").textContent = fault;
+    byId("comment").setAttribute("aria-invalid", fault !== "");
+    byId("comment").rows = comment.includes("\n") || comment.length > 60 ? 4 : 2;
+  }
+
+  #choice({ id, title }, key) {
+    const button = make("button", { type: "button", "data-reason": id, "aria-pressed": "false" }, make("kbd", {}, key), ` ${title}`);
+    button.addEventListener("click", () => {
+      this.close();
+      this.onReason(id);
+    });
+    return button;
+  }
+
+  #wire() {
+    byId("comment").addEventListener("input", ({ target }) => {
+      this.drafts.set(this.image.key, { ...this.draft(), comment: target.value });
+      this.#sayLength(target.value);
+    });
+    byId("comment").addEventListener("change", () => this.image && this.onChange());
+    addEventListener("beforeunload", (event) => this.drafts.size && event.preventDefault());
+    byId("drawing").hidden = !this.canDraw;
+    if (!this.canDraw) return;
+    this.viewer.onDrawn = (mark) => this.#drawn(mark);
+    for (const kind of ["box", "outline"]) byId(`draw-${kind}`).addEventListener("click", () => this.draw(kind));
+    byId("unmark").addEventListener("click", () => {
+      const { comment, marks } = this.draft();
+      this.#change({ comment, marks: marks.slice(0, -1) });
+    });
+  }
+}
+
+// Drawn objects as Object-CXR has them, and back.
+const SHAPES = { 0: "box", 2: "outline" };
+
+function marksText(marks) {
+  return marks.map(({ kind, points }) => [Object.keys(SHAPES).find((code) => SHAPES[code] === kind), ...points.flat()].join(" ")).join(";");
+}
+
+function marksIn(text) {
+  return text.split(";").filter((part) => part.trim()).map((part) => {
+    const [code, ...numbers] = part.trim().split(/\s+/).map(Number);
+    const points = Array.from({ length: Math.ceil(numbers.length / 2) }, (_, place) => numbers.slice(2 * place, 2 * place + 2));
+    if (!Object.hasOwn(SHAPES, code) || !numbers.every(Number.isFinite) || numbers.length % 2) throw new Error(`"${part.trim()}" is no drawn object`);
+    return { kind: SHAPES[code], points };
+  });
+}
