@@ -55,7 +55,7 @@ def test_it_is_read_and_judged_like_a_page_that_holds_all(browser: Any, beside: 
     review.becomes(lambda: review.page.locator("#rows .thumb img[src^='data:']").count(), 5)
     review.press("i")
     review.becomes(lambda: review.pixel(500, 800), pytest.approx([155] * 3, abs=3))
-    review.press("j", "r", "i")
+    review.press("j", "a", "i")
     review.see()
     review.becomes(review.judged, "1")
     assert review.complaints == []

@@ -52,8 +52,11 @@ def review(browser: Any, report: Path) -> Iterator[Printed]:
 
 
 def test_the_browsers_own_printing_gives_a_table_of_the_list(review: Printed) -> None:
-    review.press("r")
-    review.page.click("label.chip.all")
+    review.page.fill("#reader", "J. Doe")
+    review.page.fill("#comment", "sternal <wires>")
+    review.page.focus("#grid")
+    review.press("r", "2")
+    review.becomes(review.judged, "1")
     [page] = printed(review.page)
     today = review.page.evaluate("new Date().toISOString().slice(0, 10)")
     assert page.startswith("Ward <b> 6 radiographs " + ORIGIN.format(today) + " · for research; not a medical device")
@@ -61,7 +64,8 @@ def test_the_browsers_own_printing_gives_a_table_of_the_list(review: Printed) ->
     assert places == sorted(places)
     for text in ("0.950", "<0.001", "affected", "not a medical device page 1 of 1", "is <b>no</b> picture", LONG[:60]):
         assert text in page, text
-    assert "Retake, 20" in page
+    assert "Retake: Positioning, J. Doe, 20" in page
+    assert "sternal <wires>" in page
     assert review.page.locator("#paper").count() == 0  # taken away again
 
 
@@ -91,9 +95,10 @@ def test_each_radiograph_is_whole_on_a_page_of_its_own(review: Printed, paper: s
         for text in ("Contour at half", "Map: the network's evidence", "gradcam, layer4, centres bicubic, mirrored"):
             assert text in sheet, (image, text)
     assert EVIL in sheets[1]
-    assert "Suggested retake · verdict: Accepted, 20" in sheets[0]
+    assert "Suggested retake: because of 0.95 Verdict: Accepted, 20" in sheets[0]
     assert "0.950 (review from 0.300, retake from 0.600)" in sheets[0]
-    assert "To be reviewed · verdict: none yet because of 0.4" in sheets[2]
+    assert "To be reviewed: because of 0.4" in sheets[2]
+    assert "Verdict: none yet" in sheets[2]
     assert LONG.strip() in sheets[2]
 
 
@@ -104,7 +109,7 @@ def test_one_radiograph_alone_lies_as_it_was_computed(review: Printed) -> None:
     assert page.locator("#paper > *").count() == 1
     assert page.evaluate("[...document.querySelectorAll('#paper img')].every((img) => img.naturalWidth === 250)")
     frame, picture, map_, mark = review.boxes(
-        ".radiograph .frame", ".radiograph img", ".map canvas", ".radiograph .mark-line"
+        ".radiograph .frame", ".radiograph img", ".map canvas", ".radiograph .printed-line"
     )
     assert frame["width"] / frame["height"] == pytest.approx(WIDTH / HEIGHT, rel=1e-2)
     assert picture == frame

@@ -66,7 +66,7 @@ def test_an_archive_is_unpacked_and_opened(folder: Path, tmp_path: Path, browser
 
 
 def test_tags_stay_where_that_is_wanted(folder: Path, tmp_path: Path) -> None:
-    share(folder, tmp_path / "night.html", keep_tags=True)
+    share(folder, tmp_path / "night.html", with_tags=True)
     assert data_of((tmp_path / "night.html").read_text("utf-8"))["images"][0]["tags"] == TAGS
 
 
@@ -88,6 +88,6 @@ def test_the_command_says_what_it_wrote_and_what_it_cannot(folder: Path, tmp_pat
     screened_folder(bare, ())
     with pytest.raises(NothingToDoError, match="holds no results yet"):
         share(bare, tmp_path / "other.zip")
-    with pytest.raises(UsageError, match="no tags to keep"):
-        share(bare, tmp_path / "other.zip", keep_tags=True)
+    with pytest.raises(UsageError, match="no tags to send"):
+        share(bare, tmp_path / "other.zip", with_tags=True)
     assert not (tmp_path / "other.zip").exists()

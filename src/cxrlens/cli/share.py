@@ -22,9 +22,9 @@ def command(
             help="NAME.html for one file that holds all; NAME.zip for a page with its pictures beside it.",
         ),
     ],
-    keep_tags: Annotated[
+    with_tags: Annotated[
         bool,
-        typer.Option("--keep-tags", help="Leave in the patient's tags that the folder was screened with."),
+        typer.Option("--with-tags", help="Leave in the patient's tags that the folder was screened with."),
     ] = False,
     database: Database = None,
     json: Json = False,
@@ -33,7 +33,7 @@ def command(
     from cxrlens.screening.sharing import share
 
     set_up_logging()
-    shared = share(folder, out, keep_tags=keep_tags, database=database)
+    shared = share(folder, out, with_tags=with_tags, database=database)
     if json:
         show_json(asdict(shared))
     else:

@@ -41,7 +41,7 @@ class SharedPage:
     size: int
 
 
-def share(path: Path, out: Path, *, keep_tags: bool = False, database: str | None = None) -> SharedPage:
+def share(path: Path, out: Path, *, with_tags: bool = False, database: str | None = None) -> SharedPage:
     """Write the page of a screened folder's present results into one file.
 
     It holds no patient tags, and does not tell where the images lie on this computer. Names of files are as in the
@@ -51,7 +51,7 @@ def share(path: Path, out: Path, *, keep_tags: bool = False, database: str | Non
         path: the screened folder; it may still be growing.
         out: a name that ends in ``.html`` for one file that holds all, or in ``.zip`` for a page with its pictures in a
             folder beside it.
-        keep_tags: leave the tags in that it was screened with.
+        with_tags: leave the tags in that it was screened with.
         database: see `Store`.
 
     Raises:
@@ -61,10 +61,12 @@ def share(path: Path, out: Path, *, keep_tags: bool = False, database: str | Non
     kind = _kind(out)
     folder = ScreenedFolder(path)
     info = folder.info()
-    if keep_tags and not info.keep_tags:
-        raise UsageError(f"{path}: was screened without `keep_tags`, so there are no tags to keep; leave it out")
+    if with_tags and not info.keep_tags:
+        raise UsageError(
+            f"{path}: was screened without `keep_tags`, so there are no tags to send; leave `with_tags` out"
+        )
     root = path_of(info.root, Path())
-    images = _images(folder, root, keep_tags, database)
+    images = _images(folder, root, with_tags, database)
     if not images:
         raise NothingToDoError(f"{path}: holds no results yet; share it when it was screened")
     title = page_title(root)
@@ -87,13 +89,13 @@ def _kind(out: Path) -> Literal[".html", ".zip"]:
     return ".html" if kind == ".html" else ".zip"
 
 
-def _images(folder: ScreenedFolder, root: Path, keep_tags: bool, database: str | None) -> list[ScreenedImage]:
+def _images(folder: ScreenedFolder, root: Path, with_tags: bool, database: str | None) -> list[ScreenedImage]:
     place = folder.database()
     server = postgresql.reached(database) if database and place and place.place else None
     with Store(folder, server) as store:
         images = []
         for number, image in enumerate(RankedWorklist.of(store.results, root).images()):
-            changes = {} if keep_tags else {"tags": {}}
+            changes = {} if with_tags else {"tags": {}}
             images.append(image.model_copy(update=changes if number < PAGE_PICTURES else changes | {"contours": ()}))
     return images
 

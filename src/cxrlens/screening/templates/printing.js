@@ -112,14 +112,18 @@ function filterWords() {
   return [...[...chips].map((chip) => chip.textContent), ...(text ? [`“${text}”`] : [])].join(", ");
 }
 
-function verdictWords(image, verdicts) {
-  const given = verdicts.byKey.get(image.key);
-  if (!given || !isRead(image)) return "";
-  return [VERDICTS[given.verdict].title, given.time && given.time.slice(0, 16).replace("T", " ")].filter(Boolean).join(", ");
+// Every reader's verdict in words, the own one first.
+function verdictWords(image, { verdicts, backend }) {
+  if (!isRead(image)) return [];
+  return [verdicts.given(image), ...verdicts.othersOf(image)].filter(Boolean).map(({ verdict, reader, time, reason, comment }) => {
+    const what = [VERDICTS[verdict].title, reason && reasonTitle(backend.facts.reasons, reason)].filter(Boolean).join(": ");
+    return [[what, reader, time?.slice(0, 16).replace("T", " ")].filter(Boolean).join(", "), comment].filter(Boolean).join(": ");
+  });
 }
 
 // A column: its class and heading, and what stands in it for an image.
-function printedColumns({ backend, verdicts }) {
+function printedColumns(review) {
+  const { backend } = review;
   const isCalibrated = backend.thresholds.some(({ review_threshold: review }) => review !== null);
   return [
     ["file", "Radiograph", (image) => image.name],
@@ -128,7 +132,7 @@ function printedColumns({ backend, verdicts }) {
     ["state", "Decision", (image) => image.decision ?? (isCalibrated ? "–" : STATES[stateOf(image)].label)],
     ["words", "Reason", (image) => image.reason],
     ["words", "Doubts and notes", (image) => (image.remarks ?? []).filter((remark) => !(image.refusals ?? []).includes(remark)).join(" ")],
-    ["verdict", "Verdict", (image) => verdictWords(image, verdicts)],
+    ["verdict", "Verdict", (image) => verdictWords(image, review).join("; ")],
   ];
 }
 
@@ -162,7 +166,7 @@ function tableOf(review) {
 
 // One radiograph with all that is known of it, its pictures being loaded.
 async function sheetOf(image, review) {
-  const { backend, verdicts } = review;
+  const { backend } = review;
   const thresholds = backend.thresholdsOf(image);
   const facts = [
     ["Probability", image.probability === null ? "" : `${probabilityText(image.probability)} (${thresholdWords(thresholds)})`],
@@ -177,21 +181,26 @@ async function sheetOf(image, review) {
     { class: "sheet" },
     make("p", { class: "origin" }, printedOrigin(review)),
     make("h2", {}, image.name),
-    make("p", { class: "conclusion" }, make("strong", {}, STATES[stateOf(image)].title), ` · verdict: ${verdictWords(image, verdicts) || "none yet"}`),
-    make("p", {}, image.reason),
+    make("p", { class: "conclusion" }, make("strong", {}, STATES[stateOf(image)].title), `: ${image.reason}`),
     ...(remarks.length ? [make("ul", {}, ...remarks.map((remark) => make("li", {}, remark)))] : []),
-    make("div", { class: "views" }, ...(await views(image, backend)), make("div", { class: "numbers" }, ...scale, make("dl", {}, ...definitions(facts)))),
+    make("p", { class: "given-verdict" }, make("strong", {}, "Verdict: "), verdictWords(image, review).join("; ") || "none yet"),
+    make("div", { class: "views" }, ...(await views(image, review)), make("div", { class: "numbers" }, ...scale, make("dl", {}, ...definitions(facts)))),
   );
 }
 
 // The radiograph with its marks, and with its map; a sentence where there is no picture.
-async function views(image, backend) {
+async function views(image, { backend, verdicts }) {
   try {
     const [picture, map] = await Promise.all([loaded(backend.picture(image)), loaded(backend.map(image))]);
     if (!picture) return [make("p", { class: "none" }, backend.noPicture(image))];
     picture.alt = `Radiograph ${image.name}`;
-    const marked = framed(image, TALLEST, picture, ...marksOf(image));
-    const plain = marksOf(image).length ? "Contour at half the map's maximum, and its highest point" : "Radiograph";
+    const drawn = [verdicts.given(image), ...verdicts.othersOf(image)].flatMap((given) => groundsOf(given).marks);
+    const marked = framed(image, TALLEST, picture, marksOf(image, drawn));
+    const plain = [
+      image.contours?.length && "Contour at half the map's maximum",
+      image.peak && "circle around its highest point",
+      drawn.length && "dashed: drawn by readers",
+    ].filter(Boolean).join("; ") || "Radiograph";
     if (!map) return [viewOf(marked, plain)];
     const overlaid = framed(image, TALLEST / 2, picture.cloneNode(), coloured(map));
     await overlaid.firstChild.decode();
@@ -213,13 +222,15 @@ function framed({ width, height }, tallest, ...layers) {
   return frame;
 }
 
-// Outlines and highest point in stored pixels, the centre of the top-left one at (0, 0).
-function marksOf({ width, height, contours, peak }) {
-  if (!contours?.length && !peak) return [];
+// Outlines, highest point and what readers have drawn, in stored pixels, the centre of the top-left one at (0, 0).
+function marksOf({ width, height, contours, peak }, drawn) {
   const points = (polygon) => polygon.map((point) => point.join(",")).join(" ");
-  const outlines = (contours ?? []).map((polygon) => ["polygon", { points: points(polygon) }]);
-  const radius = Math.max(width, height) / 60;
-  const circle = peak ? [["circle", { cx: peak[1], cy: peak[0], r: radius }]] : [];
-  const lines = [...outlines, ...circle].flatMap(([tag, facts]) => ["halo", "line"].map((look) => draw(tag, { class: `mark-${look}`, ...facts })));
-  return [draw("svg", { viewBox: `-0.5 -0.5 ${width} ${height}`, preserveAspectRatio: "none" }, ...lines)];
+  const corners = ([[left, top], [right, bottom]]) => [[left, top], [right, top], [right, bottom], [left, bottom]];
+  const shapes = [
+    ...(contours ?? []).map((polygon) => ["polygon", "contour", { points: points(polygon) }]),
+    ...(peak ? [["circle", "peak", { cx: peak[1], cy: peak[0], r: Math.max(width, height) / 60 }]] : []),
+    ...drawn.map((mark) => ["polygon", "drawn", { points: points(mark.kind === "box" ? corners(mark.points) : mark.points) }]),
+  ];
+  const layers = shapes.flatMap(([tag, kind, facts]) => ["halo", "line"].map((look) => draw(tag, { class: `printed-${kind} printed-${look}`, ...facts })));
+  return draw("svg", { viewBox: `-0.5 -0.5 ${width} ${height}`, preserveAspectRatio: "none" }, ...layers);
 }
