@@ -22,7 +22,7 @@ class Printing {
     this.form.addEventListener("submit", ({ submitter }) => {
       if (submitter?.value !== "cancel") this.print(this.#choice());
     });
-    addEventListener("beforeprint", () => this.paper ?? this.#put([this.#table()])); // by the browser's own menu
+    addEventListener("beforeprint", () => this.paper ?? this.#put([tableOf(review)])); // by the browser's own menu
     addEventListener("afterprint", () => this.#clear());
   }
 
@@ -35,7 +35,7 @@ class Printing {
   async print({ table, sheets }) {
     const { review } = this;
     const images = { none: [], shown: [review.current], all: this.#withPicture() }[sheets];
-    const made = table ? [this.#table()] : [];
+    const made = table ? [tableOf(review)] : [];
     for (const [place, image] of images.entries()) {
       if (images.length > 1) review.tell(`Preparing page ${place + 1} of ${images.length} …`);
       made.push(await sheetOf(image, review));
@@ -69,10 +69,6 @@ class Printing {
 
   #withPicture() {
     return this.review.list.images.filter((image) => this.review.backend.hasPicture(image));
-  }
-
-  #table() {
-    return tableOf(this.review);
   }
 
   #put(parts) {
@@ -121,6 +117,11 @@ function verdictWords(image, { verdicts, backend }) {
   });
 }
 
+// Doubts and notes; refusals are the reason, and stand there.
+function furtherRemarks({ remarks = [], refusals = [] }) {
+  return remarks.filter((remark) => !refusals.includes(remark));
+}
+
 // A column: its class and heading, and what stands in it for an image.
 function printedColumns(review) {
   const { backend } = review;
@@ -131,7 +132,7 @@ function printedColumns(review) {
     ...(isCalibrated ? [["state", "Triage", (image) => STATES[stateOf(image)].label]] : []),
     ["state", "Decision", (image) => image.decision ?? (isCalibrated ? "–" : STATES[stateOf(image)].label)],
     ["words", "Reason", (image) => image.reason],
-    ["words", "Doubts and notes", (image) => (image.remarks ?? []).filter((remark) => !(image.refusals ?? []).includes(remark)).join(" ")],
+    ["words", "Doubts and notes", (image) => furtherRemarks(image).join(" ")],
     ["verdict", "Verdict", (image) => verdictWords(image, review).join("; ")],
   ];
 }
@@ -174,7 +175,7 @@ async function sheetOf(image, review) {
     ["Decision", image.decision ?? ""],
     ...factsOf(image),
   ].filter(([, value]) => value);
-  const remarks = (image.remarks ?? []).filter((remark) => !(image.refusals ?? []).includes(remark));
+  const remarks = furtherRemarks(image);
   const scale = image.probability === null ? [] : [probabilityBar(image.probability, thresholds)];
   return make(
     "section",
