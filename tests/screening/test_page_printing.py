@@ -62,7 +62,15 @@ def test_the_browsers_own_printing_gives_a_table_of_the_list(review: Printed) ->
     assert page.startswith("Ward <b> 6 radiographs " + ORIGIN.format(today) + " · for research; not a medical device")
     places = [page.index(f"because of {probability}") for probability in (0.95, 0.7, 0.4, 0.2)]
     assert places == sorted(places)
-    for text in ("0.950", "<0.001", "affected", "not a medical device page 1 of 1", "is <b>no</b> picture", LONG[:60]):
+    for text in (
+        "0.950",
+        "<0.001",
+        "affected",
+        "cxrlens · for research; not a medical device",
+        "page 1 of 1",
+        "is <b>no</b> picture",
+        LONG[:60],
+    ):
         assert text in page, text
     assert "Retake: Positioning, J. Doe, 20" in page
     assert "sternal <wires>" in page

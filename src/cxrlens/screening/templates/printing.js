@@ -4,7 +4,8 @@
 
 const MOST_ROWS = 5_000; // some 250 pages
 const MOST_SHEETS = 300;
-const TALLEST = 150; // mm, of a radiograph on its sheet
+const TALLEST = 135; // mm, of a radiograph on its sheet
+const TALLEST_MAP = 62;
 
 class Printing {
   constructor(review) {
@@ -154,6 +155,7 @@ function tableOf(review) {
     make(
       "table",
       {},
+      make("colgroup", {}, ...columns.map(([kind]) => make("col", { class: kind }))),
       make(
         "thead",
         {},
@@ -203,7 +205,7 @@ async function views(image, { backend, verdicts }) {
       drawn.length && "dashed: drawn by readers",
     ].filter(Boolean).join("; ") || "Radiograph";
     if (!map) return [viewOf(marked, plain)];
-    const overlaid = framed(image, TALLEST / 2, picture.cloneNode(), coloured(map));
+    const overlaid = framed(image, TALLEST_MAP, picture.cloneNode(), coloured(map));
     await overlaid.firstChild.decode();
     return [viewOf(marked, plain), viewOf(overlaid, "Map: the network's evidence, from violet (low) to yellow (high)", "map")];
   } catch (error) {

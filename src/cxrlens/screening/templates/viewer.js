@@ -102,8 +102,8 @@ class Viewer {
 
   // Sizes the box to the stage and moves it; no further than its edge.
   #place() {
-    if (!this.shown) return;
     const { clientWidth, clientHeight } = this.stage;
+    if (!this.shown || !clientWidth || !clientHeight) return; // on paper it has no room
     const { width, height } = this.shown.image;
     const scale = Math.min(clientWidth / width, clientHeight / height) * this.zoom.scale;
     this.size = { width: width * scale, height: height * scale };
