@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.sections import export, reading, saliency, screening, serving, store, study, training_input
+from benchmarks.sections import export, reading, review_page, saliency, screening, serving, store, study, training_input
 
 Progress = Callable[[str], None]
 
@@ -23,6 +23,7 @@ SECTIONS: dict[str, Section] = {
     "reading": reading.section,
     "training_input": training_input.section,
     "screening": screening.section,
+    "review_page": review_page.section,
     "store": store.section,
     "serving": serving.section,
     "export": export.section,

@@ -24,7 +24,7 @@ LOCK = ".lock"
 
 _HEAD = 64
 _OLD = 3600.0
-_SCREENED = ("pictures", "maps", "dicom")
+_SCREENED = ("pictures", "maps", "report_files", "dicom")
 _EXPLAINED = ("overlays", "maps", "dicom")
 
 

@@ -23,6 +23,7 @@ from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
+from pdf_files import printed
 
 TOKEN = "a-token-of-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -287,6 +288,20 @@ def test_verdicts_on_the_worklist_end_in_the_api(page: Served) -> None:
     page.until("window.review")
     assert page.text("#tally") == "1 of 3 judged: 0 accepted, 1 to retake"
     assert page.texts("#rows .given") == ["retake"]
+
+
+def test_the_list_and_its_radiographs_are_printed(page: Served) -> None:
+    page.page.evaluate("void (window.print = () => (window.askedToPrint = true))")
+    page.page.keyboard.press("Control+p")
+    page.page.check("#print-form [value=all]")
+    page.page.click("#print-start")
+    page.until("window.askedToPrint")
+    assert page.page.evaluate("[...document.querySelectorAll('#paper img')].every((img) => img.naturalWidth > 0)")
+    table, *sheets = printed(page.page)
+    assert "4 radiographs folder screened · model other.safetensors · review from 0.300, retake from 0.600" in table
+    assert len(sheets) == 3
+    assert NAMES[0] in sheets[0]
+    assert "Map: the network's evidence" in sheets[0]
 
 
 def test_verdicts_are_exported_by_the_server_and_imported_through_it(page: Served) -> None:

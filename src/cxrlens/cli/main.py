@@ -24,6 +24,7 @@ from cxrlens.cli import (
     pointing_game,
     screen,
     serve,
+    share,
     study,
     test,
     train,
@@ -68,6 +69,7 @@ app.command("test")(test.command)
 app.command("explain")(explain.command)
 app.command("pointing-game")(pointing_game.command)
 app.command("screen")(screen.command)
+app.command("share")(share.command)
 app.command("analyse")(analyse.command)
 app.command("study")(study.command)
 app.command("compare")(compare.command)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from cxrlens.report.html import load_template
 
-STYLE: Final = "style.css"
+STYLES: Final = ("style.css", "print.css")
 _COMMON: Final = (
     "elements.js",
     "images.js",
@@ -25,14 +25,15 @@ _COMMON: Final = (
     "details.js",
     "worklist.js",
     "review.js",
+    "printing.js",
 )
-OFFLINE_SCRIPTS: Final = (*_COMMON, "offline.js")
+OFFLINE_SCRIPTS: Final = (*_COMMON, "pictures.js", "offline.js")
 """In the order in which they run; each may use what the earlier ones define."""
 SERVED_SCRIPTS: Final = (*_COMMON, "api.js", "outbox.js", "online.js", "checking.js", "agreement.js", "served.js")
 
 
 def read_asset(name: str) -> Markup:
-    """The text of a script or of the style sheet, its lines ending as browsers read them before they compare a hash."""
+    """The text of a script or of a style sheet, its lines ending as browsers read them before they compare a hash."""
     text = (files("cxrlens.screening") / "templates" / name).read_text("utf-8")
     return Markup(text.replace("\r\n", "\n"))
 
@@ -42,8 +43,13 @@ def offline_script() -> Markup:
     return Markup("\n").join(map(read_asset, OFFLINE_SCRIPTS))
 
 
+def offline_style() -> Markup:
+    """All style sheets of the offline page as one."""
+    return Markup("\n").join(map(read_asset, STYLES))
+
+
 def served_page(folder: str) -> str:
-    """The page of the server; its scripts and its style sheet are under this address, such as ``static``."""
+    """The page of the server; its scripts and style sheets are under this address, such as ``static``."""
     return load_template("served.html.jinja", "cxrlens.screening").render(
-        style=f"{folder}/{STYLE}", scripts=[f"{folder}/{name}" for name in SERVED_SCRIPTS]
+        styles=[f"{folder}/{name}" for name in STYLES], scripts=[f"{folder}/{name}" for name in SERVED_SCRIPTS]
     )

@@ -35,15 +35,13 @@ from cxrlens.screening.worklist import RankedWorklist, write_worklist
 
 log = logging.getLogger(__name__)
 
-PAGE_PICTURES = 2000
-"""Images of the worklist that the page shows with picture and map."""
-
 _EVERY = 30.0
 """Least seconds between two worklists while a folder is watched."""
 
 _CLEARED = {
     "pictures": r"[0-9a-f]{64}\.jpg",
     "maps": r"[0-9a-f]{64}\.png",
+    "report_files": r"[0-9a-f]{64}\.js",
     "dicom": r"[0-9a-f]{64}\.s[rc]\.dcm|left_out\.txt",
 }
 """Folders of a screened folder, and which of the files in them are its own: named by their image's content."""
@@ -427,14 +425,13 @@ def _write_summary(
 
 
 def _write_page(screening: Screening, worklist: RankedWorklist) -> None:
-    from cxrlens.screening.page import write_worklist_page
+    from cxrlens.screening.page import PAGE_PICTURES, page_title, write_worklist_page
 
     images = [
         image if place < PAGE_PICTURES else image.model_copy(update={"contours": ()})
         for place, image in enumerate(worklist.images())
     ]
-    title = f"Suggested retakes in {screening.root.name or screening.root}"
-    write_worklist_page(screening.folder, images, title=title, pictures=PAGE_PICTURES)
+    write_worklist_page(screening.folder, images, title=page_title(screening.root))
 
 
 class _Count:

@@ -184,6 +184,7 @@ class Worklist(_Answer):
         folder: name of the screened folder.
         model: name of the model file that it was screened with.
         same_model: whether that is the model of this server.
+        created: when it was screened, "" where that is not known.
         remark: what a reader must know of the list, "" where there is nothing.
         threshold: as the images were screened; likewise ``review_threshold``.
         total: images in the list, of which so many are ``shown`` under the filter; likewise ``unreadable``,
@@ -195,6 +196,7 @@ class Worklist(_Answer):
     folder: str
     model: str
     same_model: bool
+    created: str
     remark: str
     threshold: float
     review_threshold: float | None

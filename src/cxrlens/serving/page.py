@@ -1,11 +1,11 @@
-"""The routes of the page itself, and of its scripts and style sheet."""
+"""The routes of the page itself, and of its scripts and style sheets."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, Response
 
-from cxrlens.screening.page_assets import SERVED_SCRIPTS, STYLE, read_asset, served_page
+from cxrlens.screening.page_assets import SERVED_SCRIPTS, STYLES, read_asset, served_page
 
 _FOLDER = "static"
 
@@ -15,7 +15,7 @@ def routes() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     page = served_page(_FOLDER)
     assets = {name: (read_asset(name), "text/javascript") for name in SERVED_SCRIPTS}
-    assets[STYLE] = read_asset(STYLE), "text/css"
+    assets |= {name: (read_asset(name), "text/css") for name in STYLES}
 
     @router.get("/")
     async def index() -> HTMLResponse:

@@ -66,6 +66,7 @@ class Review:
             folder=self.folder.path.resolve().name,
             model=info.model,
             same_model=not remark,
+            created=info.created,
             remark=remark,
             threshold=info.threshold,
             review_threshold=info.review_threshold,

@@ -28,10 +28,14 @@ function probabilityBar(probability, { threshold, review_threshold: review }) {
   return bar;
 }
 
-function probabilityScale(probability, thresholds) {
-  const { threshold, review_threshold: review } = thresholds;
+// "review from 0.300, retake from 0.600".
+function thresholdWords({ threshold, review_threshold: review }) {
   const marks = [["retake from", threshold], ...(review === null ? [] : [["review from", review]])];
-  const words = marks.map(([word, value]) => `${word} ${probabilityText(value)}`).reverse().join(", ");
+  return marks.map(([word, value]) => `${word} ${probabilityText(value)}`).reverse().join(", ");
+}
+
+function probabilityScale(probability, thresholds) {
+  const words = thresholdWords(thresholds);
   const scale = make("div", { class: "scale", role: "img", "aria-label": `Probability ${probabilityText(probability)}; ${words}` });
   scale.append(probabilityBar(probability, thresholds));
   scale.append(make("div", { class: "ends" }, make("span", {}, "0"), make("span", {}, "1")));
@@ -75,16 +79,22 @@ function resizeText({ grid, interpolation, flip }) {
   return [[grid, interpolation].filter(Boolean).join(" "), flip && "mirrored"].filter(Boolean).join(", ");
 }
 
-function showFacts(image) {
-  const facts = [
+// [name, value] of all that is known of an image beside its result.
+function factsOf(image) {
+  return [
     ["File", image.origin],
     ["Size", image.width ? `${image.width} × ${image.height} px` : ""],
     ["Map", image.method ? [image.method, image.layers, resizeText(image), image.by && `by ${image.by}`].filter(Boolean).join(", ") : image.status === "ok" && "none was made"],
     ["Peak", image.peak ? `row ${image.peak[0]}, column ${image.peak[1]}` : image.flat ? "none: the map is flat" : ""],
     ["SHA-256", image.key && `${image.key.slice(0, 16)}…`],
     ...Object.entries(image.tags ?? {}),
-  ];
-  byId("facts").replaceChildren(
-    ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
-  );
+  ].filter(([, value]) => value);
+}
+
+function showFacts(image) {
+  byId("facts").replaceChildren(...definitions(factsOf(image)));
+}
+
+function definitions(facts) {
+  return facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
 }

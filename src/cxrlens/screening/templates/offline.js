@@ -1,5 +1,5 @@
 "use strict";
-// The backend of the file: all data is in the page, and verdicts stay in this browser.
+// The backend of the file: all data is in the page or beside it, and verdicts stay in this browser.
 
 class VerdictStore {
   constructor(name) {
@@ -36,6 +36,7 @@ class OfflineBackend {
     this.facts = data.facts;
     this.thresholds = [data.info];
     this.images = data.images;
+    this.pictures = data.beside ? new PicturesBeside(data.beside) : new EmbeddedPictures();
     this.nothing = "No radiograph is selected.";
     this.store = new VerdictStore(`cxrlens-verdicts-${data.id}`);
     this.storage = this.store.kept
@@ -97,16 +98,24 @@ class OfflineBackend {
     return isRead(image) ? "" : NO_VERDICT_UNREAD;
   }
 
+  get origin() {
+    return { folder: this.info.root.split("/").at(-1), model: this.info.model, screened: this.info.created };
+  }
+
+  hasPicture(image) {
+    return image.shown;
+  }
+
   thumbnail(image) {
-    return this.picture(image);
+    return image.shown ? this.pictures.thumbnail(image) : null;
   }
 
   picture(image) {
-    return image.shown ? embedded(`picture-${image.key}`, "image/jpeg") : null;
+    return image.shown ? this.pictures.picture(image) : null;
   }
 
   map(image) {
-    return image.shown ? embedded(`map-${image.key}`, "image/png") : null;
+    return image.shown ? this.pictures.map(image) : null;
   }
 
   noPicture(image) {
@@ -115,12 +124,8 @@ class OfflineBackend {
   }
 }
 
-function embedded(id, type) {
-  const element = byId(id);
-  return element && `data:${type};base64,${element.textContent}`;
-}
-
 window.review = new Review(new OfflineBackend());
+window.printing = new Printing(window.review);
 addEventListener("storage", ({ key }) => {
   const { backend } = window.review; // the same report in another window
   if (key === backend.store.name) window.review.renew(backend.images, backend.found);

@@ -173,6 +173,15 @@ class OnlineBackend {
     return this.keys.has(image.key) ? "" : "Verdicts are given on images of a screened folder; of this file nothing is kept.";
   }
 
+  get origin() {
+    const { worklist, model } = this;
+    return worklist ? { folder: worklist.folder, model: worklist.model, screened: worklist.created } : { folder: "", model: model.name, screened: "" };
+  }
+
+  hasPicture(image) {
+    return Boolean(image.picture);
+  }
+
   thumbnail(image) {
     return image.picture || null;
   }

@@ -11,7 +11,9 @@
 //   keep(changes)                stores verdicts; fails with a sentence
 //   csv(verdicts)                the CSV of all verdicts
 //   noVerdict(image)             why an image can have no verdict, "" where it can
-//   thumbnail(image), picture(image), map(image)   addresses, null where there is none
+//   thumbnail(image), picture(image), map(image)   addresses or promises of them, null where there is none
+//   hasPicture(image)            whether there is one
+//   origin                       { folder, model, screened }: where the worklist comes from, "" what is not known
 //   noPicture(image)             why there is none
 //   explained(image)             the image with the map that was asked for since, undefined where there is none; optional
 //   fullPicture(image, signal)   the bytes of its picture at full depth, see `Picture.parsed`; fails with a sentence; optional

@@ -35,6 +35,7 @@ async function lookForNews(images = true) {
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);
+  window.printing = new Printing(window.review);
   new Agreement(window.review);
   backend.resume().catch(async (error) => {
     window.review.tell(error.message, "error");

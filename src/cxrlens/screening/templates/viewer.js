@@ -247,9 +247,8 @@ class Viewer {
 
   // Sizes the box to the stage and moves it; no further than its edge.
   #place() {
-    if (!this.shown) return;
     const { clientWidth, clientHeight } = this.stage;
-    if (!clientWidth || !clientHeight) return;
+    if (!this.shown || !clientWidth || !clientHeight) return; // on paper it has no room
     const { width, height } = this.shown.image;
     const seen = this.quarter % 2 ? [height, width] : [width, height];
     this.scale = Math.min(clientWidth / seen[0], clientHeight / seen[1]) * this.zoom.scale; // px of the page to a stored one

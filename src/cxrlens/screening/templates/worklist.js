@@ -12,7 +12,7 @@ const COLUMNS = [
 ];
 
 class Worklist {
-  // `verdictOf(image)`, `isConflict(image)`, `thumbnail(image)` giving an address or null, `thresholdsOf(image)`, `onSelect(image)`.
+  // `verdictOf(image)`, `isConflict(image)`, `thumbnail(image)` giving an address, or a promise of one, or null, `thresholdsOf(image)`, `onSelect(image)`.
   constructor(images, { verdictOf, isConflict, thumbnail, thresholdsOf, onSelect }) {
     Object.assign(this, { verdictOf, isConflict, thumbnail, thresholdsOf, onSelect });
     this.grid = byId("grid");
@@ -201,8 +201,12 @@ class Worklist {
   }
 
   #thumb(image) {
+    const none = make("span", { class: "none", "aria-hidden": "true" });
     const address = this.thumbnail(image);
-    return address ? make("img", { src: address, alt: "", decoding: "async" }) : make("span", { class: "none", "aria-hidden": "true" });
+    if (!address) return none;
+    const thumb = make("img", { alt: "", decoding: "async" });
+    Promise.resolve(address).then((source) => (thumb.src = source), () => thumb.replaceWith(none));
+    return thumb;
   }
 
   #clicked(event) {
