@@ -126,11 +126,16 @@ def test_verdicts_of_a_folder_are_files_for_other_commands(data: Path, tmp_path:
     labels = read_labels(verdicts)
     assert {digest: labels.labels.get(digest) for digest in keys} == dict(zip(keys, (1, None, 1, 0, None), strict=True))
     assert any("3 of its rows have no label" in remark for remark in labels.remarks)
-    prepared = cxrlens("data", "prepare", verdicts, tmp_path / "set", "--dev-share", "0.34", "--json")
+    prepared = cxrlens("data", "prepare", verdicts, tmp_path / "set", "--dev-share", 0, "--json")
     assert prepared.code == 0, prepared.err
+    assert "name an image again" not in prepared.err
     assert sorted(row["label"] for row in table(tmp_path / "set" / "manifest.csv")) == [
         "affected",
         "affected",
         "normal",
     ]
     assert "3 rows have a verdict and no label, and are left out" in prepared.err
+    prepared = cxrlens("data", "prepare", objects, tmp_path / "objects", "--dev-share", 0, "--json")
+    assert prepared.code == 0, prepared.err
+    found = {row["label"]: row["annotation"] for row in table(tmp_path / "objects" / "manifest.csv")}
+    assert found == {"affected": "0 10 20 60 40", "normal": ""}
