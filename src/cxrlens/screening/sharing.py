@@ -94,9 +94,9 @@ def _images(folder: ScreenedFolder, root: Path, with_tags: bool, database: str |
     server = postgresql.reached(database) if database and place and place.place else None
     with Store(folder, server) as store:
         images = []
-        for place, image in enumerate(RankedWorklist.of(store.results, root).images()):
+        for number, image in enumerate(RankedWorklist.of(store.results, root).images()):
             tags = image.tags if with_tags else {}
-            contours = image.contours if place < PAGE_PICTURES else ()
+            contours = image.contours if number < PAGE_PICTURES else ()
             images.append(image.model_copy(update={"tags": tags, "contours": contours}))
     return images
 
