@@ -84,7 +84,7 @@ def screened(place: Path, count: int) -> tuple[ScreenedFolder, list[ScreenedImag
         )
     )  # fmt: skip
     phantoms = [make_phantom(seed, affected=True, size=PREVIEW_SIDE).image for seed in range(_KINDS)]
-    pictures = [preview(phantom.astype(np.float32) / 255) for phantom in phantoms]
+    pictures = [preview(np.divide(phantom, 255, dtype=np.float32)) for phantom in phantoms]
     map_ = map_png(np.random.default_rng(0).random((56, 56), np.float32).repeat(8, 0).repeat(8, 1))
     angles = np.linspace(0, 6, 60)
     contours = tuple(

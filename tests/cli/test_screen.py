@@ -32,6 +32,7 @@ from cxrlens.inputs.names import path_of
 from cxrlens.models import precision
 from cxrlens.models.calibration import Calibration
 from cxrlens.models.model_file import load_model, save_model
+from cxrlens.screening import page
 from cxrlens.screening import screen as screening
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
@@ -336,18 +337,24 @@ def test_a_lower_precision_is_recorded_and_no_folder_is_gone_on_with_by_another(
     refused(run(folder, model, out), 2, "another --precision (bf16, not f32)")
 
 
-def test_force_deletes_what_is_the_screenings_own(folder: Path, model: Path, tmp_path: Path) -> None:
+def test_force_deletes_what_is_the_screenings_own(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "IN_ONE_FILE", 5)
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     refused(run(folder, model, out), 2, out, "not empty", "--force")
     assert run(folder, model, out, "--force", "--maps", "all").code == 0
     (out / "pictures" / "mine.jpg").write_text("mine")
+    assert len(list((out / "report_files").iterdir())) == 12
     min(folder.glob("*.jpg")).unlink()
     assert run(folder, model, out, "--force", "--maps", "none").code == 0
     assert (out / "notes.txt").read_text() == (out / "pictures" / "mine.jpg").read_text() == "mine"
     assert len(list((out / "pictures").iterdir())) == 12
     assert list((out / "maps").iterdir()) == []
+    kept = {file.stem for file in (out / "pictures").iterdir()} - {"mine"}
+    assert {file.stem for file in (out / "report_files").iterdir()} == kept
 
 
 def test_force_deletes_nothing_where_the_store_cannot_be_opened(folder: Path, model: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Printed(Review):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    doubted = screened("a/mid.jpg", 0.4, remarks=(LONG, "It is nearly black."), doubts=(LONG,))
+    doubted = screened("a/mid.jpg", 0.4, height=2600, width=2000, remarks=(LONG, "It is nearly black."), doubts=(LONG,))
     return write_page(tmp_path_factory.mktemp("printed"), [*(i for i in IMAGES if i.name != doubted.name), doubted])
 
 

@@ -95,8 +95,9 @@ def _images(folder: ScreenedFolder, root: Path, with_tags: bool, database: str |
     with Store(folder, server) as store:
         images = []
         for number, image in enumerate(RankedWorklist.of(store.results, root).images()):
-            changes = {} if with_tags else {"tags": {}}
-            images.append(image.model_copy(update=changes if number < PAGE_PICTURES else changes | {"contours": ()}))
+            tags = image.tags if with_tags else {}
+            contours = image.contours if number < PAGE_PICTURES else ()
+            images.append(image.model_copy(update={"tags": tags, "contours": contours}))
     return images
 
 

@@ -17,16 +17,33 @@ class EmbeddedPictures {
 }
 
 const MOST_KEPT = 200; // pictures, about 70 kB each
+const AT_ONCE = 4;
+const MOST_WAITING = 100; // more rows than any window shows
 
 class PicturesBeside {
   // `folder` is an address relative to the page.
   constructor(folder) {
     this.folder = folder;
     this.kept = new Map(); // promises by key, the one that was asked for last at the end
+    this.waiting = []; // thumbnails that are still to be loaded
+    this.loading = 0;
   }
 
+  // The last that was asked for comes first, and what was scrolled past never, so that scrolling waits for nothing.
   thumbnail(image) {
-    return this.picture(image);
+    return new Promise((resolve, reject) => {
+      this.waiting.push(() => this.picture(image).then(resolve, reject));
+      if (this.waiting.length > MOST_WAITING) this.waiting.shift();
+      this.#loadThumbnails();
+    });
+  }
+
+  async #loadThumbnails() {
+    while (this.loading < AT_ONCE && this.waiting.length) {
+      this.loading += 1;
+      await this.waiting.pop()();
+      this.loading -= 1;
+    }
   }
 
   async picture(image) {

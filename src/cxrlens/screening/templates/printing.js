@@ -4,8 +4,8 @@
 
 const MOST_ROWS = 5_000; // some 250 pages
 const MOST_SHEETS = 300;
-const TALLEST = 135; // mm, of a radiograph on its sheet
-const TALLEST_MAP = 62;
+const TALLEST = 125; // mm, of a radiograph on its sheet
+const TALLEST_MAP = 52;
 
 class Printing {
   constructor(review) {
