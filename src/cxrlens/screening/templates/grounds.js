@@ -76,6 +76,7 @@ class GroundsForm {
   // Asks for the reason of a retake; the next key chooses it.
   ask() {
     byId("reasons").hidden = false;
+    byId("reasons").scrollIntoView({ block: "nearest" });
     byId("retake").setAttribute("aria-expanded", "true");
   }
 
