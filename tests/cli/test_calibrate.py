@@ -130,6 +130,22 @@ def test_calibrate_writes_a_copy_and_all_that_belongs_to_it(calibrated: tuple[Pa
     assert all(len((out.parent / f"cal.{name}.png").read_bytes()) > 5000 for name in ("reliability", "operating-point"))
 
 
+def test_the_model_file_keeps_the_scores_of_each_class(
+    calibrated: tuple[Path, dict[str, Any]], simulated: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """As calibrated log-odds, which later images are compared with."""
+    out, found = calibrated
+    calibration = load_model(out)[1].calibration
+    assert calibration is not None
+    assert calibration.scores is not None
+    labels, raw = simulated
+    site = raw / found["temperature"] + logit(0.12) - logit(0.5)
+    for label, kept in enumerate((calibration.scores.normal, calibration.scores.affected)):
+        assert len(kept) == 101
+        own = site[labels == label]
+        assert (kept[0], kept[50], kept[100]) == pytest.approx((own.min(), np.median(own), own.max()), abs=1e-3)
+
+
 def test_the_known_temperature_and_thresholds_are_found(
     calibrated: tuple[Path, dict[str, Any]], simulated: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -17,7 +17,8 @@ import cxrlens
 from calibrated_cards import a_calibration
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inspection.quality_model import QualityModel
-from cxrlens.models.card import ModelCard
+from cxrlens.models.calibration import ScoreQuantiles
+from cxrlens.models.card import ModelCard, parse_card
 from cxrlens.models.model_file import load_model, save_model
 
 PREPROCESSING = Preprocessing(height=8, width=6, mean=(0, 0, 0), std=(1, 1, 1))
@@ -118,6 +119,19 @@ def test_a_file_without_calibration_does_not_mention_it(build_lively, tmp_path: 
     assert "calibration" not in fields
     assert load_model(path)[1].calibration is None
     assert fields["format"] == 1
+
+
+def test_a_calibration_without_scores_does_not_mention_them() -> None:
+    """Likewise; one with them is read as it was written."""
+    scores = ScoreQuantiles(normal=(-2.0, -1.5), affected=(0.0, 0.25, 3.0))
+    for kept in (None, scores):
+        calibration = a_calibration(scores=kept)
+        card = ModelCard(architecture="resnet18", preprocessing=PREPROCESSING, threshold=0.3, calibration=calibration)
+        text = card.to_metadata()
+        assert ("scores" in json.loads(text)["calibration"]) == (kept is not None)
+        assert parse_card(text, "a.safetensors") == card
+    with pytest.raises(ValidationError, match="they should rise"):
+        ScoreQuantiles(normal=(0.0, 1.0), affected=(1.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,10 @@ def test_no_name_is_a_formula_and_all_are_paths(name: str, cell: str) -> None:
 
 
 def test_no_other_text_is_a_formula() -> None:
-    tags = {"PatientID": "=1+1", "ViewPosition": "PA"}
+    tags = {"station": "=1+1", "view": "PA"}
     cells = row(ScreenedImage(name="a", reason="@x", origin="DICOM DX", tags=tags))
-    columns = ("name", "reason", "PatientID", "ViewPosition")
-    assert to_csv(columns, [cells]) == "name,reason,PatientID,ViewPosition\na,'@x,'=1+1,PA\n"
+    columns = ("name", "reason", "station", "view")
+    assert to_csv(columns, [cells]) == "name,reason,station,view\na,'@x,'=1+1,PA\n"
 
 
 def card(threshold: float, review: float | None) -> ModelCard:

@@ -82,6 +82,7 @@ def taken_over(folder: ScreenedFolder) -> None:
     come = {"format": 2, "grid": "areas", "interpolation": "bilinear", "flip": False, "precision": "f32"} | {
         "assess_any": False
     }
+    assert before.pop("keep_tags") is False  # which is not told, as no tags are kept
     assert after == before | come
     assert not list(folder.path.glob("*aside*"))
 

@@ -62,8 +62,8 @@ class Agreement:
         assessed = [image for image in images if image.is_assessed]
         counted = [image for image in assessed if image.label or not image.is_retaken]
         sides = [[image for image in counted if image.is_suggested is side] for side in (True, False)]
-        shares = [_affected([image for image in side if image.label]) for side in sides]
-        return cls(len(sides[0]), len(sides[1]), *shares, len(assessed) - len(counted))
+        first, second = (_affected([image for image in side if image.label]) for side in sides)
+        return cls(len(sides[0]), len(sides[1]), first, second, len(assessed) - len(counted))
 
     @property
     def ppv(self) -> Share:

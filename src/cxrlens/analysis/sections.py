@@ -265,7 +265,7 @@ def _drift_warnings(found: ModelAnalysis) -> list[str]:
 def _agreement_section(found: ModelAnalysis) -> AnalysisSection:
     agreement = found.agreement
     judged = agreement.ppv.images + agreement.npv.images
-    title = "Suggestions and verdicts"
+    title = "Agreement with readers"
     if not judged:
         return AnalysisSection(title, ["No image that the model assessed has a verdict yet; readers give them in "
                                        "'cxrlens serve'."])  # fmt: skip

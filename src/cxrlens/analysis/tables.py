@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import quantiles
 from typing import Final
 
@@ -11,7 +12,7 @@ from cxrlens.analysis.agreement import Agreement, Corrected, OtherThreshold
 from cxrlens.analysis.control import ControlChart
 from cxrlens.analysis.drift import DriftTest
 from cxrlens.analysis.images import AnalysedImage
-from cxrlens.analysis.rates import PERIODS, UNKNOWN, Rates, Share, grouped, period_of
+from cxrlens.analysis.rates import PERIODS, UNKNOWN, Period, Rates, Share, grouped, period_of
 from cxrlens.evaluation.bootstrap import Interval
 from cxrlens.report.tables import Cell, Column, Score, Table
 
@@ -91,19 +92,22 @@ def group_tables(images: Sequence[AnalysedImage]) -> Iterator[Table]:
     """The retake rates by each tag that any of the images has."""
     for tag, heading in GROUPS.items():
         if any(tag in image.tags for image in images):
-            yield _rate_table(f"rate-by-{tag}", heading, images, lambda image, tag=tag: image.tags.get(tag, ""))
+            yield _rate_table(f"rate-by-{tag}", heading, images, partial(_tag_of, tag=tag))
 
 
 def period_tables(images: Sequence[AnalysedImage]) -> Iterator[Table]:
     """The retake rates by day, week and month; none where no day is known."""
     if any(image.day for image in images):
         for period in PERIODS:
-            yield _rate_table(
-                f"rate-by-{period}",
-                period.capitalize(),
-                images,
-                lambda image, period=period: period_of(image.day, period),
-            )
+            yield _rate_table(f"rate-by-{period}", period.capitalize(), images, partial(_period_of, period=period))
+
+
+def _tag_of(image: AnalysedImage, tag: str) -> str:
+    return image.tags.get(tag, "")
+
+
+def _period_of(image: AnalysedImage, period: Period) -> str:
+    return period_of(image.day, period)
 
 
 def _rate_table(

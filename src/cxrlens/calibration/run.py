@@ -396,7 +396,7 @@ def _write_tables(
         {
             "model": out.name,
             "threshold": card.threshold,
-            **card.calibration.model_dump(),
+            **card.calibration.model_dump(exclude={"scores"}),  # which are in the model file, and each in the CSV
             "unreadable": found.unreadable,
         },
     )
