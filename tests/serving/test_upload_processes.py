@@ -71,11 +71,11 @@ def test_a_content_is_read_when_its_turn_has_come() -> None:
     held, most = 0, 0
 
     async def run() -> None:
-        async def reading() -> bytes:
+        async def reading() -> ContentOrigin:
             nonlocal held, most
             held += 1
             most = max(most, held)
-            return b"x"
+            return ContentOrigin("the upload", b"x")
 
         async def one(decoders: Decoders) -> None:
             nonlocal held

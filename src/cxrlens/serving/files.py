@@ -11,14 +11,14 @@ from fastapi import Path as InPath
 
 from cxrlens.inputs.origin import KnownFile, Origin
 from cxrlens.inputs.reading import Cause, Unreadable
-from cxrlens.serving.decoding import STATUS
+from cxrlens.serving.decoding import STATUS, DecodedUpload
 from cxrlens.serving.review import Review
 from cxrlens.serving.slots import Slots
 from cxrlens.serving.state import ServerState
 
 KeyInPath: TypeAlias = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file's content.")]
 
-Read = TypeVar("Read")
+Read = TypeVar("Read", bound=bytes | DecodedUpload)
 
 
 def served_review(state: ServerState) -> Review:
@@ -64,6 +64,7 @@ async def of_first_file(
     Raises:
         HTTPException: when none can be read.
     """
+    refused: list[Unreadable] = []
     for file in files:
 
         async def found(file: KnownFile = file) -> Origin:
@@ -72,9 +73,10 @@ async def of_first_file(
         answer = await read(found)
         if not isinstance(answer, Unreadable):
             return answer
+        refused.append(answer)
         if answer.cause is not Cause.CHANGED:
             break
-    raise HTTPException(STATUS[answer.cause], answer.reason)
+    raise HTTPException(STATUS[refused[-1].cause], refused[-1].reason)
 
 
 @contextlib.asynccontextmanager

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from cxrlens.errors import UnreadableImageError
-from cxrlens.inputs.readers import START, decode, elements
-from cxrlens.inputs.readers.dicom import is_dicom, read_stored, spacing_of
+from cxrlens.inputs.readers import decode, elements
+from cxrlens.inputs.readers.dicom import START, is_dicom, read_stored, spacing_of
 from cxrlens.inputs.readers.dicom_grey import Display, Rescale, Window, display_of, padding_of, windows_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.reasons import reason_of

@@ -124,8 +124,15 @@ class Viewing {
     const [centre, width] = ["centre", "width"].map((id) => byId(id).valueAsNumber);
     if (Number.isFinite(centre) && Number.isFinite(width)) {
       this.#changeWindow(() => this.viewer.setWindow({ centre, width, function: this.viewer.shownWindow.function }));
-    } else {
-      this.#changed();
+    }
+    this.#writeWindow();
+  }
+
+  // Puts the window into its two fields, but for one that is being filled in.
+  #writeWindow(besides = null) {
+    const { centre, width } = this.viewer.shownWindow;
+    for (const [id, value] of [["centre", centre], ["width", width]]) {
+      if (byId(id) !== besides) byId(id).value = text(value);
     }
   }
 
@@ -222,10 +229,7 @@ class Viewing {
     for (const each of document.querySelectorAll(".readout")) each.hidden = !shown;
     for (const id of ["preset", "centre", "width"]) byId(id).disabled = !shown;
     if (!shown) return;
-    const { centre, width } = this.viewer.shownWindow;
-    for (const [id, value] of [["centre", centre], ["width", width]]) {
-      if (document.activeElement !== byId(id)) byId(id).value = text(value);
-    }
+    this.#writeWindow(document.activeElement);
     if (this.offered) byId("preset").value = this.#presetNow() < 0 ? "" : this.#presetNow();
     byId("scale").textContent = `${Math.round(100 * this.viewer.scale * devicePixelRatio)} %`;
     this.#tellValues();
