@@ -126,11 +126,35 @@ def test_verdicts_of_a_folder_are_files_for_other_commands(data: Path, tmp_path:
     labels = read_labels(verdicts)
     assert {digest: labels.labels.get(digest) for digest in keys} == dict(zip(keys, (1, None, 1, 0, None), strict=True))
     assert any("3 of its rows have no label" in remark for remark in labels.remarks)
-    prepared = cxrlens("data", "prepare", verdicts, tmp_path / "set", "--dev-share", "0.34", "--json")
+    prepared = cxrlens("data", "prepare", verdicts, tmp_path / "set", "--dev-share", 0, "--json")
     assert prepared.code == 0, prepared.err
+    assert "name an image again" not in prepared.err
     assert sorted(row["label"] for row in table(tmp_path / "set" / "manifest.csv")) == [
         "affected",
         "affected",
         "normal",
     ]
     assert "3 rows have a verdict and no label, and are left out" in prepared.err
+    prepared = cxrlens("data", "prepare", objects, tmp_path / "objects", "--dev-share", 0, "--json")
+    assert prepared.code == 0, prepared.err
+    found = {row["label"]: row["annotation"] for row in table(tmp_path / "objects" / "manifest.csv")}
+    assert found == {"affected": "0 10 20 60 40", "normal": ""}
+
+
+def test_readers_and_reasons_that_cannot_be_are_refused(model: Path, tmp_path: Path) -> None:
+    folder, readers, reasons = tmp_path / "screened", tmp_path / "readers.yaml", tmp_path / "reasons.yaml"
+    folder.mkdir()
+    ScreenedFolder(folder).write_info(INFO)
+    readers.write_text("Anna: a-token-of-the-tests")
+    readers.chmod(0o644)
+    reasons.write_text("- {id: a}")
+    given = ("serve", folder, "-m", model)
+    refused(cxrlens(*given, "--readers", readers), 2, f"{readers}: others may read", f"chmod 600 {readers}")
+    refused(cxrlens(*given, "--readers", readers, "--token", "a-token-of-the-tests"), 2, "--readers and --token cannot")
+    refused(cxrlens(*given, "--blind"), 2, "--blind needs to know its readers")
+    refused(cxrlens(*given, "--reasons", reasons), 2, f"{reasons}: holds no reasons", "title is missing")
+    refused(cxrlens("serve", "-m", model, "--reasons", reasons), 2, "give the folder, too")
+    refused(
+        cxrlens("screen", tmp_path, "-m", model, "-o", tmp_path / "new", "--reasons", reasons), 2, "holds no reasons"
+    )
+    assert not ScreenedFolder(folder).reasons_file.exists()

@@ -23,7 +23,7 @@ def review(browser: Any, page_file: Path) -> Iterator[Review]:
 
 
 def comment(review: Review, text: str) -> None:
-    review.press("n")
+    review.press("e")
     review.becomes(lambda: review.page.evaluate("document.activeElement.id"), "comment")
     review.page.fill("#comment", text)
     review.press("Escape")

@@ -67,8 +67,12 @@ def test_all_routes_are_described(address: str) -> None:
         "/api/worklist",
         "/api/worklist/{key}/picture",
         "/api/worklist/{key}/map",
+        "/api/review",
         "/api/verdicts",
         "/api/verdicts.csv",
+        "/api/objects.csv",
+        "/api/agreement",
+        "/api/news",
         "/api/audit",
     }
     for path, operations in document["paths"].items():

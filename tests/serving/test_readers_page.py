@@ -123,7 +123,7 @@ def test_verdicts_of_another_reader_come_by_themselves_and_conflicts_are_shown(s
 
 def test_comments_and_drawn_objects_go_along_with_the_verdict(serve: OfReader) -> None:
     page = serve
-    page.press("n")
+    page.press("e")
     page.page.fill("#comment", "two lines\nof text")
     page.press("Escape", "b")
     page.until("window.drawing === 'box'")
@@ -134,7 +134,7 @@ def test_comments_and_drawn_objects_go_along_with_the_verdict(serve: OfReader) -
     page.says("#result h2", NAMES[1])
     page.until("window.marked.length === 0")
     page.select(0)
-    page.becomes(lambda: page.text("#drawn"), "1 object")
+    page.becomes(lambda: page.text("#drawn-count"), "1 object")
     assert page.page.evaluate("window.marked") == [{"kind": "box", "points": [[10, 20], [-0.5, 60.3]]}]
     [kept] = page.standing()
     assert (kept["comment"], kept["marks"]) == (
@@ -144,7 +144,7 @@ def test_comments_and_drawn_objects_go_along_with_the_verdict(serve: OfReader) -
     crossed = "{ kind: 'outline', points: [[10, 10], [50, 40], [50, 10], [10, 40]] }"
     page.page.evaluate(f"window.review.viewer.onDrawn({crossed})")
     page.until("document.getElementById('notice-text').innerText.includes('crosses itself; draw it again')")
-    page.becomes(lambda: page.text("#drawn"), "2 objects")  # as it was drawn, until it is removed
+    page.becomes(lambda: page.text("#drawn-count"), "2 objects")  # as it was drawn, until it is removed
     assert page.standing() == [kept]
     page.page.click("#unmark")
     page.page.click("#unmark")

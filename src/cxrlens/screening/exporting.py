@@ -115,6 +115,8 @@ def export(
     """
     screened = ScreenedFolder(folder)
     screened.info()
+    if labels is not None and labels == objects:
+        raise UsageError(f"{labels}: is named for the labels and for the objects; give each a file of its own")
     wanted = {path: make for path, make in ((labels, verdicts_csv), (objects, objects_csv)) if path is not None}
     for path in wanted:
         if path.exists() and not force:

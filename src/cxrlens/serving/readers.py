@@ -47,7 +47,7 @@ def read_readers(path: Path) -> tuple[Reader, ...]:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UsageError(f"{path}: others may read or change these tokens; keep them to yourself: chmod 600 {path}")
-        found = yaml.load(path.read_text("utf-8"), Loader=_Unlike)
+        found = yaml.load(path.read_text("utf-8"), Loader=_AsWritten)
     except OSError as error:
         raise UsageError(f"{path}: the readers cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, yaml.YAMLError):
@@ -60,7 +60,7 @@ def read_readers(path: Path) -> tuple[Reader, ...]:
     return readers
 
 
-class _Unlike(yaml.BaseLoader):
+class _AsWritten(yaml.BaseLoader):
     """All values as they are written, and no name twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:

@@ -91,9 +91,13 @@ class Review:
         Raises:
             UnfitGroundsError: when they do not go with the verdict, or the folder does not have the reason.
         """
-        self._check(verdict, grounds)
-        model = lambda: self.folder.info().model_sha256  # noqa: E731
-        return self.store.verdicts.give(key, verdict, model, seen, request, reader=reader, grounds=grounds)
+        if grounds != NO_GROUNDS:
+            if not self.store.results.has(key):
+                return None
+            self._check(verdict, grounds)
+        return self.store.verdicts.give(
+            key, verdict, lambda: self.folder.info().model_sha256, seen, request, reader=reader, grounds=grounds
+        )
 
     def _check(self, verdict: Verdict, grounds: Grounds) -> None:
         if verdict == "none" and grounds != NO_GROUNDS:

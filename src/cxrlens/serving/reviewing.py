@@ -100,7 +100,7 @@ def routes(state: ServerState) -> APIRouter:
         """The map of an image: 8-bit grey PNG of the picture at the network's scale, 255 = highest."""
         return _file(review().map_file(key), "image/png")
 
-    @router.get("/api/verdicts", responses=described(404, 503))
+    @router.get("/api/verdicts", responses=described(404, 422, 503))
     @state.reading
     def verdicts(
         reader: AskingReader,

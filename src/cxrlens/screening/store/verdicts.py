@@ -210,7 +210,7 @@ class VerdictTable:
             ).first()
             if image is None:
                 return None
-            said = {"verdict": verdict, "reader": reader, **dict(grounds)}
+            said: dict[str, Any] = {"verdict": verdict, "reader": reader, **dict(grounds)}
             if request is not None and (given := _given(connection, request)) is not None:
                 if (given.key, _said(given)) != (key, said):
                     raise ReusedNumberError(image.name)

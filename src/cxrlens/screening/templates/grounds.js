@@ -2,6 +2,7 @@
 // Why a verdict is given: the reason for a retake, which a key chooses; a comment; and what is drawn on the radiograph.
 
 const REASON_KEYS = "1234567890abcdefghijklmnopqstuvwxyz"; // without the one that asks for a retake
+const MOST_POINTS = 200; // of an outline
 
 // What a verdict may have beside itself; those of earlier versions have none.
 function groundsOf(given) {
@@ -34,7 +35,7 @@ class GroundsForm {
     byId("grounds").hidden = !can;
     this.#sayLength(comment);
     byId("reason-given").textContent = given?.verdict === "retake" ? `Reason: ${reasonTitle(this.facts.reasons, given.reason) || "none given"}` : "";
-    byId("drawn").textContent = marks.length ? counted(marks.length, "object") : "";
+    byId("drawn-count").textContent = marks.length ? counted(marks.length, "object") : "";
     byId("unmark").disabled = !marks.length;
     for (const button of byId("reasons").querySelectorAll("[data-reason]")) {
       button.setAttribute("aria-pressed", given?.verdict === "retake" && button.dataset.reason === given.reason);
@@ -75,6 +76,7 @@ class GroundsForm {
   // Asks for the reason of a retake; the next key chooses it.
   ask() {
     byId("reasons").hidden = false;
+    byId("reasons").scrollIntoView({ block: "nearest" });
     byId("retake").setAttribute("aria-expanded", "true");
   }
 
@@ -129,7 +131,7 @@ class GroundsForm {
     this.#stopDrawing();
     if (!this.can) return;
     const { comment, marks } = this.draft();
-    this.#change({ comment, marks: [...marks, { kind, points: points.map((point) => this.#within(point)) }] });
+    this.#change({ comment, marks: [...marks, { kind, points: thinned(points).map((point) => this.#within(point)) }] });
   }
 
   // To tenths of a pixel, on the picture.
@@ -169,12 +171,19 @@ class GroundsForm {
     byId("drawing").hidden = !this.canDraw;
     if (!this.canDraw) return;
     this.viewer.onDrawn = (mark) => this.#drawn(mark);
+    this.viewer.onStopped = () => this.#stopDrawing();
     for (const kind of ["box", "outline"]) byId(`draw-${kind}`).addEventListener("click", () => this.draw(kind));
     byId("unmark").addEventListener("click", () => {
       const { comment, marks } = this.draft();
       this.#change({ comment, marks: marks.slice(0, -1) });
     });
   }
+}
+
+// So few points that a server takes them, and many objects at once.
+function thinned(points) {
+  const step = Math.ceil(points.length / MOST_POINTS);
+  return points.filter((_, place) => place % step === 0);
 }
 
 // Drawn objects as Object-CXR has them, and back.

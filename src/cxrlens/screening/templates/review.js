@@ -325,7 +325,7 @@ class Review {
       m: () => this.#toggle("map", "show-map"), c: () => this.#toggle("contours", "show-contours"),
       p: () => this.#toggle("peak", "show-peak"), i: () => this.#toggle("invert", "invert"),
       "+": () => this.viewer.zoomBy(1.5), "=": () => this.viewer.zoomBy(1.5), "-": () => this.viewer.zoomBy(1 / 1.5),
-      n: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
+      e: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
       Escape: () => this.grounds.stop(),
       0: () => this.viewer.fit(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),
     };

@@ -74,9 +74,15 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
             either = " or ".join(plain_path(texts[place]) for place in places[:2])
             refused.append(f"{found[0][1].origin}: could be meant by {either} ({path}, line {rows[places[0]][0]})")
         elif found:
-            taken.append(found[0][1])
-            repeated += [f"line {rows[place][0]}: {texts[place]}" for place, _ in found[1:]]
-            contradicting += sum(_says(record) != _says(found[0][1]) for _, record in found[1:])
+            (_, first), *others = found
+            taken.append(first)
+            others = [  # of several readers each has a line
+                (place, record)
+                for place, record in others
+                if not rows[place][1].get(_VERDICT) or _says(record) != _says(first)
+            ]
+            repeated += [f"line {rows[place][0]}: {texts[place]}" for place, _ in others]
+            contradicting += sum(_says(record) != _says(first) for _, record in others)
     remarks = [*named.remarks]
     if repeated:
         other = f", {contradicting} of them with another label, split or objects" if contradicting else ""
