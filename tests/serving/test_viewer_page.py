@@ -393,6 +393,13 @@ def test_the_radiograph_never_disappears(browser: Any, address: str, width: int,
     assert least <= stage["height"] <= height
     assert picture["height"] == pytest.approx(min(stage["height"], stage["width"] * ROWS / COLUMNS), abs=1)
     assert viewed.page.evaluate("document.documentElement.scrollWidth") <= width
+    tally, first = viewed.boxes("#tally", "#choose")
+    text = viewed.page.evaluate(
+        "(() => { const all = new Range(); all.selectNodeContents(byId('tally'));"
+        " return all.getBoundingClientRect().width; })()"
+    )
+    assert text <= tally["width"] + 0.5
+    assert tally["x"] + tally["width"] <= first["x"] or tally["y"] + tally["height"] <= first["y"]
     viewed.page.locator("#tool-ruler").scroll_into_view_if_needed()
     viewed.page.click("#tool-ruler")
     for button in viewed.boxes("#accept", "#preset", "#fill", "#reset", "#tool-ruler"):
