@@ -17,7 +17,7 @@ from cxrlens.screening.page import BESIDE
 from cxrlens.screening.sharing import share
 from cxrlens.screening.store.store import Store
 
-TAGS = {"PatientID": "PAT-4711", "StudyDate": "20260101"}
+TAGS = {"patient_id": "PAT-4711", "date": "2026-01-01"}
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "screened"
     path.mkdir()
     images = [IMAGES[0].model_copy(update={"tags": TAGS}), *IMAGES[1:]]
-    screened = screened_folder(path, images, INFO.model_copy(update={"keep_tags": True}))
+    screened = screened_folder(path, images, INFO.model_copy(update={"keep_tags": ("patient-id", "date")}))
     with Store(screened) as store:
         store.add(images)
     return path

@@ -318,7 +318,7 @@ def test_the_ruler_measures_mm_where_the_file_says_them(viewed: Viewed) -> None:
     viewed.full()
     viewed.drag(viewed.point(40, 50), viewed.point(240, 350))
     assert float(viewed.text("#length").removesuffix(" px")) == pytest.approx(np.hypot(300, 200), abs=2)
-    assert "does not say" in viewed.text("#word")
+    viewed.becomes(lambda: "does not say" in viewed.text("#word"), True)
 
 
 def test_sizes_and_moves(viewed: Viewed) -> None:
