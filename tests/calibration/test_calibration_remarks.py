@@ -52,11 +52,13 @@ def limited(layout: float, texture: float) -> TrainingDistance:
 
 def test_raised_limits_are_told_with_what_they_cost() -> None:
     (layout,) = on_distance(limited(2, 1), limited(5, 1))
-    assert "further from 350 radiographs of d, split train than" in layout
-    assert "by layout 2.5 times as high now" in layout
+    assert (
+        "the distance from 350 radiographs of d, split train were raised for this site, by layout 2.5 times as high, so"
+        in layout
+    )
     assert "fewer pictures of other things are refused" in layout
     (both,) = on_distance(limited(2, 1), limited(3, 4))
-    assert "by layout 1.5 times as high and by texture 4 times as high now" in both
+    assert "by layout 1.5 times as high and by texture 4 times as high, so" in both
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def on_distance(before: TrainingDistance | None, after: TrainingDistance | None)
     higher = " and ".join(f"by {kind} {ratio:.3g} times as high" for kind, ratio in raised.items() if ratio > 1)
     if higher:
         yield (
-            f"Images of this site lie further from {before.fitted} than the model's limits allowed. The limits are "
-            f"{higher} now, so that these are judged; the higher they are, the fewer pictures of other things are "
-            "refused: train on images of this site to have both."
+            f"The limits of the distance from {before.fitted} were raised for this site, {higher}, so that its own "
+            "radiographs are judged. The higher they are, the fewer pictures of other things are refused; a model that "
+            "is trained on images of this site has both."
         )
 
 
