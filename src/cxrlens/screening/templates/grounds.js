@@ -45,11 +45,7 @@ class GroundsForm {
 
   // Draws the objects of the image shown.
   paint() {
-    if (this.canDraw) this.viewer.showMarks(this.image ? this.draft().marks : []);
-  }
-
-  get canDraw() {
-    return typeof this.viewer.startDrawing === "function";
+    this.viewer.showMarks(this.image ? this.draft().marks : []);
   }
 
   // { comment, marks } as they would go along with a verdict on the image shown.
@@ -100,7 +96,7 @@ class GroundsForm {
 
   // Begins to draw, or stops where that kind is being drawn.
   draw(kind) {
-    if (!this.canDraw || !this.can) return;
+    if (!this.can) return;
     const same = this.drawing === kind;
     this.#stopDrawing();
     if (same) return;
@@ -168,8 +164,6 @@ class GroundsForm {
     });
     byId("comment").addEventListener("change", () => this.image && this.onChange());
     addEventListener("beforeunload", (event) => this.drafts.size && event.preventDefault());
-    byId("drawing").hidden = !this.canDraw;
-    if (!this.canDraw) return;
     this.viewer.onDrawn = (mark) => this.#drawn(mark);
     this.viewer.onStopped = () => this.#stopDrawing();
     for (const kind of ["box", "outline"]) byId(`draw-${kind}`).addEventListener("click", () => this.draw(kind));
