@@ -124,9 +124,7 @@ class ImageResult:
         """
         geometry = card.preprocessing.geometry(*stored)
         explanations = tuple(ImageMap.cut(whole, geometry, tie_seed) for whole in maps)
-        away = None
-        if card.distance is not None and grey is not None:
-            away = card.distance.of(card.preprocessing.shown(grey))
+        away = None if grey is None else card.distance_of(grey)
         result = cls(probability, card, model, geometry.without_padding(), explanations, away=away)
         return result.with_maps() if result.not_assessed else result
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cxrlens.errors import NotAssessedError, UsageError
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.inputs.readers import Pixels
 from cxrlens.models.calibration import Calibration, Triage
-from cxrlens.models.distance import TrainingDistance
+from cxrlens.models.distance import ImageDistance, TrainingDistance
 from cxrlens.validation import first_fault
 
 CARD_KEY = "cxrlens"
@@ -87,6 +88,13 @@ class ModelCard(BaseModel):
         if probability >= self.threshold:
             return "retake"
         return "review" if probability >= self.calibration.review_threshold else "pass"
+
+    def distance_of(self, grey: Pixels) -> ImageDistance | None:
+        """How far a prepared image [height, width] in [0, 1], padding included, lies from those that the model knows.
+
+        None where the model cannot tell.
+        """
+        return None if self.distance is None else self.distance.of(self.preprocessing.shown(grey))
 
     def to_metadata(self) -> str:
         """The card as JSON text for a file's metadata; `parse_card` reads it."""

@@ -120,8 +120,8 @@ def score_model(
 
 def _too_far(model: QualityModel, grey: Pixels) -> tuple[Refusal, ...]:
     """What speaks against an image that lies too far from those that the model knows; nothing where it cannot tell."""
-    distance = model.card.distance
-    refusal = distance and distance.refusal(distance.of(model.preprocessing.shown(grey)))
+    known, away = model.card.distance, model.card.distance_of(grey)
+    refusal = known.refusal(away) if known is not None and away is not None else None
     return (refusal,) if refusal else ()
 
 
