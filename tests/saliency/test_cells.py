@@ -188,6 +188,55 @@ class Rolled(nn.Module):
         return self.last(torch.roll(x, 3, 2))
 
 
+class Windowed(nn.Module):
+    """Windows of 4 x 4 cells, moved by some: what is done in them, and whether they are moved back."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 4, 3, 2, 1)
+        self.last = nn.Identity()
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x).permute(0, 2, 3, 1)
+        count, height, width, channels = x.shape
+        if self.way == "joined":  # the means of windows
+            x = x.view(count, height // 4, 4, width // 4, 4, channels).mean((2, 4))
+        elif self.way == "gathered":  # every fourth row and column, side by side
+            x = torch.cat([x[:, row::4, column::4] for row in range(4) for column in range(4)], 3)
+        elif self.way == "half":  # not all of them
+            x = torch.cat([x[:, row::4, row::4] for row in range(4)], 3)
+        else:
+            short = x
+            x = functional.pad(x.roll((-1, -2), (1, 2)), (0, 0, 0, 4, 0, 4))
+            tall, wide = x.shape[1:3]
+            x = x.view(count, tall // 4, 4, wide // 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
+            windows = x.reshape(-1, 16, channels)
+            windows = (windows @ windows.transpose(1, 2)).softmax(2) @ windows
+            x = windows.view(count, tall // 4, wide // 4, 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
+            x = x.reshape(count, tall, wide, channels)[:, :height, :width]
+            x = x.roll((1, 2) if self.way == "back" else (1, 1), (1, 2)) + short
+        return self.last(x)
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [
+        ("back", nn.Conv2d(3, 4, 3, 2, 1)),
+        ("joined", nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AvgPool2d(4))),
+        ("gathered", nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AvgPool2d(4))),
+    ],
+)
+def test_cells_are_followed_through_windows(way: str, expected: nn.Module):
+    network = nn.Sequential(expected, nn.Identity())
+    assert grid_of(Windowed(way), (64, 96), "last") == grid_of(network, (64, 96), "1") is not None
+
+
+@pytest.mark.parametrize("way", ["half", "elsewhere"])
+def test_windows_that_are_not_put_back_are_not_guessed(way: str):
+    assert grid_of(Windowed(way), (64, 96), "last") is None
+
+
 @pytest.mark.parametrize("build", [Disagreeing, Rolled])
 def test_what_cannot_be_read_is_not_guessed(build: Callable[[], nn.Module]):
     assert grid_of(build(), (32, 48), "last") is None

@@ -16,10 +16,12 @@ from torch.nn import functional
 
 from cxrlens.errors import UsageError
 from cxrlens.models.registry import stages_of
-from cxrlens.saliency.capture import INPUT, differentiate
+from cxrlens.saliency.capture import INPUT, Captured, differentiate
 from cxrlens.saliency.explain import Row, explain_rows, make_row
 from cxrlens.saliency.fusion import Fusion
 from cxrlens.saliency.joint_graph.map_graph import JointGraph, MapGraph
+from cxrlens.saliency.joint_graph.tidying import to_single
+from cxrlens.saliency.methods.registry import method
 from cxrlens.saliency.resizing import PUBLISHED_RESIZE, MapResize
 
 aten = torch.ops.aten
@@ -52,6 +54,13 @@ class Excitation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features * self.gate(features.mean((2, 3), keepdim=True)).sigmoid()
+
+
+class Masked(nn.Module):
+    """Shares of channels, those below 0 left out by the lowest number that there is."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.masked_fill(features < 0, torch.finfo(features.dtype).min).softmax(1)
 
 
 class Block(nn.Module):
@@ -172,6 +181,22 @@ def test_all_rows_of_a_known_network_at_once(build: Any):
     assert graph.cells == expected.cells
 
 
+def test_a_method_of_another_package_is_exported_for_any_number_of_images(on_path: pytest.MonkeyPatch):
+    """What it gives is checked (`cxrlens.saliency.methods.checked`), but for values, which no graph has."""
+
+    @method("plugged_energy", title="", formula="", source="")
+    def energy(pair: Captured) -> Tensor:
+        return (pair.activation * pair.gradient).square().sum(1)
+
+    network, images = Tiny(), torch.rand(3, 3, 33, 46)
+    rows = [Row("plugged_energy", "features.1+features.3")]
+    program = torch.export.export(
+        MapGraph(network, images[:2], rows), (images[:2],), dynamic_shapes=({0: torch.export.Dim("N")},)
+    )
+    _, (found,), _ = program.module()(images)
+    torch.testing.assert_close(found, explain_rows(network, images, rows).maps[rows[0]], atol=1e-5, rtol=0)
+
+
 def test_maps_of_the_input_and_of_several_layers_in_any_way():
     network = Tiny(classes=1)
     images = torch.rand(2, 3, 33, 46)
@@ -196,6 +221,26 @@ def test_maps_of_the_input_and_of_several_layers_in_any_way():
 
 def operations(graph: JointGraph) -> list[Any]:
     return [node.target for node in graph.passes.graph.nodes if node.op == "call_function"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_graph_of_double_precision_becomes_that_of_single(pool: Any):
+    stem = (nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.SiLU(), pool(), Excitation(8))
+    rest = (nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.BatchNorm2d(8), nn.Hardswish())
+    network = randomised(nn.Sequential(*stem, *rest, Masked(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)))
+    layers, size, images = ["2", "4", "7"], (33, 46), torch.rand(3, 3, 33, 46)
+    right = JointGraph(copy.deepcopy(network).float(), (3, *size), layers, "affected")
+    graph = JointGraph(network, (3, *size), layers, "affected")
+    to_single(graph.passes)
+    assert aten._to_copy.default not in operations(graph)
+    assert {each.dtype for each in graph.buffers()} == {each.dtype for each in right.buffers()}
+    with torch.no_grad():
+        (logits, found), (right_logits, expected) = graph(images), right(images)
+    torch.testing.assert_close(logits, right_logits)  # of single precision too
+    for name in layers:
+        torch.testing.assert_close(found[name].activation, expected[name].activation, atol=1e-5, rtol=1e-5)
+        scale = expected[name].gradient.abs().max().item()
+        torch.testing.assert_close(found[name].gradient, expected[name].gradient, atol=1e-5 * scale, rtol=1e-5)
 
 
 def test_norms_are_folded_and_nothing_is_made_or_stored_twice():

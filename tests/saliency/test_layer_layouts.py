@@ -108,21 +108,40 @@ def test_a_convolutional_map_whose_width_is_a_number_of_channels(size: tuple[int
 class Gated(nn.Module):
     """Linear over the last dimension of [N, h, w, C], with as many channels as there are rows."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, shift: int = 0) -> None:
         super().__init__()
+        self.shift = shift
         self.embed = nn.Conv2d(3, channels, 4, stride=4)
         self.mix = nn.Linear(channels, channels)
         self.head = nn.Linear(channels, 2)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.mix(self.embed(images).permute(0, 2, 3, 1)).mean((1, 2)))
+        patches = self.embed(images)
+        if self.shift:
+            patches = patches.roll(self.shift, 2)  # rows and columns cannot be followed through it
+        return self.head(self.mix(patches.permute(0, 2, 3, 1)).mean((1, 2)))
 
 
 def test_a_layout_that_cannot_be_known_is_refused():
     torch.manual_seed(0)
     with pytest.raises(UsageError, match=r"'mix' gives \[1, 8, 8, 8\].*cannot be known"):
-        capture(Gated(8), torch.rand(1, 3, 32, 32), ["mix"], 1)
+        capture(Gated(8, shift=3), torch.rand(1, 3, 32, 32), ["mix"], 1)
+
+
+def test_a_layout_that_no_shape_tells_is_read_off_the_operations():
+    torch.manual_seed(0)
+    network = Gated(8)
+    images = torch.rand(2, 3, 32, 32)
+    activation, gradient = by_hand(network, images, "mix", CHANNELS_LAST)
+    for _ in range(2):
+        _, captured = capture(network, images, ["mix"], 1)
+        torch.testing.assert_close(captured["mix"].activation, activation)
+        torch.testing.assert_close(captured["mix"].gradient, gradient)
+
+
+def test_a_layout_that_another_size_has_told_is_remembered():
+    torch.manual_seed(0)
     network = Gated(8)
     images = torch.rand(1, 3, 32, 48)  # as [N, C, h, w] it would be 12 high and 8 wide, though the image is not
     activation, gradient = by_hand(network, images, "mix", CHANNELS_LAST)
@@ -131,11 +150,68 @@ def test_a_layout_that_cannot_be_known_is_refused():
     torch.testing.assert_close(captured["mix"].gradient, gradient)
 
 
-def test_tokens_and_windows_are_refused():
+def test_tokens_behind_a_class_token_are_the_patches():
+    torch.manual_seed(0)
+    vit = tv.VisionTransformer(32, 8, 2, 2, 24, 24, num_classes=2).eval()
+    nn.init.normal_(vit.heads.head.weight)
+    images = torch.rand(2, 3, 32, 32)
+    kept = []
+    layer = "encoder.layers.encoder_layer_0"
+    hook = vit.get_submodule(layer).register_forward_hook(lambda _m, _i, output: kept.append(output))
+    (gradient,) = torch.autograd.grad(vit(images)[:, 1].sum(), kept)
+    hook.remove()
+    _, captured = capture(vit, images, [layer], 1)
+    for found, right in ((captured[layer].activation, kept[0]), (captured[layer].gradient, gradient)):
+        torch.testing.assert_close(found, right[:, 1:].reshape(2, 4, 4, 24).permute(0, 3, 1, 2))
+    assert float(gradient.abs().max()) > 0
+
+
+class Prefixed(nn.Module):
+    """Tokens of patches behind two that stand for no place."""
+
+    def __init__(self, *, says: bool) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 5, 8, stride=8)
+        self.norm = nn.LayerNorm(5)
+        self.head = nn.Linear(5, 2)
+        if says:
+            self.num_prefix_tokens = 2
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.embed(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([torch.ones(len(images), 2, 5), patches], 1)
+        return self.head(self.norm(tokens).square().mean(1))
+
+
+def test_tokens_of_no_place_are_left_out_where_the_network_says_how_many():
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 32, 48)
+    with pytest.raises(UsageError, match=r"'norm' gives no map.*tokens \[N, L, C\].*num_prefix_tokens"):
+        capture(Prefixed(says=False), images, ["norm"], 1)
+    network = Prefixed(says=True)
+    _, captured = capture(network, images, ["norm"], 1)
+    right = network.norm(network.embed(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(captured["norm"].activation, right)
+
+
+def test_tokens_whose_places_cannot_be_known_are_refused():
     torch.manual_seed(0)
     vit = tv.VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=2).eval()
-    with pytest.raises(UsageError, match=r"'encoder.layers.encoder_layer_0' gives no map.*tokens \[N, L, C\]"):
-        capture(vit, torch.rand(1, 3, 32, 32), ["encoder.layers.encoder_layer_0"], 1)
+    del vit.class_token  # as many tokens as channels
+    vit.class_token = torch.zeros(1, 0, 16)
+    vit.encoder.pos_embedding = nn.Parameter(torch.zeros(1, 16, 16))
+    with pytest.raises(UsageError, match=r"'encoder' gives no map.*tokens \[N, L, C\]"):
+        capture(vit, torch.rand(1, 3, 32, 32), ["encoder"], 1)
+
+
+@pytest.mark.parametrize("layer", ["features.1", "features.7"])
+def test_captum_is_not_given_channels_at_the_end(swin: nn.Module, layer: str):
+    pytest.importorskip("captum")
+    images = torch.rand(1, 3, 64, 64)
+    with pytest.raises(UsageError, match=f"layer '{layer}' has its channels at the end"):
+        explain(swin, images, methods="captum:LayerGradCam", layers=layer)
+    assert explain(swin, images, methods="captum:LayerActivation", layers="permute")["captum:LayerActivation"].any()
 
 
 class Checkpointed(nn.Module):

@@ -49,11 +49,12 @@ def test_layers_by_name():
     network = Tiny()
     assert resolve_layers(network, "features.1") == ["features.1"]
     assert resolve_layers(network, ["features.3", "features.1", "features.3"]) == ["features.3", "features.1"]
-    for choice in ("last", "combined"):
-        with pytest.raises(UsageError, match="Tiny"):
-            resolve_layers(network, choice)
     with pytest.raises(UsageError, match="no layer"):
         resolve_layers(network, [])
+
+
+def test_layers_of_a_network_that_is_not_known_are_found():
+    assert resolve_layers(Tiny(), "last") == resolve_layers(Tiny(), "combined") == ["features.3"]  # of stride 4
 
 
 @pytest.mark.parametrize("layers", ["last", "combined", "layer3.1"])

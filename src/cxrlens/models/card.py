@@ -101,6 +101,8 @@ class ModelCard(BaseModel):
         unused: dict[str, Any] = {name: True for name in ("calibration", "distance") if getattr(self, name) is None}
         if self.calibration is not None and self.calibration.scores is None:
             unused["calibration"] = {"scores"}
+        if self.distance is not None and self.distance.framing is None:
+            unused["distance"] = {"framing"}
         return self.model_dump_json(exclude=unused)
 
 

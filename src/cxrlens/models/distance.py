@@ -1,7 +1,8 @@
 """How far an image lies from the radiographs that a model was trained with, whatever runs the network.
 
-It is measured on what the network is shown, by two kinds of features: how the picture is laid out, and its fine
-structure. See docs/methods.md, and docs/decisions/distance-from-training.md for why not on the network's layers.
+It is measured on what the network is shown, by how the picture is laid out, by its fine structure, and by whether it
+shows a whole chest that stands upright (`cxrlens.models.framing`). See docs/methods.md, and
+docs/decisions/distance-from-training.md for why not on the network's layers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxrlens.inputs.readers import Pixels, Refusal
+from cxrlens.models.framing import TURNS, Floats, LimitedFraming, framing_features
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 Grey: TypeAlias = npt.NDArray[np.floating]
 
 CELLS = 4
@@ -38,8 +39,13 @@ def image_features(shown: Pixels) -> dict[str, Floats]:
 
     It is looked at in 256 levels, in which decoded images are kept, so that it does not matter where it comes from.
     """
-    levels = np.rint(shown * np.float32(255)) / np.float32(255)
+    levels = in_levels(shown)
     return {kind: function(levels) for kind, function in FEATURES.items()}
+
+
+def in_levels(shown: Pixels) -> Pixels:
+    """An image in [0, 1] in the 256 levels in which it is looked at."""
+    return np.rint(shown * np.float32(255)) / np.float32(255)
 
 
 def layout_features(grey: Grey) -> Floats:
@@ -79,7 +85,14 @@ NOT_KNOWN = (
 )
 """Said of a model that cannot tell how far an image lies from its training images."""
 
-FEATURES: Final[Mapping[str, Callable[[Grey], Floats]]] = {"layout": layout_features, "texture": texture_features}
+FEATURES: Final[Mapping[str, Callable[[Grey], Floats]]] = {
+    "layout": layout_features,
+    "texture": texture_features,
+    "framing": framing_features,
+}
+
+NO_FRAMING = "turned and cut pictures are not judged apart; train with this version to have that in the model file"
+"""Said of a distance that an earlier version fitted."""
 
 
 class _FrozenPart(BaseModel):
@@ -151,21 +164,34 @@ class HeldOut(Radiographs):
 
 @dataclass(frozen=True)
 class ImageDistance:
-    """Of one image, by each kind of features, in multiples of its limit."""
+    """Of one image, by each kind of features, in multiples of its limit.
+
+    Attributes:
+        framing: None by a model that an earlier version fitted.
+        seems: a sentence on how it seems to be turned or cut, where that is the matter with it; else "".
+    """
 
     layout: float
     texture: float
+    framing: float | None = None
+    seems: str = ""
 
     @property
     def value(self) -> float:
-        """The larger one; the image is refused where it is above 1."""
-        return max(self.layout, self.texture)
+        """The largest one; the image is refused where it is above 1."""
+        return max(self.layout, self.texture, self.framing or 0.0)
 
 
 _LAID_OUT = (
     "It is laid out otherwise than the radiographs that the model was trained with, as other parts of the body, other "
     "kinds of image and turned, inverted or cut pictures are"
 )
+_SEEMS: Final = {
+    "anticlockwise": "It seems to be turned by 90 degrees anticlockwise; turn it back and screen it again",
+    "upside_down": "It seems to stand on its head; turn it by 180 degrees and screen it again",
+    "clockwise": "It seems to be turned by 90 degrees clockwise; turn it back and screen it again",
+    "part": "It seems to show a part of a chest alone, as a picture does that was cut",
+}
 _STRUCTURED = (
     "Its fine structure is not that of the radiographs that the model was trained with, as with noise, a blur or other "
     "kinds of image"
@@ -177,41 +203,63 @@ class TrainingDistance(_FrozenPart):
 
     Attributes:
         layout: by `layout_features`; ``texture`` by `texture_features`.
+        framing: by `framing_features`, how sure it is that the picture is no whole chest that stands upright; None
+            where an earlier version fitted the distance.
         fitted: the radiographs that it is a distance from.
         held_out: those that the limits were chosen on.
     """
 
     layout: LimitedDistance
     texture: LimitedDistance
+    framing: LimitedFraming | None = None
     fitted: Radiographs
     held_out: HeldOut
 
     @model_validator(mode="after")
     def _has_the_features(self) -> TrainingDistance:
         for kind, count in (("layout", CELLS * CELLS), ("texture", 2 * len(ORDERS) * SCALES)):
-            found = len(self.parts[kind].centre)
+            found = len(getattr(self, kind).centre)
             if found != count:
                 raise ValueError(f"the {kind} should be one of {count} features, not {found}")
         return self
 
     def __str__(self) -> str:
         """What it rests on, as a part of a sentence."""
-        return f"from {self.fitted}; beyond its limit lie {self.held_out}"
+        said = f"from {self.fitted}; beyond its limit lie {self.held_out}"
+        return said if self.framing is not None else f"{said}; {NO_FRAMING}"
 
     def of(self, shown: Pixels) -> ImageDistance:
         """That of an image [h, w], see `Preprocessing.shown`."""
         features = image_features(shown)
-        return ImageDistance(**{kind: float(part.of(features[kind]) / part.limit) for kind, part in self.parts.items()})
+        found = self._by_kind(features)
+        return ImageDistance(**found, seems=self._seems(shown, features, found))
 
     @property
-    def parts(self) -> Mapping[str, LimitedDistance]:
-        """Those of each kind of features."""
-        return {kind: getattr(self, kind) for kind in FEATURES}
+    def parts(self) -> Mapping[str, LimitedDistance | LimitedFraming]:
+        """Those of each kind of features that it has."""
+        found = {kind: getattr(self, kind) for kind in FEATURES}
+        return {kind: part for kind, part in found.items() if part is not None}
+
+    def _by_kind(self, features: Mapping[str, Floats]) -> dict[str, float]:
+        return {kind: float(part.of(features[kind]) / part.limit) for kind, part in self.parts.items()}
+
+    def _seems(self, shown: Pixels, features: Mapping[str, Floats], found: Mapping[str, float]) -> str:
+        """Only what holds is said: that an image is turned where it lies within the limits once it is turned back, and
+        that it is cut where nothing else is wrong with its layout.
+        """
+        if self.framing is None or found["framing"] <= 1:
+            return ""
+        kind = self.framing.likeliest(features["framing"])
+        if kind in TURNS:
+            righted = self._by_kind(image_features(np.rot90(shown, -TURNS.index(kind))))
+            return _SEEMS[kind] if max(righted.values()) <= 1 else ""
+        return _SEEMS[kind] if found["layout"] <= 1 else ""
 
     def refusal(self, distance: ImageDistance) -> Refusal | None:
         """What is said of an image beyond the limit; None of another."""
         if distance.value <= 1:
             return None
-        what = _LAID_OUT if distance.layout > 1 else _STRUCTURED
+        is_laid_out = distance.layout <= 1 and (distance.framing or 0.0) <= 1
+        what = distance.seems or (_STRUCTURED if is_laid_out else _LAID_OUT)
         beyond = f"of {self.held_out.images:,} other radiographs {self.held_out.beyond:,} lie beyond it"
         return Refusal(f"{what} (distance {distance.value:.3g}, limit 1; {beyond}).")

@@ -13,9 +13,10 @@ from torch import nn
 from cxrlens.errors import UsageError
 from cxrlens.files import replacing
 from cxrlens.models.card import CARD_KEY, ModelCard, parse_card
+from cxrlens.models.content import bundle_sentence, content_of
 from cxrlens.models.location import model_path
-from cxrlens.models.registry import build_network, find_architecture
-from cxrlens.models.weights_file import not_finite, unfit
+from cxrlens.models.registry import blank_network, find_architecture
+from cxrlens.models.weights_file import counted_faults, no_numbers, not_finite, unfit
 
 _LARGEST_HEADER = 16 << 20
 
@@ -51,8 +52,8 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     broken = not_finite(state)
     if broken:
         raise UsageError(
-            f"{model_path(path)}: {len(broken)} of its {len(state)} tensors hold values that are no numbers (first: "
-            f"{broken[0]}); take another copy of the file, or train anew with a smaller --lr"
+            f"{model_path(path)}: {no_numbers(broken, len(state))}; take another copy of the file, or train anew with "
+            "a smaller --lr"
         )
     negative = [key for key, value in state.items() if key.endswith(".running_var") and bool((value < 0).any())]
     if negative:
@@ -74,6 +75,8 @@ def read_model(path: Path) -> tuple[nn.Module, ModelCard]:
             f"{path}: is an ONNX model, which 'cxrlens screen' and 'cxrlens serve' run, and torch does not; give the "
             "model file that it was made from"
         )
+    if content_of(path) == "bundle":
+        raise UsageError(bundle_sentence(path))
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
@@ -86,17 +89,17 @@ def read_model(path: Path) -> tuple[nn.Module, ModelCard]:
         )
     card = parse_card(metadata[CARD_KEY], str(path))
     try:
-        find_architecture(card.architecture)
+        architecture = find_architecture(card.architecture)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}; update cxrlens?") from error
-    with torch.device("meta"):  # no random weights are drawn, only to be replaced
-        network = build_network(card.architecture, classes=len(card.classes))
+        remedy = "" if ":" in card.architecture else "; update cxrlens?"
+        raise UsageError(f"{path}: {error}{remedy}") from error
+    network = blank_network(architecture, len(card.classes), (card.preprocessing.height, card.preprocessing.width))
     own = network.state_dict()
     faults = unfit(state, own)
     if faults:
         raise UsageError(
-            f"{path}: its weights are not those of the {card.architecture} that it names ({len(faults)} tensors "
-            f"differ, first: {faults[0]}); the file is not usable"
+            f"{path}: its weights are not those of the {card.architecture} that it names "
+            f"({counted_faults(faults)}); the file is not usable"
         )
     network.load_state_dict({key: state[key].to(own[key].dtype, copy=True) for key in own}, assign=True)
     return network.eval(), card

@@ -40,12 +40,12 @@ def multiply_in_bfloat16(network: nn.Module) -> nn.Module:
     """Make a network's convolutions keep their weights and multiply in bfloat16, in place.
 
     All else stays as it is: batch norms keep float32 weights and statistics, and linear layers multiply in float32, so
-    that logits have all their digits.
+    that logits have all their digits. Layer norms, which take no two types, are given what they work in.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.conv._ConvNd):
             module.to(torch.bfloat16)
-        elif not isinstance(module, nn.Linear):
+        elif not isinstance(module, nn.Linear | nn.LayerNorm) or module.weight is None:
             continue
         module.register_forward_pre_hook(_take_own_type)
     return network

@@ -22,7 +22,14 @@ from torch.utils.checkpoint import CheckpointError
 from cxrlens.errors import UsageError
 from cxrlens.saliency.hooks import forward_hooks
 from cxrlens.saliency.input_gradients import InputGradients
-from cxrlens.saliency.layout import Layout, LayoutTrial, channels_first
+from cxrlens.saliency.layout import (
+    AmbiguousLayoutError,
+    Layout,
+    LayoutTrial,
+    channels_first,
+    known_layout,
+    settle_layouts,
+)
 from cxrlens.saliency.norms import norm2
 from cxrlens.saliency.pooled_head import head_trial, run_closed_form
 from cxrlens.saliency.target import Target, as_logits, target_classes, target_scores
@@ -74,8 +81,8 @@ def capture(
         network: in evaluation mode; gives logits [N, classes], or [N] / [N, 1] for a single affected logit. Parts that
             run under `torch.utils.checkpoint` without re-entry are taken like others.
         images: [N, channels, H, W], already preprocessed, on the network's device.
-        layers: module names, each run once per forward pass and giving a map [N, C, h, w], or [N, h, w, C] (see
-            `cxrlens.saliency.layout`), or `INPUT`; none for logits alone.
+        layers: module names, each run once per forward pass and giving a map [N, C, h, w], or [N, h, w, C], or tokens
+            [N, L, C] of patches (see `cxrlens.saliency.layout`), or `INPUT`; none for logits alone.
         target: which logit is differentiated, see `target_classes`.
 
     Returns:
@@ -100,7 +107,9 @@ def capture(
         return logits, {layer: Captured(head.activation.float(), gradient)}
     with head_trial(network, layer) as trial:
         logits, captured = differentiate(network, images, layers, target)
-    if trial is not None:
+    if trial is not None and known_layout(network.get_submodule(layer), _size(images)) != "first":
+        trial.dismiss()
+    elif trial is not None:
         trial.judge(captured[layer].activation, captured[layer].gradient, target_classes(logits, target))
     return logits, captured
 
@@ -114,10 +123,14 @@ def differentiate(
     mode acts, and the checkpoint finds other tensors kept: such a one is run again with torch's own functions.
     """
     modules = {name: find_layer(network, name) for name in layers if name != INPUT}
-    try:
-        return _by_autograd(network, images, layers, modules, target, InputGradients())
-    except CheckpointError:
-        pass
+    for _ in range(len(layers) + 1):  # each ambiguous layout is settled once
+        try:
+            return _by_autograd(network, images, layers, modules, target, InputGradients())
+        except AmbiguousLayoutError as error:
+            if not settle_layouts(network, images[:1].detach(), [error.layer]):
+                raise
+        except CheckpointError:
+            break
     try:
         return _by_autograd(network, images, layers, modules, target, nullcontext())
     except CheckpointError as error:
@@ -134,7 +147,7 @@ def _by_autograd(
 ) -> tuple[Tensor, dict[str, Captured]]:
     outputs: dict[str, Tensor] = {}
     layouts: dict[str, Layout] = {}
-    trial = LayoutTrial((images.shape[-2], images.shape[-1]))
+    trial = LayoutTrial(network, images.shape[0], _size(images))
     leaves = trial.watched(network, modules)
     is_over = False
 
@@ -147,8 +160,8 @@ def _by_autograd(
 
     def store(name: str, _inputs: tuple[Any, ...], output: Any) -> Tensor:
         """Switch gradients on, keep the output and hand a clone on, which in-place operations may rewrite."""
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise UsageError(_no_map(name, output))
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+            raise UsageError(f"layer '{name}' gives no map [N, C, h, w]; name a convolutional layer")
         if name in outputs:
             raise UsageError(f"layer '{name}' runs more than once in a forward pass; name a layer that runs once")
         if name != INPUT:
@@ -196,15 +209,6 @@ def _gradients(score: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor | No
     return [None if each is None else each.float() / factor if factor > 1 else each.float() for each in gradients]
 
 
-def _no_map(name: str, output: Any) -> str:
-    if isinstance(output, Tensor) and output.ndim == 3:
-        return (
-            f"layer '{name}' gives no map [N, C, h, w] but {list(output.shape)}, which are tokens [N, L, C] as vision "
-            "transformers have them, whose places in the image are not known here; name a layer that gives a map"
-        )
-    return f"layer '{name}' gives no map [N, C, h, w]; name a convolutional layer"
-
-
 def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Module:
     """The submodule of that name.
 
@@ -218,6 +222,10 @@ def find_layer(network: nn.Module, name: str, also: Sequence[str] = ()) -> nn.Mo
     near = difflib.get_close_matches(name, [*also, *filter(None, known)], n=4, cutoff=0.4)
     meant = f"near matches: {', '.join(near)}" if near else "list the names with network.named_modules()"
     raise UsageError(f"the network has no layer '{name}'; {meant}")
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
 
 
 def _title(name: str) -> str:

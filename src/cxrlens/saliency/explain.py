@@ -10,7 +10,6 @@ from typing import TypeAlias, TypeVar
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
-from cxrlens.models.registry import stages_of
 from cxrlens.saliency.capture import INPUT, Captured, capture
 from cxrlens.saliency.cells.grid import CellGrid
 from cxrlens.saliency.cells.known import cell_grids
@@ -21,6 +20,7 @@ from cxrlens.saliency.methods import SaliencyMethod, find_method
 from cxrlens.saliency.probe import NetworkProbe
 from cxrlens.saliency.recorded_resize import INPUT_LAYERS, RecordedResize
 from cxrlens.saliency.resizing import MapResize
+from cxrlens.saliency.stages import DEFAULT_SHAPE, Shape, find_stages
 from cxrlens.saliency.target import Target, target_classes, target_scores
 
 _Key = TypeVar("_Key")
@@ -123,8 +123,9 @@ def explain(
         images: [N, C, H, W], preprocessed as the network was trained, on its device. A batch too large for the
             device's memory is halved until it fits.
         methods: method ids, see docs/methods.md; ``captum:NAME`` for any attribution class of captum.
-        layers: "last" or "combined" for torchvision ResNets and EfficientNets; else a module name, or several names
-            in a list, whose maps are combined. Methods that read the input alone take no notice of it.
+        layers: "last" or "combined", which are found by a pass through the network where they are not known (see
+            `cxrlens.saliency.stages`); or a module name, or several names in a list, whose maps are combined. Methods
+            that read the input alone take no notice of it.
         target: "affected" (class 1), "predicted", a class index, or one index per image [N].
         smooth: sigma in pixels of a Gaussian over the full-size map; 1 is the paper's 11 x 11 kernel.
         combination: how the maps of several layers become one: "product" (the paper's), "geometric", "mean", "max".
@@ -141,12 +142,14 @@ def explain(
 
     Raises:
         UsageError: on an unknown method, layer, target, combination, grid or interpolation, a sigma that is not
-            positive, a network in training mode, or inside `torch.inference_mode`.
+            positive, images that are no such tensor, a network in training mode, or inside `torch.inference_mode`.
     """
+    _check_images(images)
     ids = [methods] if isinstance(methods, str) else list(methods)
     wanted = {id_: find_method(id_) for id_ in ids}
     needs_layers = any(method.has_layers for method in wanted.values())
-    names = resolve_layers(network, layers) if needs_layers or layers not in LAYER_CHOICES else []
+    named = needs_layers or layers not in LAYER_CHOICES
+    names = resolve_layers(network, layers, shape_of(images)) if named else []
     weights = None if layer_weights is None else tuple(layer_weights)
     fusion = Fusion(combination, weights, smooth, MapResize(grid, interpolation), flip)
     requests = {id_: _Request(method, tuple(names) if method.has_layers else ()) for id_, method in wanted.items()}
@@ -190,7 +193,7 @@ def explain_rows_in_turn(
         for row in rows:
             method = find_method(row.method)
             if method.has_layers and row.layers not in names:
-                names[row.layers] = tuple(resolve_layers(network, row.layers))
+                names[row.layers] = tuple(resolve_layers(network, row.layers, shape_of(images)))
             own[row] = _Request(method, names[row.layers] if method.has_layers else ())
         requests.append((fusion, own))
     for (fusion, own), (maps, flat, logits, cells) in zip(
@@ -219,27 +222,41 @@ def default_rows(methods: Iterable[str], layers: str) -> list[Row]:
     return rows
 
 
-def resolve_layers(network: nn.Module, layers: str | Sequence[str]) -> list[str]:
+def resolve_layers(network: nn.Module, layers: str | Sequence[str], shape: Shape = DEFAULT_SHAPE) -> list[str]:
     """The module names that a choice of layers stands for: each of "last", "combined" and module names, or several.
 
+    Args:
+        shape: of the images that are explained, by which the stages of networks are found that declare none.
+
     Raises:
-        UsageError: when the stages of this network are not known, or no layer is named.
+        UsageError: when the stages of this network cannot be found, or no layer is named.
     """
     names = [part for text in ([layers] if isinstance(layers, str) else layers) for part in text.split(_JOINT)]
     if not names:
         raise UsageError("no layer is named; give module names, 'last' or 'combined'")
-    return list(dict.fromkeys(name for part in names for name in _modules(network, part)))
+    return list(dict.fromkeys(name for part in names for name in _modules(network, part, shape)))
 
 
-def _modules(network: nn.Module, name: str) -> list[str]:
+def _check_images(images: object) -> None:
+    remedy = "images are a tensor [N, C, H, W] of floats, preprocessed as the network was trained"
+    if not isinstance(images, Tensor):
+        raise UsageError(f"{remedy}, not of the type {type(images).__name__}; torch.from_numpy makes one of an array")
+    if images.ndim != 4:
+        one = "; images[None] is a batch of one" if images.ndim == 3 else ""
+        raise UsageError(f"{remedy}, not of the shape {list(images.shape)}{one}")
+    if not images.is_floating_point():
+        raise UsageError(f"{remedy}, not of {str(images.dtype).removeprefix('torch.')}")
+
+
+def shape_of(images: Tensor) -> Shape:
+    """(channels, height, width) of each of a batch of images."""
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _modules(network: nn.Module, name: str, shape: Shape) -> list[str]:
     if name not in LAYER_CHOICES:
         return [name]
-    stages = stages_of(network)
-    if stages is None:
-        raise UsageError(
-            f"'{name}' is known for torchvision's ResNets and EfficientNets only; "
-            f"for a {type(network).__name__} give module names as layers"
-        )
+    stages = find_stages(network, shape)
     return [stages.last] if name == "last" else list(stages.combined)
 
 

@@ -131,6 +131,10 @@ class HeadTrial:
                 name = None
         _remember(self._network, self._layer, name)
 
+    def dismiss(self) -> None:
+        """Remember that the layer needs autograd: its output is no [N, C, h, w], which the form is about."""
+        _remember(self._network, self._layer, None)
+
     def _tolerance(self, linear: nn.Linear) -> float:
         """Relative, for autograd's own rounding: half precision, and TF32 on a GPU."""
         device = linear.weight.device.type

@@ -28,7 +28,7 @@ def cell_grids(network: nn.Module, images: Tensor, layers: Sequence[str]) -> dic
         network: in evaluation mode.
         images: [N, C, H, W], preprocessed, on the network's device. The first of them is run through the network once
             for each new size; further passes are needed only where a layer's cells have to be measured.
-        layers: names of modules that give a map of four dimensions, and whose layout is known, see
+        layers: names of modules that give a map, and whose layout is known, see
             `cxrlens.saliency.capture`.
     """
     height, width = images.shape[2:]
@@ -39,7 +39,7 @@ def cell_grids(network: nn.Module, images: Tensor, layers: Sequence[str]) -> dic
         with torch.autocast(image.device.type, enabled=False):
             traced = traced_grids(network, image, new)
         for name, module in new.items():
-            grid = traced[name] or measured_grid(network, image, name, known_layout(module))
+            grid = traced[name] or measured_grid(network, image, name, known_layout(module, (height, width)))
             if grid is None:
                 _LOG.warning(
                     "layer '%s': where its cells lie can be neither read nor measured; its maps are spread evenly over "

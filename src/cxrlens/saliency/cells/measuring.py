@@ -42,7 +42,7 @@ def measured_grid(network: nn.Module, image: Tensor, name: str, layout: Layout) 
     Args:
         network: in evaluation mode; it is copied.
         image: [1, C, H, W], on the network's device; its values do not count.
-        name: of a layer that gives a map of four dimensions.
+        name: of a layer that gives a map.
         layout: of its output.
     """
     try:
@@ -52,7 +52,7 @@ def measured_grid(network: nn.Module, image: Tensor, name: str, layout: Layout) 
     stream = torch.Generator().manual_seed(0)
     draws: tuple[list[_View], list[_View]] = ([], [])
     for _ in range(_DRAWS):
-        _draw_weights(double, stream)
+        draw_weights(double, stream)
         for side in (0, 1):
             draws[side].extend(_views(double, image, name, layout, side, stream))
     rows, columns = (_fitted(views, length) for views, length in zip(draws, image.shape[2:], strict=True))
@@ -82,7 +82,7 @@ def _views(
     outputs: list[Tensor] = []
 
     def see(_name: str, _inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
+        if isinstance(output, Tensor) and output.ndim in (3, 4):
             outputs.append(channels_first(output, layout))
 
     pixels = torch.randn((_CELLS, *image.shape[1:]), generator=stream).to(image).requires_grad_()
@@ -109,18 +109,23 @@ def _centroids(fields: Tensor) -> Tensor:
     return (fields * places).sum(1) / fields.sum(1)
 
 
-def _draw_weights(network: nn.Module, stream: torch.Generator) -> None:
-    """Normal weights whose scale keeps that of what they work on; norms and biases as at the start of a training."""
+def draw_weights(network: nn.Module, stream: torch.Generator) -> None:
+    """Normal weights whose scale keeps that of what they work on; norms and biases as at the start of a training.
+
+    Factors of single channels, such as those of a layer's scale, are 1: near 0, as trainings begin with them, they
+    would hide what lies before them.
+    """
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, _NORMS):
                 module.reset_parameters()
-            for parameter in module.parameters(recurse=False):
+            for name, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim > 1:
                     scale = (parameter.numel() / parameter.shape[0]) ** -0.5
                     parameter.copy_(torch.randn(parameter.shape, generator=stream) * scale)
                 elif not isinstance(module, _NORMS):
-                    parameter.zero_()
+                    is_factor = "bias" not in name and not isinstance(module, nn.PReLU)
+                    parameter.fill_(1 if is_factor else 0)
 
 
 def _fitted(views: Sequence[_View], side: int) -> CellAxis | None:

@@ -43,13 +43,50 @@ class _Merged:
 
 
 @dataclass(frozen=True)
+class _Behind:
+    """A dimension whose entries have places behind some that have none, such as tokens behind a class token."""
+
+    count: int
+    place: _Place
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the two dimensions that one was parted into, as windows are: the number of a part, or the place within it.
+
+    Attributes:
+        whole: the places of the entries before.
+        sizes: how many parts there are, and how many entries each has.
+        index: 0 for the part's number, 1 for the place within it.
+    """
+
+    whole: _Place
+    sizes: tuple[int, int]
+    index: int
+
+
+@dataclass(frozen=True)
+class _Rolled:
+    """A dimension whose entries were moved on in a circle of ``size``, as shifted windows do, and may be moved back.
+
+    There may be others behind these, of no place, which padding has put there.
+    """
+
+    place: _Place
+    by: int
+    size: int
+
+
+@dataclass(frozen=True)
 class _Unknown:
     """The entries of a dimension have places, which are not known."""
 
 
-_Place: TypeAlias = _Axis | _Merged | _Unknown | None  # None: of no place, as channels, constants and global averages
+# None: of no place, as channels, constants and global averages.
+_Place: TypeAlias = _Axis | _Merged | _Behind | _Part | _Rolled | _Unknown | None
 _Places: TypeAlias = tuple[_Place, ...]
 _UNKNOWN = _Unknown()
+_HIDDEN = (_Unknown, _Part, _Rolled)  # of dimensions that are no rows or columns as they are
 
 
 def traced_grids(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, CellGrid | None]:
@@ -60,12 +97,33 @@ def traced_grids(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Modu
         image: [1, C, H, W], on the network's device; its values do not count.
         layers: modules of the network by name, each giving a map of four dimensions.
     """
-    found: dict[str, CellGrid | None] = dict.fromkeys(layers)
+    return {name: _grid_of(places) for name, places in _traced(network, image, layers).items()}
+
+
+def traced_dimensions(
+    network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]
+) -> dict[str, tuple[int, ...] | None]:
+    """The dimensions of each layer's output that are its rows and its columns; None where they cannot be read.
+
+    Args:
+        network: likewise, as all else.
+    """
+    found: dict[str, tuple[int, ...] | None] = {}
+    for name, places in _traced(network, image, layers).items():
+        sides = [(dimension, place.side) for dimension, place in enumerate(places) if isinstance(place, _Axis)]
+        is_read = not any(isinstance(place, _HIDDEN) for place in places) and [side for _, side in sides] == [0, 1]
+        found[name] = tuple(dimension for dimension, _ in sides) if is_read else None
+    return found
+
+
+def _traced(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, _Places]:
+    """The places of the entries of each layer's output; none of a layer that does not run, or gives no tensor."""
+    found: dict[str, _Places] = dict.fromkeys(layers, ())
     tracer = _Tracer(image)
 
     def see(name: str, _inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, Tensor):
-            found[name] = _grid_of(tracer.places_of(output))
+            found[name] = tracer.places_of(output)
 
     with forward_hooks(layers, see), torch.no_grad(), tracer:
         network(image)
@@ -73,11 +131,23 @@ def traced_grids(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Modu
 
 
 def _grid_of(places: _Places) -> CellGrid | None:
-    """Of the dimensions of an output whose rows come before its columns; of any other, None."""
-    axes = [place for place in places if isinstance(place, _Axis)]
-    if any(isinstance(place, _Unknown | _Merged) for place in places) or [axis.side for axis in axes] != [0, 1]:
+    """Of an output whose rows come before its columns, or of tokens row after row; of any other, None."""
+    parts = [part for place in places for part in _parted(place)]
+    axes = [place for place in parts if isinstance(place, _Axis)]
+    if any(isinstance(place, _HIDDEN) for place in parts) or [axis.side for axis in axes] != [0, 1]:
         return None
     return CellGrid(axes[0].cells, axes[1].cells)
+
+
+def _parted(place: _Place) -> Iterator[_Place]:
+    """The places of what a dimension was flattened from, from the outermost to the innermost."""
+    if isinstance(place, _Behind):
+        yield from _parted(place.place)
+    elif isinstance(place, _Merged):
+        for _, part in place.parts:
+            yield from _parted(part)
+    else:
+        yield place
 
 
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -269,7 +339,7 @@ def _reduction(call: _Call) -> _Places:
     gone = {dim % count for dim in dims}
     kept = len(call.shapes[0]) == count
     places = [None if dim in gone else place for dim, place in enumerate(call.inputs[0]) if kept or dim not in gone]
-    return tuple(places)
+    return _settled(places)
 
 
 def _resampling(call: _Call) -> _Places | None:
@@ -286,6 +356,7 @@ def _resampling(call: _Call) -> _Places | None:
         if is_nearest and 1 not in (step.numerator, step.denominator):
             return None
         if not isinstance(place, _Axis):
+            places[dimension] = None if place is None else _UNKNOWN
             continue
         if corners:
             step, first = (Fraction(before - 1, after - 1) if after > 1 else Fraction(1)), Fraction(0)
@@ -302,20 +373,55 @@ def _resampling(call: _Call) -> _Places | None:
 def _padding(call: _Call) -> _Places:
     pads = call.args[1]
     steps = [(1, Fraction(-pads[2 * back])) for back in reversed(range(len(pads) // 2))]
-    return _window(call.inputs[0], steps)
+    places = list(_window(call.inputs[0], steps))
+    for back in range(len(pads) // 2):
+        place = call.inputs[0][-1 - back]
+        if isinstance(place, _Rolled) and pads[2 * back] == 0 <= pads[2 * back + 1]:
+            places[-1 - back] = place  # its own entries are where they were
+    return tuple(places)
 
 
 def _concatenation(call: _Call) -> _Places:
     dim = call.dimension(1)
     joined = list(_join(call.inputs, call.sizes, len(call.shapes[0])))
-    joined[dim] = None if joined[dim] is None else _UNKNOWN
+    parts = [(places[dim], size[dim]) for places, size in zip(call.inputs, call.sizes, strict=True)]
+    placed = [place for place, _ in parts if place is not None]
+    if placed:
+        is_behind = len(placed) == 1 and parts[-1][0] is not None and isinstance(placed[0], _Axis | _Merged)
+        joined[dim] = _Behind(sum(size for _, size in parts[:-1]), placed[0]) if is_behind else _UNKNOWN
+    elif any(isinstance(place, _Unknown) for place in joined):
+        return _interleaved(call.inputs) or tuple(joined)
     return tuple(joined)
+
+
+def _interleaved(inputs: Sequence[_Places]) -> _Places | None:
+    """Of tensors that share out the entries of a grid, every n-th to each: a place lies in the middle of its n."""
+    found: list[_Place] = []
+    count = 1
+    for places in zip(*inputs, strict=True):
+        axes = [place for place in places if isinstance(place, _Axis)]
+        if len(set(places)) == 1:
+            found.append(places[0])
+            continue
+        if len(axes) < len(places) or len({(axis.side, axis.cells.stride) for axis in axes}) > 1:
+            return None
+        stride, offsets = axes[0].cells.stride, sorted({axis.cells.offset for axis in axes})
+        if offsets != [offsets[0] + stride * place / len(offsets) for place in range(len(offsets))]:
+            return None
+        count *= len(offsets)
+        found.append(_Axis(axes[0].side, CellAxis(stride, sum(offsets, Fraction(0)) / len(offsets))))
+    return tuple(found) if count == len(inputs) == len(set(inputs)) else None
 
 
 def _stacking(call: _Call) -> _Places:
     joined = list(_join(call.inputs, call.sizes, len(call.inputs[0])))
     joined.insert(int(call.argument(1, "dim", 0)) % (len(joined) + 1), None)
     return tuple(joined)
+
+
+def _placeless(call: _Call) -> _Places:
+    """A new tensor, of which the given one only says the kind."""
+    return (None,) * len(call.shapes[0])
 
 
 def _permutation(call: _Call) -> _Places:
@@ -341,9 +447,18 @@ def _slice(call: _Call) -> _Places:
     step = int(call.argument(4, "step", 1))
     if isinstance(place, _Axis):
         places[dim] = _Axis(place.side, place.cells.moved(start).strided(step))
+    elif isinstance(place, _Behind) and start == place.count == call.sizes[0][dim] - call.shapes[0][dim]:
+        places[dim] = place.place
+    elif isinstance(place, _Rolled) and start == 0 and step == 1 and call.shapes[0][dim] >= place.size:
+        pass  # what padding had put behind it
     elif place is not None and call.shapes[0][dim] != call.sizes[0][dim]:
         places[dim] = _UNKNOWN
     return tuple(places)
+
+
+def _attention(call: _Call) -> _Places:
+    """Of queries, keys and values [..., L, C]: each entry lies where its query does."""
+    return (*call.inputs[0][:-1], call.inputs[2][-1])
 
 
 def _parts(call: _Call) -> _Places | None:
@@ -354,7 +469,41 @@ def _parts(call: _Call) -> _Places | None:
 def _product(call: _Call) -> _Places:
     """Of matrices: the rows keep their places, the columns those of the second, and what is summed over is gone."""
     first, second = call.inputs[-2:]
-    return (*first[:-1], second[-1])
+    return _settled((*first[:-1], second[-1]))
+
+
+def _settled(places: Sequence[_Place]) -> _Places:
+    """With places for parts whose entries were joined: each lies in the middle of these."""
+    left = {place for each in places for place in _parted(each) if isinstance(place, _Part)}
+
+    def settle(place: _Place) -> _Place:
+        if isinstance(place, _Merged):
+            return _Merged(tuple((size, settle(part)) for size, part in place.parts))
+        if not isinstance(place, _Part) or _Part(place.whole, place.sizes, 1 - place.index) in left:
+            return place
+        if place.index == 1 or not isinstance(place.whole, _Axis):
+            return _UNKNOWN
+        entries = place.sizes[1]
+        return _Axis(place.whole.side, place.whole.cells.moved(Fraction(entries - 1, 2)).strided(entries))
+
+    return tuple(settle(place) for place in places)
+
+
+def _roll(call: _Call) -> _Places | None:
+    """Of single dimensions; what is moved back lies where it did."""
+    shifts, dims = (_each(call.argument(place, name, []), 1, 0) for place, name in ((1, "shifts"), (2, "dims")))
+    if not call.argument(2, "dims", []) or len(shifts) != len(dims):
+        return None
+    places = list(call.inputs[0])
+    for shift, dim in zip(shifts, dims, strict=True):
+        place, size = places[dim], call.sizes[0][dim]
+        if isinstance(place, _Rolled) and place.size == size:
+            shift, place = shift + place.by, place.place
+        if isinstance(place, _Axis):
+            places[dim] = _Rolled(place, shift % size, size) if shift % size else place
+        elif place is not None:
+            places[dim] = _UNKNOWN
+    return tuple(places)
 
 
 def _regrouping(call: _Call) -> _Places:
@@ -375,11 +524,28 @@ def _regrouping(call: _Call) -> _Places:
             elif place is None and own % need == 0:
                 taken.append((need, None))
                 parts[0] = (own // need, None)
+            elif isinstance(place, _Axis | _Rolled) and own % need == 0:
+                sizes = (need, own // need)
+                taken.append((need, _Part(place, sizes, 0)))
+                parts[0] = (own // need, _Part(place, sizes, 1))
             else:
                 return tuple(_UNKNOWN for _ in call.shapes[0])
+        taken = _together(taken)
         placed = [part for part in taken if part[1] is not None]
         found.append(None if not placed else taken[0][1] if len(taken) == 1 else _Merged(tuple(taken)))
     return tuple(found)
+
+
+def _together(parts: Sequence[tuple[int, _Place]]) -> list[tuple[int, _Place]]:
+    """Both parts of a dimension, side by side, are that dimension again."""
+    found: list[tuple[int, _Place]] = []
+    for size, place in parts:
+        before = found[-1][1] if found else None
+        if isinstance(place, _Part) and place.index == 1 and before == _Part(place.whole, place.sizes, 0):
+            found[-1] = (prod(place.sizes), place.whole)
+        else:
+            found.append((size, place))
+    return found
 
 
 _RULES: Mapping[Any, _Rule] = {
@@ -391,12 +557,26 @@ _RULES: Mapping[Any, _Rule] = {
     **dict.fromkeys((aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d), _padding),
     aten.cat: _concatenation,
     aten.stack: _stacking,
+    aten.roll: _roll,
+    **dict.fromkeys((aten.new_zeros, aten.new_ones, aten.new_full, aten.new_empty), _placeless),
     aten.permute: _permutation,
     **dict.fromkeys((aten.transpose, aten.t), _transposition),
     **dict.fromkeys((aten.select, aten.unbind), _selection),
     aten.slice: _slice,
     **dict.fromkeys((aten.split, aten.split_with_sizes), _parts),
     **dict.fromkeys((aten.mm, aten.addmm, aten.bmm, aten.baddbmm), _product),
+    **dict.fromkeys(
+        (
+            aten.scaled_dot_product_attention,
+            aten._scaled_dot_product_attention_math,
+            aten._scaled_dot_product_flash_attention_for_cpu,
+            aten._scaled_dot_product_flash_attention,
+            aten._scaled_dot_product_efficient_attention,
+            aten._scaled_dot_product_cudnn_attention,
+        ),
+        _attention,
+    ),
+    aten._native_multi_head_attention: _first,
     **dict.fromkeys((aten.view, aten._unsafe_view, aten._reshape_alias, aten.squeeze, aten.unsqueeze), _regrouping),
     **dict.fromkeys(
         (aten.expand, aten.where, aten.masked_fill, aten.masked_fill_, aten.rsub, aten.copy_, aten._prelu_kernel),
@@ -409,8 +589,10 @@ _RULES: Mapping[Any, _Rule] = {
             aten._native_batch_norm_legit_no_training,
             aten.cudnn_batch_norm,
             aten.native_layer_norm,
+            aten._fused_rms_norm,
             aten.native_group_norm,
             aten._softmax,
+            aten._safe_softmax,
             aten._log_softmax,
             aten.clone,
             aten._to_copy,

@@ -10,8 +10,9 @@ from cxrlens.errors import UsageError
 from cxrlens.saliency.capture import INPUT, Captured
 from cxrlens.saliency.cells.grid import CellGrid
 from cxrlens.saliency.cells.known import cell_grids
-from cxrlens.saliency.explain import Row, resolve_layers
+from cxrlens.saliency.explain import Row, resolve_layers, shape_of
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion, finished, fused
+from cxrlens.saliency.joint_graph.tidying import to_single
 from cxrlens.saliency.joint_graph.tracing import traced_joint
 from cxrlens.saliency.methods import SaliencyMethod, find_method
 from cxrlens.saliency.target import Target, target_classes, target_scores
@@ -80,7 +81,7 @@ class MapGraph(nn.Module):
         if fusion.flip:
             raise UsageError("a graph gives no maps of mirrored images; leave the flip out")
         self.layers: Mapping[Row, tuple[str, ...]] = {
-            row: tuple(resolve_layers(network, row.layers)) if method.has_layers else ()
+            row: tuple(resolve_layers(network, row.layers, shape_of(images))) if method.has_layers else ()
             for row, method in self._methods.items()
         }
         fusion.check(len(names) for names in self.layers.values())
@@ -92,6 +93,10 @@ class MapGraph(nn.Module):
         own = [name for name in captured if name != INPUT]
         is_placed = fusion.resize.grid == "centres"
         self.cells: Mapping[str, CellGrid | None] = cell_grids(network, images, own) if is_placed else {}
+
+    def to_single(self) -> None:
+        """Make the graph of a network in double precision, in place, one that takes and computes float32."""
+        to_single(self.joint.passes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Images [N, channels, H, W] -> logits [N, classes], and of each row the maps [N, H, W] and flat flags [N]."""

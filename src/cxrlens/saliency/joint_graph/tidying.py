@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.node import Argument
+from torch.fx.node import Argument, map_aggregate
 
 aten = torch.ops.aten
 
@@ -45,6 +46,21 @@ def tidy(module: fx.GraphModule) -> fx.GraphModule:
     return _with_buffers(module)
 
 
+def to_single(module: fx.GraphModule) -> None:
+    """Make a graph that was recorded in double precision one in single precision, in place.
+
+    Constants are rounded, so that what was folded in double precision is rounded once.
+    """
+    for node in list(module.graph.nodes):
+        node.args = map_aggregate(node.args, _single)
+        node.kwargs = map_aggregate(node.kwargs, _single)
+        if _is_cast_to_its_own(node):
+            node.replace_all_uses_with(node.args[0])
+    module.graph.eliminate_dead_code()
+    module.float()
+    module.recompile()
+
+
 def constant(module: nn.Module, node: Any) -> Tensor | None:
     """The value of a node that reads a constant; None of any other, and of what is no node."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
@@ -62,6 +78,24 @@ def store(module: fx.GraphModule, value: Tensor) -> fx.Node:
         name += "_"
     module.register_buffer(name, value)
     return module.graph.get_attr(name)
+
+
+def _single(value: Any) -> Any:
+    """What stands for an argument; of a number that is too large, as for a mask, the largest there is."""
+    if value is torch.float64:
+        return torch.float32
+    if isinstance(value, float) and math.isfinite(value):
+        largest = torch.finfo(torch.float32).max
+        return min(max(value, -largest), largest)
+    return value
+
+
+def _is_cast_to_its_own(node: fx.Node) -> bool:
+    """True of a cast between the precisions that have become one."""
+    if node.target is not aten._to_copy.default or dict(node.kwargs) != {"dtype": torch.float32}:
+        return False
+    source = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
+    return isinstance(source, Tensor) and source.dtype in (torch.float32, torch.float64)
 
 
 def _is_written_over(node: fx.Node) -> bool:

@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cxrlens.errors import UsageError
 from cxrlens.saliency.capture import check_network, differentiate
@@ -54,11 +55,13 @@ def traced_joint(
         logits, captured = differentiate(network, images, layers, target)
         return logits, [(captured[name].activation, captured[name].gradient) for name in layers]
 
-    with _explained(network):
+    # Attention in one piece has a gradient of its own, which no rule writes; taken apart it has none.
+    with _explained(network), sdpa_kernel(SDPBackend.MATH):
         recorded = _record(passes, images, OPEN)
         # Recorded anew, since what differentiates cannot be freed of in-place operations while it is recorded.
         graph = tidy(_record(functionalize(recorded, remove="mutations"), images, normal_forms()))
         fold_affine(graph)
+        _reshape_views(graph)
         graph = tidy(_record(graph, images, gradient_rules()))
     if not isinstance(images.shape[0], torch.SymInt) or images.fake_mode.shape_env.replacements:
         raise UsageError(
@@ -88,7 +91,7 @@ def _explained(network: nn.Module) -> Iterator[None]:
     """What torch says of a network that cannot be recorded becomes one sentence."""
     try:
         yield
-    except UsageError:
+    except (UsageError, OSError, MemoryError):  # a full disk is no fault of the network
         raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

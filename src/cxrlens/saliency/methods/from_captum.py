@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from cxrlens.errors import UsageError
+from cxrlens.saliency.capture import capture
+from cxrlens.saliency.layout import known_layout
 from cxrlens.saliency.memory import is_out_of_memory
 from cxrlens.saliency.methods.registry import SaliencyMethod
 from cxrlens.saliency.norms import norm1
@@ -99,6 +101,8 @@ def _attribute(kind: type[Any], probe: NetworkProbe) -> Tensor:
     layered = "layer" in inspect.signature(kind).parameters
     if layered and len(probe.layers) != 1:
         raise UsageError(f"captum's {kind.__name__} explains one layer at a time; give `layers=last` or a module name")
+    if layered:
+        _refuse_other_layouts(kind, probe)
     attribution = kind(network, probe.network.get_submodule(probe.layers[0])) if layered else kind(network)
     images = probe.images.detach().clone()
     options = _options(kind, images, probe.classes)
@@ -116,6 +120,18 @@ def _attribute(kind: type[Any], probe: NetworkProbe) -> Tensor:
     # A layer's map of one channel has a sign that counts: evidence against the class is no evidence for it.
     signed = issubclass(kind, LayerAttribution) and values.shape[1] == 1
     return probe.at_input_size(values[:, 0] if signed else norm1(values))
+
+
+def _refuse_other_layouts(kind: type[Any], probe: NetworkProbe) -> None:
+    """captum takes the second dimension for the channels, whatever it is."""
+    (layer,) = probe.layers
+    capture(probe.network, probe.images[:1], [layer], probe.classes[:1])
+    size = (probe.images.shape[2], probe.images.shape[3])
+    if known_layout(probe.network.get_submodule(layer), size) != "first":
+        raise UsageError(
+            f"captum's {kind.__name__} takes maps [N, C, h, w] only, and layer '{layer}' has its channels at the end; "
+            "choose a method that is not captum's, or another layer"
+        )
 
 
 @contextmanager

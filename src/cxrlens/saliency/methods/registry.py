@@ -16,12 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from torch import Tensor
-
+from cxrlens import plugins
 from cxrlens.errors import UsageError
+from cxrlens.saliency.methods.checked import MapFunction, checked
 
 Reads: TypeAlias = Literal["layer", "input", "guided", "network", "maps"]
-MapFunction: TypeAlias = Callable[..., Tensor]
 
 PARTIAL_PASS = "1 forward; 1 backward to the earliest layer, none at the last"
 FULL_PASS = "1 forward, 1 backward"
@@ -57,6 +56,11 @@ class SaliencyMethod:
     combines: bool = False
     of: tuple[str, ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """True of a method of cxrlens itself, False of one that another package or script has registered."""
+        return _is_own(self.function)
+
 
 METHODS: dict[str, SaliencyMethod] = {}
 
@@ -75,19 +79,33 @@ def method(
     combines: bool = False,
     of: tuple[str, ...] = (),
 ) -> Callable[[MapFunction], MapFunction]:
-    """Register a map function under an id; what its arguments are, see `SaliencyMethod`."""
+    """Register a map function under an id; what its arguments are, see `SaliencyMethod`.
+
+    What a function of another package raises or gives wrongly becomes a sentence, see `checked`.
+
+    Raises:
+        UsageError: when another module has registered a method under this id.
+    """
 
     def register(function: MapFunction) -> MapFunction:
+        if id_ in METHODS and METHODS[id_].function.__module__ != function.__module__:
+            raise UsageError(f"there is a method '{id_}' already; register this one under another id")
         passes = cost or {"layer": PARTIAL_PASS, "guided": GUIDED_PASS}.get(reads, FULL_PASS)
         has_layers = reads == "layer" or any(METHODS[part].has_layers for part in of)
-        METHODS[id_] = SaliencyMethod(id_, title, formula, source, passes, reads, function, has_layers, combines, of)
+        called = function if _is_own(function) else checked(id_, function)
+        METHODS[id_] = SaliencyMethod(id_, title, formula, source, passes, reads, called, has_layers, combines, of)
         return function
 
     return register
 
 
+def _is_own(function: MapFunction) -> bool:
+    return function.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def unknown_method(id_: str) -> UsageError:
     """The error that lists the near matches."""
-    near = difflib.get_close_matches(id_.lower().replace("-", "_"), METHODS, n=3, cutoff=0.4)
+    known = list(dict.fromkeys((*METHODS, *plugins.plugin_names(plugins.METHODS))))
+    near = difflib.get_close_matches(id_.lower().replace("-", "_"), known, n=3, cutoff=0.4)
     meant = f"near matches: {', '.join(near)}" if near else "no near match"
-    return UsageError(f"unknown method '{id_}'; {meant} (known: {', '.join(METHODS)}, captum:NAME)")
+    return UsageError(f"unknown method '{id_}'; {meant} (known: {', '.join(known)}, captum:NAME)")
