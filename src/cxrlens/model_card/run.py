@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cxrlens.evaluation.bootstrap import Interval
-from cxrlens.evaluation.classification import auc_interval_of_counts
-from cxrlens.evaluation.proportions import clopper_pearson_interval
+from cxrlens.evaluation.dev_scores import scored
 from cxrlens.files import sha256_of
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES
-from cxrlens.model_card.text import CardFacts, DevScore, TrainingData
+from cxrlens.model_card.text import CardFacts, TrainingData
 from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
@@ -39,7 +36,8 @@ def card_facts(model: Path, *, data_licence: str | None = None, study: Path | No
     data = _training_data(card, data_licence)
     trained = sha256 if card.calibration is None else card.calibration.source_sha256
     verdicts = None if study is None else randomisation_verdicts(study, trained, card.architecture)
-    return CardFacts(path.name, sha256, card, data, _dev_scores(card), verdicts, _limits(card, data))
+    counts = _counts(_mapping(card.training.get("images")).get("dev"))
+    return CardFacts(path.name, sha256, card, data, scored(card.dev_scores, counts), verdicts, _limits(card, data))
 
 
 def _training_data(card: ModelCard, given: str | None) -> TrainingData:
@@ -68,24 +66,6 @@ def _has_object_cxr_counts(images: Mapping[str, Mapping[str, int]]) -> bool:
         for split, counts in _OBJECT_CXR_COUNTS.items()
         for name, count in counts.items()
     )
-
-
-def _dev_scores(card: ModelCard) -> list[DevScore]:
-    counts = _counts(_mapping(card.training.get("images")).get("dev"))
-    normal, affected = (counts.get(name, 0) for name in CLASS_NAMES)
-    behind = {"accuracy": normal + affected, "sensitivity": affected, "specificity": normal}
-    found = []
-    for key, value in card.dev_scores.items():
-        name = key.removeprefix("dev_")
-        if value is None:
-            continue
-        interval, n = Interval(float("nan"), float("nan")), behind.get(name, normal + affected)
-        if name == "auc" and normal and affected:
-            interval = auc_interval_of_counts(value, affected, normal)
-        elif behind.get(name):
-            interval = clopper_pearson_interval(round(value * n), n)
-        found.append(DevScore(name, value, interval, n))
-    return found
 
 
 def _limits(card: ModelCard, data: TrainingData) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cxrlens.calibration.text import bullets, calibration_sections
-from cxrlens.evaluation.bootstrap import Interval
+from cxrlens.evaluation.dev_scores import DevScore
 from cxrlens.files import plain
 from cxrlens.models.card import ModelCard
 from cxrlens.models.distance import FEATURES, NOT_KNOWN
@@ -39,16 +39,6 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class DevScore:
-    """A score on the dev images, with a 95 % interval where their numbers are known (else NaN)."""
-
-    name: str
-    value: float
-    interval: Interval
-    n: int
-
-
-@dataclass(frozen=True)
 class CardFacts:
     """Everything on a model card.
 
@@ -73,7 +63,9 @@ class CardFacts:
 def card_values(facts: CardFacts) -> dict[str, Any]:
     """The card in JSON's own types."""
     values = asdict(facts)
-    arrays = {kind: {"centre", "whitening"} for kind in FEATURES} if facts.card.distance else {}
+    arrays = (
+        {kind: {"centre", "whitening", "weights", "intercepts"} for kind in FEATURES} if facts.card.distance else {}
+    )
     values["card"] = facts.card.model_dump(mode="json", exclude={"distance": arrays})
     values["card"]["training"]["data"] = {"name": facts.data.name, "digest": facts.data.digest}  # no private path
     if facts.randomisation is None:
@@ -158,8 +150,8 @@ def _distance(card: ModelCard) -> str:
     if card.distance is None:
         return f"How far an image lies from the training images is {markdown(NOT_KNOWN)}."
     return (
-        "An image that lies too far from those that the model knows, by its layout or by its fine structure, is not "
-        f"judged. The distance is one {markdown(str(card.distance))}."
+        "An image that lies too far from those that the model knows, by its layout, by its fine structure or by how it "
+        f"is turned or cut, is not judged. The distance is one {markdown(str(card.distance))}."
     )
 
 
