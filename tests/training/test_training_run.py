@@ -1,20 +1,17 @@
-"""Training runs through the real entry point: resuming, two processes, weights of the classes, what is saved."""
+"""Training runs through the real entry point: resuming, weights of the classes, what is saved."""
 
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
-import yaml
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxrlens.cli.training_progress import StderrProgressBar
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
@@ -24,18 +21,28 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import read
 from cxrlens.inspection.quality_model import load
+from cxrlens.models.architecture import Normalisation
 from cxrlens.models.model_file import load_model
+from cxrlens.models.pretrained import pretrained_normalisation
+from cxrlens.models.registry import find_architecture
 from cxrlens.testing.run import score_model
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.fitting import Hardware, TrainingResult, training_precision
-from cxrlens.training.lightning_module import balanced_weights, dev_scores
+from cxrlens.training.lightning_module import QualityClassifier, balanced_weights, dev_scores
 from cxrlens.training.recipe import resolve_recipe
 from cxrlens.training.run import train_model
-from ports import unused_port
-from waiting import PATIENCE
+from few_figures import few_figures_drawn
 
 CPU = torch.device("cpu")
 SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
+
+pytestmark = pytest.mark.usefixtures("small")
+
+
+@pytest.fixture(autouse=True)
+def _few_figures_are_drawn() -> Iterator[None]:
+    with few_figures_drawn():
+        yield
 
 
 def run(data: Path, run_dir: Path, **options: Any) -> TrainingResult:
@@ -155,21 +162,18 @@ def test_dev_images_are_never_augmented_and_training_images_are(phantoms: Path, 
     torch.testing.assert_close(pictures("dev", 0)[0], plain, rtol=0, atol=0)
 
 
-def test_two_processes_train_together(phantoms: Path, tmp_path: Path) -> None:
-    """The real command with DDP: two processes, one run directory, dev scores that count every image once."""
-    command = [sys.executable, "-m", "cxrlens", "train", str(phantoms), "--runs", str(tmp_path), "--name", "ddp"]
-    command += ["--arch", "resnet18", "--recipe", "small", "--image-size", "48", "--epochs", "1", "--batch-size", "4"]
-    command += ["--device", "cpu", "--devices", "2", "--strategy", "ddp", "--workers", "0", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(unused_port())}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    run_dir = tmp_path / "ddp"
-    result = score_model(Dataset(phantoms), load(run_dir, device="cpu"), tmp_path / "test", split="dev")
-    reported = yaml.safe_load(done.stdout)["dev_scores"]
-    assert reported["dev_auc"] == pytest.approx(result.scores.auc)
-    assert reported["dev_accuracy"] == pytest.approx(result.scores.accuracy)
-    checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", map_location="cpu", weights_only=True)
-    assert checkpoint["global_step"] == 2  # 12 images, two processes, batches of 4: 6 images each are 2 steps
+def test_who_begins_with_a_checkpoint_normalises_as_it_was_trained(tmp_path: Path) -> None:
+    """The weights of a run may have begun with others whose images are not normalised as ImageNet's."""
+    half = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.25))
+    preprocessing = Preprocessing(height=64, width=64, mean=half.mean, std=half.std)
+    classifier = QualityClassifier(nn.Conv2d(3, 2, 1), resolve_recipe("small", {}), preprocessing)
+    checkpoint: dict[str, Any] = {"state_dict": classifier.state_dict()}
+    classifier.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    architecture = find_architecture("resnet18")
+    assert pretrained_normalisation(str(tmp_path / "best.ckpt"), architecture) == half
+    torch.save({"state_dict": classifier.state_dict()}, tmp_path / "of-another-program.ckpt")
+    assert pretrained_normalisation(str(tmp_path / "of-another-program.ckpt"), architecture) == Normalisation()
 
 
 def test_balanced_weights_undo_the_imbalance(phantoms: Path, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 import yaml
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 import cxrlens
@@ -28,13 +30,17 @@ from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
 from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inspection.distance_fitting import MOST, FeatureTable, fitted_distance
+from cxrlens.models.architecture import IMAGENET, Normalisation
 from cxrlens.models.card import ModelCard
 from cxrlens.models.distance import NOT_KNOWN
 from cxrlens.models.model_file import is_model_file, save_model
-from cxrlens.models.registry import build_network, find_architecture
+from cxrlens.models.registry import build_network, file_name_of, find_architecture
 from cxrlens.outputs import LOCK, remove_own, remove_partials, starts_with
 from cxrlens.training.data_module import QualityData
 from cxrlens.training.lightning_module import QualityClassifier
+from cxrlens.training.loggers import OWN_FILES as LOG_FILES
+from cxrlens.training.loggers import flat, opened_loggers
+from cxrlens.training.page import CURVES, PAGE, RunFacts, write_training_page
 from cxrlens.training.recipe import Recipe, validated
 
 MODEL_NAME = "model.safetensors"
@@ -54,8 +60,12 @@ OWN_FILES: dict[str, Callable[[Path], bool] | None] = {
     r"metrics\.csv": starts_with(b"epoch,"),
     r"unreadable\.txt": None,
     rf"{CHECKPOINTS}/(best|last)(-v\d+)?\.ckpt": starts_with(b"PK"),
-    r"model-\w+-acc[\dn][.\da]*-auc[\dn][.\da]*\.safetensors": is_model_file,
+    r"model-[\w.-]+-acc[\dn][.\da]*-auc[\dn][.\da]*\.safetensors": is_model_file,
     r"model\.safetensors": is_model_file,
+    re.escape(PAGE): starts_with(b"<!DOCTYPE html>"),
+    rf"{CURVES}\.png": starts_with(b"\x89PNG"),
+    rf"{CURVES}\.svg": starts_with(b"<?xml"),
+    **LOG_FILES,
 }
 """Patterns of the files of a run, and checks of what they hold: what is replaced with a run."""
 
@@ -94,6 +104,7 @@ class TrainingResult:
         unreadable: a sentence for each image that was left out.
         seconds: wall time of this call.
         precision: Lightning's name of that in which the network was trained.
+        page: the curves and what else there is to know of the run.
     """
 
     run_dir: Path
@@ -106,6 +117,7 @@ class TrainingResult:
     unreadable: list[str]
     seconds: float
     precision: str
+    page: Path
 
 
 def data_digest(splits: Iterable[Split]) -> str:
@@ -118,11 +130,18 @@ def data_digest(splits: Iterable[Split]) -> str:
 
 
 def start_run(
-    run_dir: Path, architecture: str, recipe: Recipe, data: Mapping[str, Any], *, force: bool = False
+    run_dir: Path,
+    architecture: str,
+    recipe: Recipe,
+    data: Mapping[str, Any],
+    *,
+    normalisation: Normalisation = IMAGENET,
+    force: bool = False,
 ) -> None:
     """Make the run directory and write down what will be done, and with which data (folder, digest, new labels).
 
-    Call it within the run's lock. A run's own files are removed, or nothing where there are others.
+    Call it within the run's lock. A run's own files are removed, or nothing where there are others. The normalisation
+    of images is written where it is not the usual one.
 
     Raises:
         UsageError: when it exists and ``force`` is not given, or holds files that are not a run's.
@@ -135,6 +154,8 @@ def start_run(
         )
     remove_own(run_dir, OWN_FILES, last=("config.yaml",))
     config = {"architecture": architecture, "data": dict(data), "recipe": plain(recipe.model_dump())}
+    if normalisation != IMAGENET:
+        config["normalisation"] = plain(asdict(normalisation))
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
@@ -154,6 +175,21 @@ def read_config(run_dir: Path) -> tuple[str, Recipe, dict[str, Any]]:
         raise UsageError(f"{path}: cannot be read; give another `run_dir`, or delete the file") from error
 
 
+def read_normalisation(run_dir: Path) -> Normalisation:
+    """How a run that was started normalises images.
+
+    Raises:
+        UsageError: when its configuration cannot be read.
+    """
+    path = run_dir / "config.yaml"
+    values = read_yaml(path, "configuration of a run", "give another `run_dir`, or delete the file")
+    try:
+        found = Normalisation(**values.get("normalisation", {}))
+        return Normalisation(tuple(map(float, found.mean)), tuple(map(float, found.std)))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: its normalisation cannot be read; give another `run_dir`") from error
+
+
 def train(
     train_split: Split,
     dev_split: Split,
@@ -163,7 +199,9 @@ def train(
     hardware: Hardware,
     *,
     store: ArrayStore,
+    normalisation: Normalisation = IMAGENET,
     resume: bool = False,
+    loggers: Sequence[str] = (),
     callbacks: list[Callback] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainingResult | None:
@@ -174,7 +212,9 @@ def train(
 
     Args:
         store: where decoded images are kept.
+        normalisation: of the images; that of the run that is resumed.
         resume: go on from the last finished epoch.
+        loggers: where the scores of each epoch also go, see `cxrlens.training.loggers`.
         callbacks: Lightning's, in addition to the ones of the run (a progress bar, for example).
         progress: called as progress(split, done, total) while images are decoded.
 
@@ -186,16 +226,16 @@ def train(
     precision = training_precision(recipe, architecture, hardware.device)
     if resume and (run_dir / MODEL_NAME).exists():
         raise NothingToDoError(f"{run_dir}: this run is finished; its model is {run_dir / MODEL_NAME}")
+    environment = describe_environment(device=str(hardware.device), seed=recipe.seed)
     if is_first_process():
         remove_partials(run_dir, [CHECKPOINTS])
-        environment = describe_environment(device=str(hardware.device), seed=recipe.seed)
         write_json(run_dir / "environment.json", {**environment, "precision": precision})
     torch.manual_seed(recipe.seed)
     last = run_dir / CHECKPOINTS / "last.ckpt"
     resumes = resume and last.is_file()
     weights = "none" if resumes else recipe.weights
-    network = build_network(architecture, weights=weights)
-    preprocessing = recipe.preprocessing()
+    preprocessing = recipe.preprocessing().model_copy(update=asdict(normalisation))
+    network = build_network(architecture, weights=weights, size=(preprocessing.height, preprocessing.width))
     data = QualityData(
         train_split,
         dev_split,
@@ -212,12 +252,15 @@ def train(
             data.prepare_data()
             data.setup()
             report_remarked(data.remarked)
-        trainer = _trainer(run_dir, architecture, recipe, hardware, [best, _MetricsTable(run_dir), *(callbacks or [])])
         warnings.filterwarnings("ignore", module="lightning")
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
+        facts = {"architecture": architecture, "precision": precision, **flat(plain(recipe.model_dump()))}
+        with opened_loggers(loggers, run_dir, facts) as logging_to:
+            all_callbacks = [best, _MetricsTable(run_dir), *(callbacks or [])]
+            trainer = _trainer(run_dir, architecture, recipe, hardware, all_callbacks, logging_to)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None, weights_only=True)
+            except SystemExit:  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from None
         if not trainer.is_global_zero:
             return None
         seen = {name: FeatureTable(preprocessing, data.some(name, MOST)) for name in data.splits}
@@ -244,7 +287,10 @@ def train(
         cxrlens_version=cxrlens.__version__,
         created=timestamp(),
     )
-    model = _save(run_dir, network, card)
+    seconds = time.monotonic() - began
+    facts_of_run = RunFacts(card, module.history, precision, None if resumes else seconds, environment, data.unreadable)
+    page = write_training_page(run_dir, facts_of_run)
+    model = _save(run_dir, network, card)  # last: a run that has it is finished
     return TrainingResult(
         run_dir=run_dir,
         model=model,
@@ -254,8 +300,9 @@ def train(
         counts=counts,
         class_weights=dict(zip(CLASS_NAMES, module.class_weights.tolist(), strict=True)),
         unreadable=data.unreadable,
-        seconds=time.monotonic() - began,
+        seconds=seconds,
         precision=precision,
+        page=page,
     )
 
 
@@ -290,7 +337,12 @@ def check_hardware(run_dir: Path, architecture: str, recipe: Recipe, hardware: H
 
 
 def _trainer(
-    run_dir: Path, architecture: str, recipe: Recipe, hardware: Hardware, callbacks: list[Callback]
+    run_dir: Path,
+    architecture: str,
+    recipe: Recipe,
+    hardware: Hardware,
+    callbacks: list[Callback],
+    loggers: list[Logger] | None = None,
 ) -> lightning.Trainer:
     devices: Any = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
     if devices == 1 and hardware.device.index is not None:
@@ -303,7 +355,7 @@ def _trainer(
             strategy=hardware.strategy,
             precision=training_precision(recipe, architecture, hardware.device),  # type: ignore[arg-type]
             max_epochs=recipe.epochs,
-            logger=False,
+            logger=loggers or False,
             callbacks=callbacks,
             plugins=[_AtomicCheckpoints()],
             default_root_dir=run_dir,
@@ -322,7 +374,7 @@ def _trainer(
 
 def _save(run_dir: Path, network: torch.nn.Module, card: ModelCard) -> Path:
     dev = card.dev_scores
-    name = f"model-{card.architecture}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
+    name = f"model-{file_name_of(card.architecture)}-acc{dev['dev_accuracy']:.4f}-auc{dev['dev_auc']:.4f}.safetensors"
     save_model(run_dir / name, network, card)
     with replacing(run_dir / MODEL_NAME) as link:
         link.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -19,6 +20,7 @@ from torchmetrics.functional.classification import (
 
 from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.models.architecture import NORMALISATION_KEY, Normalisation
 from cxrlens.training.recipe import Recipe, derived_seed
 
 
@@ -41,7 +43,8 @@ class QualityClassifier(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self._dev: list[tuple[Tensor, Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
-        self._learning_rate = math.nan  # of the epoch's last step
+        self._train: list[tuple[Tensor, Tensor]] = []
+        self._learning_rate = math.nan  # the highest of the epoch so far
 
     def setup(self, stage: str) -> None:
         """Weigh the classes in the loss by the readable training images: the same in every process."""
@@ -57,12 +60,15 @@ class QualityClassifier(lightning.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Dropout draws from here, so that a resumed run draws what an uninterrupted one does.
         torch.manual_seed(derived_seed(self.recipe.seed, self.global_step, self.global_rank))
-        self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self._learning_rate = max(rate, self._learning_rate) if batch_idx else rate
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
-        loss = functional.cross_entropy(self(images).float(), labels, weight=self.class_weights)
+        logits = self(images).float()
+        loss = functional.cross_entropy(logits, labels, weight=self.class_weights)
         self._losses.append(loss.detach())
+        self._train.append((logits.detach(), labels))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
@@ -79,8 +85,11 @@ class QualityClassifier(lightning.LightningModule):
         logits, labels = logits[first], labels[first]
         losses = torch.stack(self._losses) if self._losses else torch.full((1,), math.nan)
         self._losses.clear()
+        learnt = torch.stack([losses.mean().to(self.device), self._train_auc()])[None]
+        train_loss, train_auc = self._from_all_ranks(learnt).mean(0)
         scores = {
-            "train_loss": self._from_all_ranks(losses.mean()[None].to(self.device)).mean(),
+            "train_loss": train_loss,
+            "train_auc": train_auc,
             "dev_loss": functional.cross_entropy(logits, labels),
             **dev_scores(logits.softmax(1)[:, AFFECTED], labels),
         }
@@ -88,6 +97,19 @@ class QualityClassifier(lightning.LightningModule):
         if not self.trainer.sanity_checking:
             values = {name: float(value) for name, value in scores.items()}
             self.history.append({"epoch": self.current_epoch, "learning_rate": self._learning_rate, **values})
+
+    def _train_auc(self) -> Tensor:
+        """AUC of the augmented training images as the network saw them while it learnt; NaN without both classes.
+
+        Of several processes, each has that of its own images.
+        """
+        seen, self._train = self._train, []
+        if not seen:
+            return torch.tensor(math.nan, device=self.device)
+        logits, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        if labels.min() == labels.max():
+            return torch.tensor(math.nan, device=self.device)
+        return binary_auroc(logits.softmax(1)[:, AFFECTED], labels).to(self.device)
 
     def _from_all_ranks(self, part: Tensor) -> Tensor:
         """The parts [n, ...] of all processes, [ranks * n, ...]."""
@@ -97,6 +119,8 @@ class QualityClassifier(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
+        normalisation = Normalisation(self.preprocessing.mean, self.preprocessing.std)
+        checkpoint[NORMALISATION_KEY] = asdict(normalisation)  # for whoever begins with these weights
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])

@@ -51,7 +51,7 @@ class Recipe(BaseModel):
     resize: Resize = Field(
         default="stretch", description="'stretch' fills the input; 'letterbox' keeps the aspect, black around it"
     )
-    weights: str = Field(description="'imagenet', 'none', or a file")
+    weights: str = Field(description="'imagenet', 'none', a file, or what `build_network` takes besides")
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     optimizer: Literal["sgd", "adamw"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cxrlens.inputs.cache.store import ArrayStore
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.label_csv import read_labels, with_labels
 from cxrlens.inputs.unreadable import report_unreadable
+from cxrlens.models.pretrained import pretrained_normalisation
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.outputs import claimed
 from cxrlens.training.fitting import (
@@ -24,11 +25,14 @@ from cxrlens.training.fitting import (
     data_digest,
     is_first_process,
     read_config,
+    read_normalisation,
     start_run,
     train,
     training_precision,
 )
+from cxrlens.training.loggers import check_loggers
 from cxrlens.training.recipe import Recipe, resolve_recipe, set_value, validated
+from cxrlens.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ def train_model(
     labels: Path | None = None,
     force: bool = False,
     resume: bool = False,
+    loggers: Sequence[str] = (),
     callbacks: list[Callback] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainingResult | None:
@@ -53,7 +58,7 @@ def train_model(
     Args:
         data: with the splits ``train`` and ``dev``.
         run_dir: where the run's files go.
-        architecture: a name of the registry; None = resnet34, or that of the resumed run.
+        architecture: see `cxrlens.models.registry.find_architecture`; None = resnet34, or that of the resumed run.
         recipe: a preset or a YAML file; None = ``paper``, or that of the resumed run.
         overrides: recipe values by name.
         hardware: device and processes.
@@ -61,6 +66,7 @@ def train_model(
         labels: a CSV of new labels and further training images, see `cxrlens.inputs.dataset.label_csv`.
         force: replace a run that is there, but no folder that holds other files too.
         resume: go on with a run that is there; its recipe cannot be changed.
+        loggers: where the scores of each epoch also go, "csv", "tensorboard", "mlflow" or "wandb".
         callbacks: Lightning's.
         progress: called as progress(split, done, total) while images are decoded.
 
@@ -68,9 +74,10 @@ def train_model(
         What came of it; None in every process but the first.
 
     Raises:
-        UsageError: when data, recipe, weights or run directory cannot be used.
+        UsageError: when data, recipe, weights, run directory or loggers cannot be used.
         NothingToDoError: when a resumed run is already finished.
     """
+    check_loggers(loggers)
     splits = [data.split(name) for name in ("train", "dev")]
     described: dict[str, Any] = {"folder": str(data.root.resolve())}
     if labels is not None:
@@ -84,20 +91,24 @@ def train_model(
             raise UsageError("`resume` goes on with a run and `force` replaces it: give one of them")
         architecture, chosen = _resumed(run_dir, digest, architecture, recipe, overrides)
     else:
-        architecture = find_architecture(architecture or "resnet34").name
-        chosen = resolve_recipe(recipe or "paper", overrides)
+        architecture = find_architecture("resnet34" if architecture is None else architecture).name
+        chosen = resolve_recipe("paper" if recipe is None else recipe, overrides)
+    if resume:
+        normalisation = read_normalisation(run_dir)
+    else:
+        normalisation = pretrained_normalisation(chosen.weights, find_architecture(architecture))
     if is_first_process():
         for split in splits:
             log_remarks(split)
         if not resume:
             # Fails before ``force`` replaces a run, and before there is a new one.
             check_hardware(run_dir, architecture, chosen, hardware)
-            build_network(architecture, weights=chosen.weights)
+            build_network(architecture, weights=chosen.weights, size=(chosen.image_size, chosen.image_size))
     alone = claimed(run_dir, "training", "a `run_dir`", private=False) if is_first_process() else nullcontext()
     with alone:
         if is_first_process():
             if not resume:
-                start_run(run_dir, architecture, chosen, described, force=force)
+                start_run(run_dir, architecture, chosen, described, normalisation=normalisation, force=force)
             _log_beginning(architecture, chosen, hardware)
             if labels is not None:
                 log.info("%s: %d labels changed, %d images added", labels, described["changed"], described["added"])
@@ -111,7 +122,9 @@ def train_model(
             chosen,
             hardware,
             store=store or ArrayStore.default(),
+            normalisation=normalisation,
             resume=resume,
+            loggers=loggers,
             callbacks=callbacks,
             progress=progress,
         )
@@ -122,11 +135,11 @@ def train_model(
 
 def _log_beginning(architecture: str, recipe: Recipe, hardware: Hardware) -> None:
     log.info(
-        "training %s with recipe '%s' at %s, %d epochs, %s precision, weights: %s",
+        "training %s with recipe '%s' at %s, %s, %s precision, weights: %s",
         architecture,
         recipe.name,
         recipe.preprocessing().size,
-        recipe.epochs,
+        counted(recipe.epochs, "epoch"),
         training_precision(recipe, architecture, hardware.device),
         recipe.weights,
     )
