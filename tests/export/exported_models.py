@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from calibrated_cards import a_calibration
@@ -26,6 +25,7 @@ from cxrlens.models.registry import (
     resnet_stages,
 )
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
+from small_networks import small_efficientnet
 
 SIZE = (128, 160)
 CALIBRATION = a_calibration(temperature=1.7, review_target=None, review_interval=None, remarks=("Ä remark.",))
@@ -34,14 +34,6 @@ CALIBRATION = a_calibration(temperature=1.7, review_target=None, review_interval
 def resnet10(classes: int) -> nn.Module:
     """A ResNet with a block a stage."""
     return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
-
-
-def small_efficientnet(classes: int) -> nn.Module:
-    """The first stages of EfficientNet-B0 and the width of its last: all kinds of blocks, one with a shortcut."""
-    stages = (1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 320, 1)
-    network = EfficientNet([MBConvConfig(*stage) for stage in stages], dropout=0.2, num_classes=classes)
-    network.classifier[1].reset_parameters()
-    return network
 
 
 SMALL_ARCHITECTURES = (

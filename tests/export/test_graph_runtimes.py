@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,15 @@ import pytest
 from exported_models import SIZE, Exported, changed, pictures
 from PIL import Image
 
-from cxrlens.cli import main as cli
+from command_line import Finished, cxrlens, refused
 from cxrlens.errors import UsageError
 from cxrlens.inspection.onnx_inspector import OnnxInspector, load_onnx
 from cxrlens.models import onnx_sessions
 from cxrlens.models.onnx_file import OnnxModel, read_onnx
-from cxrlens.models.onnx_sessions import _provider, open_session
+from cxrlens.models.onnx_sessions import OpenvinoSession, _pieces, _provider, open_session
+from cxrlens.screening.engines import open_inspector
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import ScreeningSettings, open_inspector
+from cxrlens.screening.settings import ScreeningSettings
 from waiting import PATIENCE
 
 pytest.importorskip("openvino")
@@ -56,6 +56,35 @@ def test_openvino_gives_what_onnxruntime_gives(each_exported: Exported, each_rea
         assert other.map is not None
         assert one.decision == other.decision
         assert each_exported.needs_backward or one.peak == other.peak
+
+
+def test_openvino_takes_eight_images_at_once_and_the_rest_one_by_one(exported: Exported) -> None:
+    """A graph of fixed sizes is computed in fewer passes over memory; two sizes are compiled at most."""
+    session = open_session(exported.file, "openvino")
+    assert isinstance(session, OpenvinoSession)
+    grey = np.random.default_rng(0).random((19, 1, *SIZE), dtype=np.float32)
+    names = ["logits", *(name for name in session.outputs if name.startswith("map"))]
+    found = session.run(names, {"grey": grey})
+    assert sorted(size for _, size in session._compiled) == [1, 8]
+    assert not any(each.inputs[0].partial_shape.is_dynamic for each in session._compiled.values())
+    expected = open_session(exported.file).run(names, {"grey": grey})
+    for own, other in zip(found, expected, strict=True):
+        assert own.shape == other.shape
+        np.testing.assert_allclose(own, other, atol=1e-4)
+    again = session.run(names, {"grey": grey[8:17]})
+    for own, other in zip(again, found, strict=True):
+        assert np.array_equal(own[:8], other[8:16])
+        np.testing.assert_allclose(own[8:], other[16:17], atol=1e-5)
+    assert session.inputs["grey"][1] == [1, *SIZE]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, []), (1, [1]), (7, [1] * 7), (8, [8]), (9, [8, 1]), (16, [8, 8]), (18, [8, 8, 1, 1])]
+)
+def test_pieces_hold_every_image_once_and_in_order(count: int, sizes: list[int]) -> None:
+    pieces = _pieces(count)
+    assert [piece.stop - piece.start for piece in pieces] == sizes
+    assert [index for piece in pieces for index in range(count)[piece]] == list(range(count))
 
 
 def test_the_probability_near_one_keeps_its_digits(exported: Exported) -> None:
@@ -125,30 +154,22 @@ def test_a_precision_without_units_is_refused(exported: Exported, monkeypatch: p
     assert open_session(exported.file, "openvino").precision == "f32"
 
 
-def test_a_folder_is_screened_by_openvino(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_is_screened_by_openvino(exported: Exported, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for index, picture in enumerate(PICTURES):
         Image.fromarray(np.rint(picture * 255).clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
 
-    def screen(*more: str) -> int:
-        capsys.readouterr()
+    def screen(*more: str) -> Finished:
         arguments = ["screen", folder, "-m", exported.file, "-o", out, "--maps", "all", "--workers", 0, "--json", *more]
-        monkeypatch.setattr(sys, "argv", ["cxrlens", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return int(end.value.code or 0)
+        return cxrlens(*arguments)
 
-    assert screen("--runtime", "openvino") == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 5
+    assert screen("--runtime", "openvino").json["images"] == 5
     info = ScreenedFolder(out).info()
     assert (info.runtime, info.precision, info.grid, info.interpolation) == ("openvino", "f32", "centres", "bicubic")
     assert len(list((out / "maps").iterdir())) == 5
-    assert screen() == 2  # by onnxruntime
-    assert "was screened with another --runtime (openvino, not onnx)" in " ".join(capsys.readouterr().err.split())
-    assert screen("--runtime", "openvino", "--device", "cuda") == 2
+    refused(screen(), 2, "was screened with another --runtime (openvino, not onnx)")  # by onnxruntime
+    assert screen("--runtime", "openvino", "--device", "cuda").code == 2
 
 
 def test_a_device_is_a_provider_of_onnxruntime() -> None:

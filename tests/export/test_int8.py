@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from exported_models import SIZE, Exported, changed, pictures
 from PIL import Image
 from scipy.signal import correlate
 
+from command_line import Finished, cxrlens, refused
 from cxrlens import processor
-from cxrlens.cli import main as cli
 from cxrlens.errors import CxrlensError, NotAssessedError, UsageError
 from cxrlens.export.int8_quality import Int8Quality
 from cxrlens.export.training_images import TrainingImages
@@ -27,8 +25,9 @@ from cxrlens.models.onnx_file import OnnxModel, read_onnx
 from cxrlens.models.onnx_sessions import open_session
 from cxrlens.models.precision import resolve_precision
 from cxrlens.processor import cpu_multiplies_int8
+from cxrlens.screening.engines import open_inspector
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import ScreeningSettings, open_inspector
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.served_model import served
 
@@ -38,13 +37,6 @@ pytest.importorskip("onnxruntime")
 needs_units = pytest.mark.skipif(not cpu_multiplies_int8(), reason="int8 is refused on this processor")
 
 GREY = np.stack([picture[:90, :90][None] for picture in pictures(3)])
-
-
-def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["cxrlens", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return int(end.value.code or 0)
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +168,7 @@ def test_the_float_graph_stays_as_it_was(exported: Exported, with_int8: Path, ru
     np.testing.assert_allclose(int8.run(grey[2:3], maps=False).logits, found.logits[2:3], rtol=1e-5)
 
 
+@needs_units
 def test_the_file_says_how_its_branch_was_made(exported: Exported, with_int8: Path, folder: Path) -> None:
     proto, before = onnx.load(with_int8), onnx.load(exported.file)
     onnx.checker.check_model(proto, full_check=True)
@@ -214,18 +207,15 @@ def test_a_folder_is_screened_in_int8(
     folder: Path,
     tmp_path: Path,
     runtime: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("openvino")
 
-    def screen(precision: str, out: Path) -> int:
-        capsys.readouterr()
+    def screen(precision: str, out: Path) -> Finished:
         given = ["screen", folder, "-m", divided, "-o", out, "--maps", "all", "--workers", 0, "--runtime", runtime]
-        return run_command(monkeypatch, *given, "--precision", precision)
+        return cxrlens(*given, "--precision", precision)
 
     for precision in ("f32", "int8"):
-        assert screen(precision, tmp_path / precision) == 0
+        assert screen(precision, tmp_path / precision).code == 0
     plain, int8 = (ScreenedFolder(tmp_path / name) for name in ("f32", "int8"))
     assert (int8.info().runtime, int8.info().precision) == (runtime, "int8")
     found, expected = ({image.name: image for image in Store(each).results.newest()} for each in (int8, plain))
@@ -236,8 +226,7 @@ def test_a_folder_is_screened_in_int8(
     for file in (plain.path / "maps").iterdir():
         assert (int8.path / "maps" / file.name).read_bytes() == file.read_bytes()
     assert "model model.onnx in int8" in (tmp_path / "int8" / "report.html").read_text()
-    assert screen("f32", tmp_path / "int8") == 2
-    assert "was screened with another --precision (int8, not f32)" in " ".join(capsys.readouterr().err.split())
+    refused(screen("f32", tmp_path / "int8"), 2, "was screened with another --precision (int8, not f32)")
 
 
 @needs_units
@@ -271,17 +260,10 @@ def test_a_server_says_int8(with_int8: Path) -> None:
 
 
 @needs_units
-def test_doctor_names_int8(
-    exported: Exported,
-    with_int8: Path,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_doctor_names_int8(exported: Exported, with_int8: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def found(file: Path) -> tuple[str, str]:
-        capsys.readouterr()
-        assert run_command(monkeypatch, "doctor", "--device", "cpu", "--json", "--model", file) == 0
-        (finding,) = (each for each in json.loads(capsys.readouterr().out)["findings"] if each["name"] == "precision")
+        findings = cxrlens("doctor", "--device", "cpu", "--json", "--model", file).json["findings"]
+        (finding,) = (each for each in findings if each["name"] == "precision")
         return finding["status"], finding["detail"]
 
     assert found(exported.file) == ("ok", "float")
@@ -293,6 +275,7 @@ def test_doctor_names_int8(
     assert detail.startswith(f"{named}: int8 needs a processor with dot products")
 
 
+@needs_units
 def test_what_lacks_int8_is_refused_with_the_remedy(
     exported: Exported, with_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,24 +407,19 @@ def test_the_command_writes_a_branch_and_says_what_it_changes(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from cxrlens.export import onnx as export
 
     monkeypatch.setattr(export, "to_bytes", lambda *_: exported.file.read_bytes())  # the same graph, made before
     arguments = ["export", "-m", exported.source, "--layers", "last", "-o", tmp_path / "a.onnx"]
-    assert run_command(monkeypatch, *arguments, "--int8", folder, "--workers", 0, "--json") == 0
-    shown = json.loads(capsys.readouterr().out)
+    shown = cxrlens(*arguments, "--int8", folder, "--workers", 0, "--json").json
     assert shown["int8"]["images"] == 12
     assert shown["int8_quality"]["images"] == 13
     assert shown["int8_quality"]["decisions_changed"] == 0
     assert read_onnx(tmp_path / "a.onnx", precision="int8").info.int8 is not None
-    assert run_command(monkeypatch, *arguments, "--int8", folder, "--workers", 0, "--force") == 0
-    assert "8-bit integers, on training images: 0 of 13 decisions change, log-odds by" in " ".join(
-        capsys.readouterr().out.split()
-    )
-    assert run_command(monkeypatch, *arguments, "--force", "--json") == 0
-    shown = json.loads(capsys.readouterr().out)
+    said = cxrlens(*arguments, "--int8", folder, "--workers", 0, "--force").out
+    assert "8-bit integers, on training images: 0 of 13 decisions change, log-odds by" in " ".join(said.split())
+    shown = cxrlens(*arguments, "--force", "--json").json
     assert (shown["int8"], shown["int8_quality"]) == (None, None)
 
 

@@ -13,13 +13,14 @@ import pytest
 from exported_models import SIZE, Exported, pictures
 from PIL import Image
 
-from cxrlens.cli import main as cli
+from command_line import cxrlens, refused
 from cxrlens.errors import UsageError
 from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.models.onnx_file import read_onnx
 from cxrlens.models.onnx_sessions import open_session
+from cxrlens.screening.engines import open_inspector
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.run import ScreeningSettings, open_inspector
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.store.store import Store
 
 WITHOUT_TORCH = """
@@ -42,13 +43,6 @@ def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def with_torch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["cxrlens", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return int(end.value.code or 0)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Five pictures, one of them twice, and a file that is none."""
@@ -62,15 +56,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_folder_is_screened_where_there_is_no_torch(
-    exported: Exported, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-):
+def test_a_folder_is_screened_where_there_is_no_torch(exported: Exported, folder: Path, tmp_path: Path, workers: int):
     common = ("screen", folder, "--maps", "all", "--workers", workers)
     ended = without_torch(*common, "-m", exported.file, "-o", tmp_path / "onnx", "--json")
     assert ended.returncode == 3, ended.stderr
     assert json.loads(ended.stdout)["images"] == 7
     torch_alone = ("-m", exported.source, "-o", tmp_path / "torch", "--layers", "last", "--device", "cpu")
-    assert with_torch(monkeypatch, *common, *torch_alone) == 3
+    assert cxrlens(*common, *torch_alone).code == 3
     onnx, torch = ScreenedFolder(tmp_path / "onnx"), ScreenedFolder(tmp_path / "torch")
     assert (onnx.info().runtime, onnx.info().method, onnx.info().layers) == ("onnx", "normgrad_conv1x1", "last")
     assert (onnx.info().grid, onnx.info().interpolation) == ("centres", "bicubic")
@@ -122,9 +114,7 @@ def test_what_does_not_fit_an_onnx_model_is_refused(exported: Exported):
     assert str(open_inspector(own).resize) == "centres bicubic"
 
 
-def test_the_command_writes_beside_the_model(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_writes_beside_the_model(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from cxrlens.export import onnx as export
 
     run = tmp_path / "run"
@@ -134,11 +124,10 @@ def test_the_command_writes_beside_the_model(
     monkeypatch.setattr(export, "to_bytes", lambda *_: exported.file.read_bytes())  # the same graph, made before
     arguments = ["export", "-m", run, "--to", "onnx", "--layers", "last", "--json"]
     for more, code in (([], 0), ([], 2), (["--force"], 0)):
-        capsys.readouterr()
-        assert with_torch(monkeypatch, *arguments, *more) == code
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    shown = json.loads(captured.out)
+        ended = cxrlens(*arguments, *more)
+        assert ended.code == code
+    assert ended.err == ""
+    shown = ended.json
     assert shown["file"] == str(run / "model.onnx")
     assert shown["source"] == "model-resnet10.safetensors"
     assert shown["parity"]["probability"] <= 1e-4
@@ -146,14 +135,11 @@ def test_the_command_writes_beside_the_model(
     assert shown["parity"]["exact"] <= 1e-4
     assert (shown["methods"], shown["layers"]) == (["normgrad_conv1x1"], "last")
     assert read_onnx(run / "model.onnx").info.method == "normgrad_conv1x1"
-    assert with_torch(monkeypatch, *arguments[:-1], "--force") == 0
-    steps = capsys.readouterr().err.splitlines()  # no terminal
+    steps = cxrlens(*arguments[:-1], "--force").err.splitlines()  # no terminal
     assert [line.split(":")[0] for line in steps] == [f"{number} of 4" for number in (1, 2, 3, 4)]
 
 
-def test_what_cannot_be_exported_is_refused(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_what_cannot_be_exported_is_refused(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "there.onnx").touch()
     for arguments, reason in (
         (["--method", "smoothgrad"], "'smoothgrad' cannot be exported"),
@@ -164,11 +150,10 @@ def test_what_cannot_be_exported_is_refused(
         (["-o", tmp_path / "a.pt"], "a.pt: should end in .onnx"),
     ):
         out = [] if "-o" in arguments else ["-o", tmp_path / "new.onnx"]
-        assert with_torch(monkeypatch, "export", "-m", exported.source, *arguments, *out) == 2
-        assert reason in " ".join(capsys.readouterr().err.split())
+        refused(cxrlens("export", "-m", exported.source, *arguments, *out), 2, reason)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert with_torch(monkeypatch, "export", "-m", exported.source, "-o", tmp_path / "new.onnx") == 2
-    assert "needs the package onnxscript; install it with: pip install 'cxrlens[onnx]'" in capsys.readouterr().err
+    ended = cxrlens("export", "-m", exported.source, "-o", tmp_path / "new.onnx")
+    refused(ended, 2, "needs the package onnxscript; install it with: pip install 'cxrlens[onnx]'")
     assert [file.name for file in tmp_path.iterdir()] == ["there.onnx"]
 
 
@@ -188,13 +173,13 @@ def test_each_map_of_a_file_is_screened_by_its_name(several: Exported):
     assert not np.array_equal(first.values, second.values)
 
 
-def test_doctor_looks_at_an_exported_model(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    assert with_torch(monkeypatch, "doctor", "--device", "cpu", "--json", "--model", exported.file) == 0
-    findings = {
-        each["name"]: each for each in json.loads(capsys.readouterr().out)["findings"] if each["section"] == "model"
-    }
+def test_doctor_looks_at_an_exported_model(exported: Exported, tmp_path: Path):
+    def found(file: Path, code: int) -> dict[str, dict[str, str]]:
+        ended = cxrlens("doctor", "--device", "cpu", "--json", "--model", file)
+        assert ended.code == code
+        return {each["name"]: each for each in ended.json["findings"] if each["section"] == "model"}
+
+    findings = found(exported.file, 0)
     assert {name: each["status"] for name, each in findings.items() if each["status"] != "ok"} == {
         "distance from training": "note"
     }
@@ -204,8 +189,7 @@ def test_doctor_looks_at_an_exported_model(
     assert findings["forward pass"]["detail"] == f"a blank image is affected with a probability of {probability:.3f}"
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported.file.read_bytes()[:5000])
-    assert with_torch(monkeypatch, "doctor", "--device", "cpu", "--json", "--model", broken) == 2
-    (finding,) = (each for each in json.loads(capsys.readouterr().out)["findings"] if each["section"] == "model")
+    (finding,) = found(broken, 2).values()
     assert finding["status"] == "problem"
     assert "broken.onnx: is damaged or no ONNX model" in finding["detail"]
 

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import cxrlens
 from cxrlens.environment import timestamp
 from cxrlens.errors import UsageError
 from cxrlens.export.graph import ExportedGraph
-from cxrlens.export.parity import Expected, Parity, compare, random_images
+from cxrlens.export.parity import Expected, Parity, compare, exactness, random_images
 from cxrlens.files import replacing
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.models.card import CARD_KEY
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 OPSET = 18
 
-METHOD_IDS = tuple(method.id for method in METHODS.values() if method.reads == "layer")
+METHOD_IDS = tuple(method.id for method in METHODS.values() if method.is_own and method.reads == "layer")
 """Methods whose maps follow from the activations and gradients of layers."""
 
 
@@ -61,9 +62,13 @@ def export_onnx(
     fusion = Fusion(resize=resize)
     log.info("1 of 4: maps of random images by torch, to compare with")
     expected = Expected.of(model, rows, fusion, source)
-    example = random_images(model, seed=0)
+    example = model.preprocessing.normalized(random_images(model, seed=0)).double()
     log.info("2 of 4: tracing the network and the passes that make its maps")
-    graph = MapGraph(model.network, model.preprocessing.normalized(example), rows, fusion=fusion)
+    network = deepcopy(model.network).double()
+    graph = MapGraph(network, example, rows, fusion=fusion)
+    exact = exactness(expected, network, graph)  # of the very graph that is written, before it is rounded
+    del network
+    graph.to_single()
     modules = graph.layers[rows[0]]
     done = fusion.recorded([graph.cells.get(name) for name in modules])
     info = OnnxInfo(
@@ -83,18 +88,20 @@ def export_onnx(
         exported = ExportedGraph(graph, model.card).eval()
         partial.write_bytes(to_bytes(exported, random_images(model, seed=1), info.outputs, metadata))
         log.info("4 of 4: comparing what it gives with torch")
-        parity = compare(expected, partial)
+        parity = compare(expected, partial, exact)
     return info, parity
 
 
 def _rows(methods: Sequence[str], layers: str) -> list[Row]:
     for id_ in methods:
-        if id_ not in METHOD_IDS:
-            find_method(id_)  # near matches of an unknown one
-            raise UsageError(
-                f"'{id_}' cannot be exported, because its map does not follow from activations and gradients of layers "
-                f"alone; choose one of {', '.join(METHOD_IDS)}"
-            )
+        if id_ in METHOD_IDS:
+            continue
+        reason = (
+            "because its map does not follow from activations and gradients of layers alone"
+            if find_method(id_).is_own
+            else "as files hold methods of cxrlens itself only"
+        )
+        raise UsageError(f"'{id_}' cannot be exported, {reason}; choose one of {', '.join(METHOD_IDS)}")
     return [Row(id_, layers) for id_ in dict.fromkeys(methods)]
 
 

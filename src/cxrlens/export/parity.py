@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -64,6 +63,14 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Exactness:
+    """The largest difference of maps between a graph and autograd: of a map on ``average``, and ``most`` of a pixel."""
+
+    average: float
+    most: float
+
+
+@dataclass(frozen=True)
 class Expected:
     """What torch gives for random images.
 
@@ -113,8 +120,11 @@ def random_images(model: QualityModel, seed: int) -> Tensor:
     return nn.functional.interpolate(coarse, size, mode="bilinear") * 0.8 + fine * 0.2
 
 
-def compare(expected: Expected, file: Path) -> Parity:
+def compare(expected: Expected, file: Path, exact: Exactness) -> Parity:
     """Run a file on the images, whose number is not that which it was traced with, and on one of them alone.
+
+    Args:
+        exact: of the graph that became the file.
 
     Raises:
         CxrlensError: when it does not give what torch gives.
@@ -137,22 +147,21 @@ def compare(expected: Expected, file: Path) -> Parity:
             apart[row, part.stop] = np.abs(found.maps - expected.found.maps[row][part].numpy())
     needs_backward = exported.info.layers != "last"
     changed = {row: each if needs_backward else 0 * each for row, each in _changed(expected).items()}
-    exact, exact_most = _exact(expected)
     parity = Parity(
         images=len(grey),
         probability=probability,
         map=max(float(each.max()) for each in apart.values()),
         map_mean=max(float(each.mean((1, 2)).max()) for each in apart.values()),
         changed=max(float(each.max()) for each in changed.values()),
-        exact=exact,
+        exact=exact.average,
     )
     is_near = all(is_rounding(each.mean((1, 2)), changed[row]) for (row, _), each in apart.items())
-    is_near &= exact <= TOLERANCE and max(exact_most, 0 if needs_backward else parity.map) <= _MOST
+    is_near &= exact.average <= TOLERANCE and max(exact.most, 0 if needs_backward else parity.map) <= _MOST
     if not (is_same and is_near and probability <= TOLERANCE):
         raise CxrlensError(
             f"{expected.model.card.architecture}: what onnxruntime gives for the exported graph differs from torch "
             f"(probability by {probability:.2g}, map by {parity.map:.2g}, {parity.map_mean:.2g} on average; by "
-            f"{exact:.2g} in double precision; pixels changed by {CHANGE:g} move torch's own by "
+            f"{exact.average:.2g} in double precision; pixels changed by {CHANGE:g} move torch's own by "
             f"{parity.changed:.2g} on average); nothing was written; please report this"
         )
     return parity
@@ -187,15 +196,14 @@ def _changed(expected: Expected) -> dict[Row, npt.NDArray[np.floating]]:
     return {row: torch.stack(each).amax(0).numpy() for row, each in moved.items()}
 
 
-def _exact(expected: Expected) -> tuple[float, float]:
-    """The largest difference of maps between a graph and autograd, on average and of a pixel.
+def exactness(expected: Expected, network: nn.Module, graph: MapGraph) -> Exactness:
+    """How far the maps of a graph are from those of autograd, of the network in double precision.
 
-    Both are of the network in double precision, and of activations and gradients that were rounded to float32.
+    Activations and gradients are rounded to float32 by both.
     """
     images = expected.model.preprocessing.normalized(expected.grey[:_IMAGES]).double()
-    network = deepcopy(expected.model.network).double()
     right = explain_rows(network, images, expected.rows, fusion=expected.fusion)
     with torch.no_grad():
-        _, maps, _ = MapGraph(network, images, expected.rows, fusion=expected.fusion)(images)
+        _, maps, _ = graph(images)
     apart = [(own - right.maps[row]).abs() for row, own in zip(expected.rows, maps, strict=True)]
-    return max(float(each.mean((1, 2)).max()) for each in apart), max(float(each.max()) for each in apart)
+    return Exactness(max(float(each.mean((1, 2)).max()) for each in apart), max(float(each.max()) for each in apart))

@@ -14,6 +14,7 @@ from cxrlens.export.training_images import TrainingImages
 from cxrlens.files import replacing
 from cxrlens.inspection.quality_model import DEFAULT_LAYERS, DEFAULT_METHOD, load
 from cxrlens.models.location import model_path
+from cxrlens.models.named import kept_as
 from cxrlens.models.onnx_file import OnnxInfo, is_export
 from cxrlens.outputs import require_own
 from cxrlens.saliency.resizing import DEFAULT_RESIZE, MapResize
@@ -47,7 +48,8 @@ def export_model(
         methods: of the maps; the first is the one that `screen` shows.
         layers: of the maps, as `cxrlens.explain` takes them.
         resize: of the maps, from the layers' cells to the input's pixels.
-        out: the file; by default beside the model file, with the ending .onnx.
+        out: the file; by default beside the model file, with the ending .onnx, and in the working directory under its
+            name for a model that is kept under one.
         int8: data set, or folder of training images, that a branch of 8-bit integers is calibrated and checked with;
             by default there is none.
         workers: processes that read these images.
@@ -58,7 +60,9 @@ def export_model(
         CxrlensError: when the graph does not give what torch gives, or 8-bit integers do not decide as float32 does.
     """
     source = model_path(model)
-    file = source.with_suffix(".onnx") if out is None else out
+    name = kept_as(source)
+    usual = source.with_suffix(".onnx") if name is None else Path(f"{name}.onnx")
+    file = usual if out is None else out
     if file.suffix.lower() != ".onnx":
         raise UsageError(f"{file}: should end in .onnx, by which 'cxrlens screen' knows it; give another name")
     if file.is_dir() or (file.exists() and not force):
