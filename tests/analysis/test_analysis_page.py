@@ -66,6 +66,8 @@ def test_the_page_in_a_browser(browser: Any, opened: Opened, page_file: Path) ->
     assert opened.page.eval_on_selector_all(".scroll", cut) == 0  # a long table is printed as a whole
     assert opened.page.locator("nav").is_visible() is False
     opened.page.emulate_media(media="screen")
-    narrow = Opened(browser, page_file, 390)
-    assert narrow.page.evaluate("document.documentElement.scrollWidth") == 390
-    narrow.page.close()
+    assert opened.barriers() == []
+    for width in (390, 640, 1920):  # 640 px is what 200 % zoom leaves of 1280
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+        assert opened.barriers() == []

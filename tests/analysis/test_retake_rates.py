@@ -19,6 +19,7 @@ from cxrlens.analysis.tables import (
     group_tables,
     period_tables,
     reader_table,
+    reason_table,
     suggestion_table,
 )
 from cxrlens.report.tables import Score, Table
@@ -47,6 +48,18 @@ def images(number: int, suggestion: str, said: Sequence[str] = (), **tags: str) 
 def column(table: Table, key: str) -> list[object]:
     place = [column.key for column in table.columns].index(key)
     return [row[place] for row in table.rows]
+
+
+def test_reasons_are_counted_and_none_is_a_row_too() -> None:
+    """A reason that only a contradicted reader gave is no retake's."""
+    contradicted = [replace(image, reason="Motion") for image in images(3, "pass", ["retake motion", "accept"])]
+    table = reason_table(contradicted)
+    assert column(table, "reason") == ["none"]
+    assert column(table, "retaken") == [0]
+    assert [cell.text for row in table.page_rows for cell in row][:3] == ["none", "0", "n/a"]
+    retaken = [replace(image, reason="Motion") for image in images(1, "pass", ["retake motion"])]
+    table = reason_table([*contradicted, *retaken, *images(2, "retake", ["retake"])])
+    assert (column(table, "reason"), column(table, "retaken")) == (["Motion", "unknown"], [1, 2])
 
 
 def test_shares_have_exact_intervals() -> None:

@@ -17,6 +17,7 @@ from cxrlens.analysis.model_analysis import ALL_IMAGES, ChartKind, ModelAnalysis
 from cxrlens.analysis.page import AnalysisFigure, AnalysisSection, ModelPart
 from cxrlens.analysis.rates import PERIODS, Share
 from cxrlens.report.figures import save_figure
+from cxrlens.wording import counted
 
 _CHARTS: Final[dict[ChartKind, tuple[str, str]]] = {
     "suggested": ("Suggested retakes", "suggested retakes among assessed images"),
@@ -58,18 +59,18 @@ def notes_of(found: Found, models: Sequence[ModelAnalysis]) -> list[str]:
     """What a reader of the numbers must know of the folders, a sentence each."""
     said = []
     if found.copies:
-        said.append(f"{_count(found.copies, 'copy', 'copies')} of images that are counted already were left out: each "
+        said.append(f"{counted(found.copies, 'copy', 'copies')} of images that are counted already were left out: each "
                     "content counts once, with the result of the folder that was screened last.")  # fmt: skip
     if found.replaced:
-        said.append(f"{_count(found.replaced, 'verdict was', 'verdicts were')} left out: the same reader has said "
+        said.append(f"{counted(found.replaced, 'verdict was', 'verdicts were')} left out: the same reader has said "
                     "otherwise of the same image later, in another folder.")  # fmt: skip
     if len(models) > 1:
         said.append(f"The folders were screened with {len(models)} models, whose scores and thresholds cannot be "
                     "compared: each has its own part here, and its own rows in the tables. An image that several "
                     "models have seen is counted in the part of each.")  # fmt: skip
     if found.without_day or found.out_of_range:
-        said.append(f"Days were asked for: {_count(found.out_of_range, 'image')} of other days, and "
-                    f"{_count(found.without_day, 'image')} of which no day is known, were left out.")  # fmt: skip
+        said.append(f"Days were asked for: {counted(found.out_of_range, 'image')} of other days, and "
+                    f"{counted(found.without_day, 'image')} of which no day is known, were left out.")  # fmt: skip
     said += [f"{path} is being screened at the moment: what is done so far is counted." for path in found.at_work]
     said += [
         f"{path} holds results that its store does not have yet (unstored.jsonl); screen into it again, and they count."
@@ -147,7 +148,7 @@ def _time_section(found: ModelAnalysis, figures: Path, ending: str) -> AnalysisS
         "the centre (Nelson 1984)."
     ]
     if unknown:
-        text.append(f"{_count(unknown, 'image')} of which no day is known are in no chart.")
+        text.append(f"{counted(unknown, 'image')} of which no day is known are in no chart.")
     by_period = dict(zip(PERIODS, tables.period_tables(images), strict=True))
     finer = PERIODS[: PERIODS.index(found.period)]
     beside = [by_period.pop(period) for period in finer]
@@ -294,7 +295,3 @@ def _agreement_section(found: ModelAnalysis) -> AnalysisSection:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, one: str, several: str = "") -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

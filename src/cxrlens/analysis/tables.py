@@ -247,11 +247,12 @@ def threshold_table(found: OtherThreshold) -> Table:
 
 
 def reason_table(images: Sequence[AnalysedImage]) -> Table:
-    """The retakes by the readers' reasons."""
+    """The retakes by the readers' reasons; the row "none" where nothing is to be retaken."""
     retaken = [image for image in images if image.is_retaken]
+    groups = grouped(retaken, lambda image: image.reason) or {"none": []}
     rows: list[list[Cell]] = [
         [reason, len(some), percent(Share(len(some), len(retaken))), percent(Share(len(some), len(images)))]
-        for reason, some in grouped(retaken, lambda image: image.reason).items()
+        for reason, some in groups.items()
     ]
     return Table(
         "reasons",

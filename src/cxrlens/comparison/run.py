@@ -10,27 +10,52 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from cxrlens.comparison.page import (
+    DECISION,
+    DIFFERENCES,
+    PAGE,
+    Compared,
+    DifferingImage,
+    write_comparison_page,
+)
 from cxrlens.errors import NothingToDoError
 from cxrlens.evaluation.bootstrap import Floats, Interval, bootstrap_means
 from cxrlens.evaluation.classification import auc_difference_interval
 from cxrlens.evaluation.proportions import bounded_where_alike
 from cxrlens.files import write_csv
 from cxrlens.inputs.dataset.dataset import Dataset
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item
+from cxrlens.inputs.decoding import BatchReader
+from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.unreadable import list_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.pointing.run import PointingSettings, play_folder
+from cxrlens.report.row_titles import row_title
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.recorded_resize import RecordedResize
 from cxrlens.testing.run import ScoreResult, score_model
+from cxrlens.testing.wrong import MOST, small_jpeg
 
 log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
 Records: TypeAlias = dict[str, dict[str, Any]]  # by image
 
-OUTPUTS = ("a", "b", "pointing-game", "comparison.csv", "flips.csv", "unreadable.txt")
+OUTPUTS = (
+    "a",
+    "b",
+    "pointing-game",
+    "comparison.csv",
+    "flips.csv",
+    PAGE,
+    f"{DIFFERENCES}.png",
+    f"{DIFFERENCES}.svg",
+    "unreadable.txt",
+)
 """What a comparison writes right into its folder."""
+
+GAME_PAGE = "pointing_game.html"
+"""Of a model's Pointing Game, beside the page of its test."""
 
 _SCORE_COLUMNS = ("score", "n", "a", "b", "difference", "low", "high", "lost", "gained", "worse",
                   "map_resize_a", "map_resize_b")  # fmt: skip
@@ -67,11 +92,12 @@ class PairedScore:
 
 @dataclass(frozen=True)
 class CompareResult:
-    """The rows of ``comparison.csv`` and ``flips.csv``, and what could not be read."""
+    """The rows of ``comparison.csv`` and ``flips.csv``, what could not be read, and the page ``report.html``."""
 
     scores: list[PairedScore]
     flips: list[dict[str, Any]]
     unreadable: list[str]
+    page: Path | None = None
 
     @property
     def worse(self) -> list[str]:
@@ -96,7 +122,8 @@ def compare_models(
     """Compare two models' decisions on a labelled split, and their maps on its annotated images.
 
     Each model sees the images with its own preprocessing and decides with its own threshold. The full outputs of
-    ``test`` and ``pointing-game`` go into ``out/a`` and ``out/b``, ``comparison.csv`` and ``flips.csv`` beside them.
+    ``test`` and ``pointing-game`` go into ``out/a`` and ``out/b``, ``comparison.csv``, ``flips.csv`` and the page
+    ``report.html`` beside them.
 
     Args:
         rows: of the Pointing Game; none of it without annotated images.
@@ -107,8 +134,9 @@ def compare_models(
         NothingToDoError: when no image has a label or can be read.
     """
     places = (out / "a", out / "b")
+    chosen = data.scored_split(split)
     shared: dict[str, Any] = {
-        "split": data.scored_split(split).name,
+        "split": chosen.name,
         "workers": workers,
         "batch_size": batch_size,
     }
@@ -117,15 +145,17 @@ def compare_models(
         for model, place in zip((a, b), places, strict=True)
     ]
     scores, flips = _compare_decisions(*tests, margin=margin, seed=settings.seed)
+    pages = [tests[0].page.name]
     if rows:
         try:
             played = [
-                play_folder(data, model, place, rows, settings, progress=progress, **shared).per_image
+                play_folder(data, model, place, rows, settings, page=GAME_PAGE, progress=progress, **shared).per_image
                 for model, place in zip((a, b), places, strict=True)
             ]
         except NothingToDoError as reason:
             log.warning("no Pointing Game: %s", reason)
         else:
+            pages.append(GAME_PAGE)
             for row in rows:
                 found, flipped = _compare_hits(
                     f"pointing game, {row.method} {row.layers}",
@@ -135,7 +165,20 @@ def compare_models(
                 )
                 scores.append(found)
                 flips += flipped
-    return _written(CompareResult(scores, flips, tests[0].unreadable), out)
+    compared = Compared(
+        *_apart(a.identity.label, b.identity.label),
+        data=data.root.resolve().name,
+        split=tests[0].split,
+        margin=margin,
+        parts=[
+            (f"{side}/", f"all results of {side.upper()}: {' and '.join(f'{side}/{page}' for page in pages)}")
+            for side in "ab"
+        ],
+        device=str(a.device),
+        seed=settings.seed,
+    )
+    differing = _differing_images(flips, chosen.items, data.root, a.preprocessing)
+    return _written(CompareResult(scores, flips, tests[0].unreadable), compared, out, differing)
 
 
 def compare_methods(
@@ -171,7 +214,27 @@ def compare_methods(
     )
     first, second = _of_row(played.per_image, a), _of_row(played.per_image, b)
     found, flips = _compare_hits("pointing game", first, second, margin=margin, seed=settings.seed)
-    return _written(CompareResult([found], flips, played.unreadable), out)
+    compared = Compared(
+        row_title(a),
+        row_title(b),
+        data=data.root.resolve().name,
+        split=_split_name(data, split),
+        margin=margin,
+        parts=[("pointing-game/", "the Pointing Game of both rows and of the baselines: pointing-game/report.html")],
+        device=str(model.device),
+        seed=settings.seed,
+    )
+    return _written(CompareResult([found], flips, played.unreadable), compared, out)
+
+
+def _split_name(data: Dataset, split: str | None) -> str:
+    """Of the images that are taken, see `Dataset.split_or_folder`, whose remarks have been told."""
+    return split or next((name for name in ("test", "dev") if name in data.splits), "all images")
+
+
+def _apart(first: str, second: str) -> tuple[str, str]:
+    """Names of models; of one name they are told apart."""
+    return (first, second) if first != second else (f"{first} (A)", f"{second} (B)")
 
 
 def _of_row(per_image: Sequence[dict[str, Any]], row: Row) -> Records:
@@ -195,7 +258,7 @@ def _compare_decisions(
         for name, chosen in parts.items()
         if chosen.any()
     ]
-    return scores, _flips("decision", names, right, (first, second))
+    return scores, _flips(DECISION, names, right, (first, second))
 
 
 def _auc(
@@ -272,8 +335,47 @@ def _flips(
     return sorted(flips, key=lambda flip: flip["flip"] == "gained")
 
 
-def _written(result: CompareResult, out: Path) -> CompareResult:
+def _differing_images(
+    flips: Sequence[dict[str, Any]], items: Sequence[Item], root: Path, preprocessing: Preprocessing
+) -> list[DifferingImage]:
+    """Images that are decided differently, lost ones first, with small pictures; at most `MOST`.
+
+    Half of them are lost and half gained ones, as far as there are; of each kind those whose probabilities lie
+    farthest apart.
+    """
+    kinds = [
+        sorted(
+            (flip for flip in flips if (flip["score"], flip["flip"]) == (DECISION, kind)),
+            key=lambda flip: -abs(flip["probability_a"] - flip["probability_b"]),
+        )
+        for kind in ("lost", "gained")
+    ]
+    lost, gained = (found[: max(MOST // 2, MOST - len(other))] for found, other in (kinds, kinds[::-1]))
+    by_name = {item.name_in(root): item for item in items}
+    shown = [by_name[flip["image"]] for flip in (*lost, *gained)]
+    pictures = {
+        item.name_in(root): small_jpeg(grey[0].numpy())
+        for batch in BatchReader(shown, preprocessing, batch_size=1)
+        for item, grey in zip(batch.items, batch.grey, strict=True)
+    }
+    return [
+        DifferingImage(
+            by_name[flip["image"]].name,
+            str(flip["label"]),
+            flip["flip"],
+            flip["probability_a"],
+            flip["probability_b"],
+            pictures[flip["image"]],
+        )
+        for flip in (*lost, *gained)
+        if flip["image"] in pictures
+    ]
+
+
+def _written(
+    result: CompareResult, compared: Compared, out: Path, differing: Sequence[DifferingImage] = ()
+) -> CompareResult:
     write_csv(out / "comparison.csv", _SCORE_COLUMNS, [asdict(score) for score in result.scores])
     write_csv(out / "flips.csv", _FLIP_COLUMNS, result.flips, paths=("image",))
     list_unreadable(result.unreadable, out)
-    return result
+    return replace(result, page=write_comparison_page(out, compared, result, differing))

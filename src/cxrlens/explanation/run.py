@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from cxrlens.dicom_out.results import DicomResults
 from cxrlens.errors import NothingToDoError, UnreadableImageError, UsageError
+from cxrlens.explanation.page import PAGE, ExplainedCard, write_explanation_page
 from cxrlens.files import replacing, short_name, write_csv
 from cxrlens.inputs.annotations.ground_truth import masked_objects
 from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
@@ -34,6 +35,7 @@ from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
 from cxrlens.saliency.explain import Row, make_row
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
+from cxrlens.saliency.recorded_resize import resizes_of
 from cxrlens.saliency.target import Target
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ _COLUMNS = (
 
 _ELSEWHERE = "elsewhere"
 
-OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", "unreadable.txt")
+OUTPUTS = ("overlays", "maps", "dicom", "explanations.csv", PAGE, "unreadable.txt")
 """What `explain_images` writes right into its folder."""
 
 
@@ -107,12 +109,14 @@ class ExplainResult:
 
     Attributes:
         not_assessable: a sentence for each image that cannot be judged; it has a row without a map.
+        page: shows all overlays.
     """
 
     rows: list[dict[str, Any]]
     unreadable: list[str]
     not_assessable: list[str]
     out: Path
+    page: Path
 
 
 def explain_images(
@@ -135,8 +139,8 @@ def explain_images(
     working directory, or its whole path where it lies elsewhere. One that several sources hold is explained once.
 
     Writes into ``out``: ``overlays/NAME.png``, ``maps/NAME.METHOD.LAYERS.npy`` (float32 [h, w], the image at the
-    network's scale without padding, scaled to [0, 1], as the Pointing Game sees it) and ``explanations.csv``. Of an
-    image that cannot be judged there are no maps, and the overlay is the radiograph alone.
+    network's scale without padding, scaled to [0, 1], as the Pointing Game sees it), ``explanations.csv`` and the page
+    ``report.html``. Of an image that cannot be judged there are no maps, and the overlay is the radiograph alone.
 
     Args:
         dicom: also takes what the first row (see `reported_row`) says of each image.
@@ -151,6 +155,7 @@ def explain_images(
     reader = BatchReader(items, model.preprocessing, batch_size=batch_size, workers=workers, keep_pixels=True)
     written: list[dict[str, Any]] = []
     not_assessable: list[str] = []
+    cards: list[ExplainedCard] = []
     done = 0
     for batch in reader:
         results = model.inspect(
@@ -169,6 +174,7 @@ def explain_images(
             if remarked.not_assessed:
                 not_assessable.append(f"{item.origin}: {remarked.not_assessed}")
             written += _write(explained, out, settings, model.precision)
+            cards.append(ExplainedCard.of(text_of(Path(name)), out, overlay_of(explained.place), remarked))
             if dicom:
                 _write_dicom(explained, dicom, reported_row(rows))
             done += 1
@@ -187,7 +193,22 @@ def explain_images(
     report_remarked([*map(Refusal, not_assessable), *(each for each in reader.remarked if not refusals([each]))])
     if dicom:
         dicom.report()
-    return ExplainResult(written, unreadable, not_assessable, out)
+    page = write_explanation_page(
+        out,
+        model,
+        cards,
+        rows,
+        maps=f"resize {resizes_of(written)}, {model.precision}",
+        target=str(settings.target),
+        unreadable=unreadable,
+        seed=settings.seed,
+    )
+    return ExplainResult(written, unreadable, not_assessable, out, page)
+
+
+def overlay_of(place: Path) -> str:
+    """The path of an image's overlay from the folder of explanations on."""
+    return f"overlays/{place.as_posix()}.png"
 
 
 def reported_row(rows: Sequence[Row]) -> Row:
@@ -273,7 +294,7 @@ def _write(image: _Explained, out: Path, settings: ExplanationSettings, precisio
         "target": settings.target,
         **result.resize.columns(),
         "precision": precision,
-        "overlay": f"overlays/{place.as_posix()}.png",
+        "overlay": overlay_of(place),
         "remarks": " ".join(result.remarks),
         "doubts": " ".join(result.doubts),
         "refusals": " ".join(result.refusals),

@@ -20,9 +20,9 @@ from cxrlens.evaluation.bootstrap import Interval, bootstrap_means
 from cxrlens.evaluation.pointing_game import PointingRecord, distance_to_objects, find_peak, judge
 from cxrlens.evaluation.proportions import clopper_pearson_interval
 from cxrlens.files import short_name, write_csv
-from cxrlens.inputs.annotations.ground_truth import masked_objects, object_mask, object_masks
+from cxrlens.inputs.annotations.ground_truth import object_mask, object_masks
 from cxrlens.inputs.annotations.shapes import parse_annotation
-from cxrlens.inputs.annotations.table import clip_to_image, read_annotations
+from cxrlens.inputs.annotations.table import read_annotations
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.dataset.layouts import AFFECTED, Item, Split
 from cxrlens.inputs.decoding import Batch, BatchReader
@@ -34,8 +34,9 @@ from cxrlens.inputs.remarked import report_remarked
 from cxrlens.inputs.unreadable import report_unreadable, single_unreadable
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
+from cxrlens.pointing.gallery import draw_gallery, played_overlay
+from cxrlens.pointing.page import PAGE, SCORES, TOLERANCES, GameFacts, tolerances_figure, write_game_page
 from cxrlens.report.figures import save_figure, score_bar_figure
-from cxrlens.report.overlays import MapPanel, overlay_figure
 from cxrlens.report.row_titles import combination_of, row_title, smoothing_of
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
@@ -90,7 +91,13 @@ _ROW_COLUMNS = (
 )
 
 
-OUTPUTS = ("pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg", "unreadable.txt")
+OUTPUTS = (
+    "pointing_game.csv",
+    "per_image.csv",
+    *(f"{name}.{kind}" for name in (SCORES, TOLERANCES) for kind in ("png", "svg")),
+    PAGE,
+    "unreadable.txt",
+)
 """What `play_folder` writes right into its folder."""
 
 
@@ -129,13 +136,23 @@ class PointingGameResult:
     unreadable: list[str]
     files: list[Path]
 
+    @property
+    def page(self) -> Path:
+        """The page, which shows all of it."""
+        return self.files[-1]
+
 
 @dataclass(frozen=True)
 class SingleResult:
-    """The rows of one image (as in ``per_image.csv``) and its overlay."""
+    """The rows of one image (as in ``per_image.csv``) and its overlay.
+
+    Attributes:
+        tolerance: in pixels of the network's input.
+    """
 
     per_image: list[dict[str, Any]]
     overlay: Path
+    tolerance: float
 
 
 def play_folder(
@@ -150,6 +167,7 @@ def play_folder(
     split: str | None = None,
     batch_size: int = 8,
     workers: int = 0,
+    page: str = PAGE,
     progress: Callable[[int, int], None] | None = None,
 ) -> PointingGameResult:
     """Play the Pointing Game on every image of a folder (or of one split of a data set) that has an object.
@@ -159,8 +177,9 @@ def play_folder(
         annotations: the CSV of a plain folder.
         train_annotations: the CSV of training images, beside their folder, for the mean-annotation baseline; a
             data set folder brings its own.
+        page: name of the page's file.
 
-    Writes ``pointing_game.csv``, ``per_image.csv`` and a figure into ``out``.
+    Writes ``pointing_game.csv``, ``per_image.csv``, figures and the page ``report.html`` into ``out``.
 
     Raises:
         UsageError: when the input cannot be used.
@@ -201,12 +220,41 @@ def play_folder(
         [row["accuracy"] for row in shown],
         [row["low"] for row in shown],
         [row["high"] for row in shown],
-        title=f"Pointing Game on {chosen.name}, {shown[0]['n']} images",
+        title=_title(chosen.name, shown),
         score_name=f"accuracy at a tolerance of {100 * settings.tolerance_share:g} % of the side",
         baselines=[name for name, row in zip(names, shown, strict=True) if row["kind"] == "baseline"],
     )
     files = [out / "pointing_game.csv", out / "per_image.csv"]
-    files += save_figure(figure, out / "pointing_game", formats=("png", "svg"))
+    files += save_figure(figure, out / SCORES, formats=("png", "svg"))
+    figure = tolerances_figure(
+        table,
+        per_image,
+        side=max(model.preprocessing.height, model.preprocessing.width),
+        share=settings.tolerance_share,
+        title=_title(chosen.name, shown),
+    )
+    files += save_figure(figure, out / TOLERANCES, formats=("png", "svg"))
+    gallery = draw_gallery(
+        items,
+        folder,
+        model.preprocessing,
+        rows,
+        per_image,
+        lambda batch, rows: _inspected(batch, model, rows, settings),
+    )
+    played = {record["image"] for record in per_image}
+    facts = GameFacts(
+        data=folder.resolve().name,
+        split=chosen.name,
+        names=[item.name for item in items if item.name_in(folder) in played],
+        table=table,
+        per_image=per_image,
+        tolerance_share=settings.tolerance_share,
+        gallery=gallery,
+        unreadable=unreadable,
+        seed=settings.seed,
+    )
+    files.append(write_game_page(out / page, model, facts))
     return PointingGameResult(table, per_image, unreadable, files)
 
 
@@ -226,7 +274,6 @@ def play_image(
         raise single_unreadable(reader.unreadable[0])
     report_remarked(reader.remarked)
     decoded = batch.images[0]
-    assert decoded.pixels is not None
     (result,) = _inspected(batch, model, rows, settings)
     if result.not_assessed:
         raise NotAssessedError(f"{image}: {result.not_assessed}")
@@ -237,26 +284,11 @@ def play_image(
     if not per_image:
         empty = "marks no pixel" if item.mask else "lies wholly outside the picture"
         raise NothingToDoError(f"{image}: its {'mask' if item.mask else 'annotation'} {empty}")
-    panels = [
-        MapPanel(
-            row_title(Row(map_.method, map_.layers)),
-            map_.values,
-            None if map_.flat else (played["peak_row"], played["peak_column"]),
-            "miss, flat map" if map_.flat else f"{played['outcome']}, {played['distance']:.1f} px",
-            played["outcome"] == "hit",
-        )
-        for map_, played in zip(result.explanations, per_image, strict=False)
-    ]
-    shapes, _ = clip_to_image(item.shapes or (), height=decoded.height, width=decoded.width, name=item.name)
     probability = per_image[0]["probability"]
-    figure = overlay_figure(
-        decoded.pixels.numpy(),
-        panels,
-        shapes=(*shapes, *masked_objects(item, decoded.height, decoded.width)),
-        title=f"{image.name}: probability of affected {probability:.3f}",
-        extent=result.geometry.extent(),
-    )
-    return SingleResult(per_image, save_figure(figure, out / short_name(image.name))[0])
+    title = f"{image.name}: probability of affected {probability:.3f}"
+    figure = played_overlay(item, decoded, result, per_image, title=title)
+    overlay = save_figure(figure, out / short_name(image.name))[0]
+    return SingleResult(per_image, overlay, settings.tolerance(model.preprocessing))
 
 
 def annotated_item(
@@ -291,6 +323,10 @@ def annotated_item(
     if not shapes:
         raise NothingToDoError(f"{image}: its annotation holds no object, so there is nothing to point at")
     return Item(FileOrigin(image), AFFECTED, shapes)
+
+
+def _title(name: str, table: Sequence[dict[str, Any]]) -> str:
+    return f"Pointing Game on {name}, {table[0]['n']} images"
 
 
 def _training_split(data: Dataset, train_annotations: Path | None) -> Split | None:

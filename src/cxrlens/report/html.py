@@ -50,6 +50,13 @@ def load_template(name: str, package: str = _SHARED) -> Template:
     return _environment(package).get_template(name)
 
 
+def inline_script(name: str, package: str) -> tuple[Markup, str]:
+    """A script among a package's templates, for a page to hold, and its `content_hash`."""
+    environment = _environment(package)
+    assert environment.loader is not None
+    return _inline(environment.loader.get_source(environment, name)[0])
+
+
 def data_uri(path: Path | str) -> str:
     """The PNG, SVG or JPEG file as a ``data:`` address that holds all its bytes.
 
@@ -60,7 +67,12 @@ def data_uri(path: Path | str) -> str:
     media_type = _MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
         raise ArgumentError(f"cannot embed {path.name}: a page's figures are {', '.join(_MEDIA_TYPES)} files")
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    return data_address(path.read_bytes(), media_type)
+
+
+def data_address(content: bytes, media_type: str) -> str:
+    """A ``data:`` address that holds the content, so that a browser shows it without asking again."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def content_hash(text: str) -> str:
@@ -88,7 +100,11 @@ def _environment(package: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "numeric_columns": numeric_columns}
-    script, _, _ = shared.get_source(environment, "sort_tables.js")
-    script = script.replace("\r\n", "\n")  # as browsers read it before they compare the hash
-    environment.globals |= {"script": Markup(script), "script_hash": content_hash(script)}
+    script, script_hash = _inline(shared.get_source(environment, "sort_tables.js")[0])
+    environment.globals |= {"script": script, "script_hash": script_hash}
     return environment
+
+
+def _inline(source: str) -> tuple[Markup, str]:
+    source = source.replace("\r\n", "\n")  # as browsers read it before they compare the hash
+    return Markup(source), content_hash(source)

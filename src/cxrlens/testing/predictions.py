@@ -48,14 +48,15 @@ def predict(
     unreadable_name: str = "unreadable.txt",
     batch_size: int,
     workers: int,
-    see: Callable[[Pixels], None] | None = None,
+    see: Callable[[Item, Pixels, Tensor], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Run a model's network on a split of ``data``; unreadable images are listed in ``out/unreadable_name``, and so
     are those for which the network gives no number.
 
     Args:
-        see: called with each image for which there is a number, [h, w] in [0, 1] as the network is shown it.
+        see: called with each image for which there is a number, [h, w] in [0, 1] as the network is shown it, and its
+            logits [2].
 
     Raises:
         UsageError: when the network gives no number for any image.
@@ -69,12 +70,12 @@ def predict(
     for batch in reader:
         found = model.logits(batch.grey)
         is_number = found.isfinite().all(1)
-        for item, image, is_sound in zip(batch.items, batch.images, is_number, strict=True):
+        for item, image, seen, is_sound in zip(batch.items, batch.images, found, is_number, strict=True):
             if is_sound:
                 items.append(item)
                 remarks.append(image.remarks)
                 if see:
-                    see(image.grey[0].numpy())
+                    see(item, image.grey[0].numpy(), seen)
             else:
                 not_assessed.append(f"{item.origin}: {NOT_ASSESSED}")
         logits.append(found[is_number])

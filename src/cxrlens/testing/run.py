@@ -8,23 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from cxrlens.evaluation.classification import CALIBRATION_BINS, ClassificationScores, classification_scores
 from cxrlens.files import write_csv, write_json
 from cxrlens.inputs.dataset.dataset import Dataset
-from cxrlens.inputs.dataset.layouts import CLASS_NAMES
+from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Item
 from cxrlens.inputs.readers import Pixels, Refusal, doubts
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import triage_of
+from cxrlens.models.card import ModelCard
 from cxrlens.report import figures
+from cxrlens.testing.page import PAGE, TestFacts, write_test_page
+from cxrlens.testing.plots import histogram_figure
 from cxrlens.testing.predictions import predict
+from cxrlens.testing.wrong import WrongImages
 
 log = logging.getLogger(__name__)
 
-_FIGURES = ("confusion", "reliability", "roc", "precision_recall")
+_FIGURES = ("confusion", "reliability", "histogram", "roc", "precision_recall")
 OUTPUTS = (
     "scores.json",
     "predictions.csv",
     "unreadable.txt",
+    PAGE,
     *(f"{name}.{ending}" for name in _FIGURES for ending in ("png", "svg")),
 )
 """What `score_model` writes right into its folder."""
@@ -47,6 +54,11 @@ class ScoreResult:
     not_assessable: int
     files: list[Path]
 
+    @property
+    def page(self) -> Path:
+        """What shows it all; the last of the files."""
+        return self.files[-1]
+
 
 def score_model(
     data: Dataset,
@@ -59,7 +71,8 @@ def score_model(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScoreResult:
-    """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv`` and four figures into ``out``.
+    """Score a model on a labelled split; writes ``scores.json``, ``predictions.csv``, figures and the page
+    ``report.html`` into ``out``.
 
     All images with a label count, those too that a screening would not judge, see `ScoreResult.not_assessable`.
 
@@ -76,6 +89,12 @@ def score_model(
             chosen.name,
         )
     too_far: list[tuple[Refusal, ...]] = []
+    wrong = WrongImages(model)
+
+    def see(item: Item, grey: Pixels, logits: Tensor) -> None:
+        too_far.append(_too_far(model, grey))
+        wrong.add(item, grey, logits)
+
     found = predict(
         data.root,
         chosen,
@@ -83,7 +102,7 @@ def score_model(
         out,
         batch_size=batch_size,
         workers=workers,
-        see=lambda grey: too_far.append(_too_far(model, grey)),
+        see=see,
         progress=progress,
     )
     items, labels = found.items, found.labels
@@ -114,7 +133,19 @@ def score_model(
     write_json(out / "scores.json", {"split": chosen.name, **scores.to_dict(), **told})
     write_csv(out / "predictions.csv", _COLUMNS, per_image, paths=("image",))
     files = [out / "scores.json", out / "predictions.csv"]
-    files += _draw(labels, probabilities, scores, chosen.name, out)
+    files += _draw(labels, probabilities, scores, chosen.name, model.card, out)
+    facts = TestFacts(
+        data=data.root.resolve().name,
+        split=chosen.name,
+        names=[item.name for item in items],
+        scores=scores,
+        per_image=per_image,
+        wrong=wrong.surest_first(),
+        unreadable=found.unreadable,
+        not_assessable=not_assessable,
+        seed=seed,
+    )
+    files.append(write_test_page(out, model, facts))
     return ScoreResult(chosen.name, scores, per_image, found.unreadable, not_assessable, files)
 
 
@@ -126,12 +157,24 @@ def _too_far(model: QualityModel, grey: Pixels) -> tuple[Refusal, ...]:
 
 
 def _draw(
-    labels: list[int], probabilities: list[float], scores: ClassificationScores, split: str, out: Path
+    labels: list[int],
+    probabilities: list[float],
+    scores: ClassificationScores,
+    split: str,
+    card: ModelCard,
+    out: Path,
 ) -> list[Path]:
     drawn = {
         "confusion": figures.confusion_figure(scores.confusion, CLASS_NAMES, title=f"Decisions on {split}"),
         "reliability": figures.reliability_figure(
             labels, probabilities, title=f"Reliability on {split}", ece=scores.ece, bins=CALIBRATION_BINS
+        ),
+        "histogram": histogram_figure(
+            labels,
+            probabilities,
+            title=f"Probabilities on {split}",
+            threshold=scores.threshold,
+            review_threshold=card.calibration.review_threshold if card.calibration else None,
         ),
     }
     if 0 < scores.n_affected < scores.n:
