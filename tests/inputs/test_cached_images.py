@@ -36,8 +36,7 @@ EIGHT_BIT = (2, 5)
 @pytest.fixture(autouse=True)
 def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures here are smaller than one that can be judged; readers are forked from this process."""
-    for kind in ("raster", "dicom"):
-        monkeypatch.setattr(f"cxrlens.inputs.readers.{kind}.remarks_on_size", lambda height, width: [])
+    monkeypatch.setattr("cxrlens.inputs.readers.display.remarks_on_size", lambda height, width: [])
 
 
 @pytest.fixture

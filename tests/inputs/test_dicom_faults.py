@@ -45,7 +45,7 @@ SHAPE = 40, 36
 def _of_any_size() -> Iterator[None]:
     """The pictures here are smaller than one that can be judged."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cxrlens.inputs.readers.dicom.remarks_on_size", lambda height, width: [])
+        patch.setattr("cxrlens.inputs.readers.display.remarks_on_size", lambda height, width: [])
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,8 +13,11 @@ from cxrlens.inputs.dataset.layouts import Item
 from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels, decode
-from cxrlens.inputs.reading import Unreadable, read_each
+from cxrlens.inputs.reading import Readers, Unreadable
 from cxrlens.inputs.remarked import remarked
+
+DecodedArrays: TypeAlias = tuple[Pixels, int, int, Pixels | None, tuple[str, ...]]
+"""Grey levels [1, h, w], height and width of the stored image, that image where it is kept, and remarks."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,15 @@ def decode_images(
     origins: Sequence[Origin], preprocessing: Preprocessing, *, workers: int = 0, keep_pixels: bool = False
 ) -> Iterator[DecodedImage | Unreadable]:
     """All images in order, read by so many processes; 0 reads in this one."""
-    decoding = _ImageDecoder(preprocessing, keep_pixels)
-    for index, (_, arrays) in enumerate(read_each(decoding, origins, workers=workers)):
+    with Readers(ImageDecoder(preprocessing, keep_pixels), workers=workers) as readers:
+        yield from decode_by(readers, origins)
+
+
+def decode_by(
+    readers: Readers[Origin, DecodedArrays], origins: Sequence[Origin]
+) -> Iterator[DecodedImage | Unreadable]:
+    """All images in order, read by processes that apply an `ImageDecoder`."""
+    for index, (_, arrays) in enumerate(readers.each(origins)):
         if isinstance(arrays, Unreadable):
             yield arrays
         else:
@@ -51,14 +62,13 @@ def decode_images(
 
 
 @dataclass(frozen=True)
-class _ImageDecoder:
+class ImageDecoder:
     """Reads and resizes an image to arrays; tensors would share memory with a process that may have died."""
 
     preprocessing: Preprocessing
-    keep_pixels: bool
+    keep_pixels: bool = False
 
-    def __call__(self, origin: Origin) -> tuple[Pixels, int, int, Pixels | None, tuple[str, ...]]:
-        """Grey levels [1, h, w], height and width of the stored image, that image where it is kept, and remarks."""
+    def __call__(self, origin: Origin) -> DecodedArrays:
         content, name = origin.read(), str(origin)
         image = decode(content, name, at_least=self.preprocessing.decoded_at_least)
         whole = image.pixels

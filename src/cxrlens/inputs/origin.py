@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from cxrlens.errors import UnreadableImageError, UsageError
 from cxrlens.inputs.readers import MAX_BYTES, open_regular, read_content
 
 _ENCRYPTED = 0x1  # bit of a member's flags
+_SETTLED_NS = 2_000_000_000
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -27,12 +29,19 @@ class State(NamedTuple):
     """The state of a source: while it is the same, so is the content.
 
     Attributes:
-        marks: numbers of which one changes with the content.
-        changed: ns since the epoch of the last change.
+        marks: numbers or texts of which one changes with the content.
+        changed: ns since the epoch of the last change; 0 where the marks alone tell any.
     """
 
-    marks: tuple[int, ...]
+    marks: tuple[int | str, ...]
     changed: int
+
+    @property
+    def text(self) -> str:
+        """The marks as text; "" of a state that says little: a file that is changed twice within one tick of its file
+        system's clock (2 s on FAT) keeps its times.
+        """
+        return ",".join(map(str, self.marks)) if time.time_ns() - self.changed >= _SETTLED_NS else ""
 
 
 class Origin(Protocol):
@@ -137,19 +146,43 @@ class ChangedFileError(UnreadableImageError):
 
 
 @dataclass(frozen=True)
-class KnownFile(FileOrigin):
-    """A file that is known by its content.
+class KnownOrigin:
+    """An origin that is known by its content.
 
     Attributes:
+        origin: where it is.
         name: stands for it in messages.
         key: SHA-256 of the content.
     """
 
+    origin: Origin
     name: str
     key: str
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def place(self) -> PurePath:
+        return self.origin.place
+
+    def below(self, root: Path) -> str:
+        return self.origin.below(root)
+
+    def identity(self) -> str:
+        return self.origin.identity()
+
+    def state(self) -> State | None:
+        return self.origin.state()
+
+    def exists(self) -> bool:
+        return self.origin.exists()
+
+    def size(self) -> int:
+        return self.origin.size()
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        return self.origin.open()
 
     def read(self) -> bytes:
         """The content, which is as it was.
@@ -157,7 +190,7 @@ class KnownFile(FileOrigin):
         Raises:
             ChangedFileError: when it is another one.
         """
-        content = super().read()
+        content = self.origin.read()
         if hashlib.sha256(content).hexdigest() != self.key:
             raise ChangedFileError(f"{self}: the file has changed since it was screened; screen the folder again")
         return content

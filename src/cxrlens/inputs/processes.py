@@ -217,13 +217,14 @@ class Pool:
     Args:
         functions: all that are to be applied; picklable where processes are not forked.
         workers: processes; 0 applies the functions in this one, in the thread that submits.
+        context: how processes are started.
     """
 
-    def __init__(self, *functions: Callable[[Any], Any], workers: int) -> None:
+    def __init__(self, *functions: Callable[[Any], Any], workers: int, context: BaseContext | None = None) -> None:
         self._functions = functions
         self._workers = workers
         self._waiting: SimpleQueue[_Submitted | None] = SimpleQueue()
-        self._processes = [WorkerProcess(_Chosen(functions)) for _ in range(workers)]
+        self._processes = [WorkerProcess(_Chosen(functions), context=context) for _ in range(workers)]
         for process in self._processes:
             threading.Thread(target=_work, args=(process, self._waiting), daemon=True).start()
 

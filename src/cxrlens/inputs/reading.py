@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from multiprocessing.context import BaseContext
 from typing import Any, Generic, Self, TypeVar
 
 from cxrlens.errors import UnreadableImageError
@@ -83,11 +84,18 @@ class Readers(Generic[Source, Result]):
         read: picklable; of a source of any kind, such as an `Origin`, whose ``str`` names it in messages.
         others: functions of other work, likewise picklable.
         workers: processes; 0 works in this one.
+        context: how processes are started.
     """
 
-    def __init__(self, read: Callable[[Source], Result], *others: Callable[[Any], Any], workers: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[Source], Result],
+        *others: Callable[[Any], Any],
+        workers: int,
+        context: BaseContext | None = None,
+    ) -> None:
         self._read: Callable[[Source], Result | Unreadable] = partial(attempt, read)
-        self._pool = Pool(self._read, *others, workers=workers)
+        self._pool = Pool(self._read, *others, workers=workers, context=context)
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.files import printable, refuse_folder, write_text
+from cxrlens.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,12 @@ def report_unreadable(reasons: Sequence[str], out: Path, name: str = "unreadable
     path = list_unreadable(reasons, out, name)
     if not reasons:
         return
-    log.warning("%d images could not be read and were left out; they are listed in %s", len(reasons), path)
+    left_out = counted(
+        len(reasons),
+        "image could not be read and was left out; it is",
+        "images could not be read and were left out; they are",
+    )
+    log.warning("%s listed in %s", left_out, path)
     log_first(reasons)
 
 

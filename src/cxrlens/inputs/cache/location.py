@@ -9,6 +9,7 @@ from platformdirs import user_cache_dir
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from cxrlens.errors import UsageError
+from cxrlens.user_folder import user_folder
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "CXRLENS_CACHE", "CXRLENS_CACHE_SIZE"
 DEFAULT_SIZE = "20GB"
@@ -22,20 +23,8 @@ def default_folder() -> Path:
     Raises:
         UsageError: when this user has no home.
     """
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
-    if caches := os.environ.get("XDG_CACHE_HOME"):  # on macOS and Windows too
-        return Path(caches) / "cxrlens"
-    try:
-        folder = user_cache_dir("cxrlens", appauthor=False)
-    except RuntimeError:
-        folder = "~"
-    if folder.startswith("~"):  # as earlier versions of platformdirs leave it
-        raise UsageError(
-            "this user has no home folder, where decoded images are kept; name a folder with `cache_dir` or the "
-            f"environment variable {FOLDER_VARIABLE}"
-        )
-    return Path(folder)
+    remedy = f"decoded images are kept; name a folder with `cache_dir` or the environment variable {FOLDER_VARIABLE}"
+    return user_folder(FOLDER_VARIABLE, "XDG_CACHE_HOME", user_cache_dir, remedy)
 
 
 def default_limit() -> int:

@@ -21,6 +21,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -90,6 +91,16 @@ def decompressed(dataset: Dataset, syntax: UID, name: str, remarks: list[str]) -
         return _by_plugins(plugins, dataset, name)
     except DamagedCodestreamError as error:
         raise UnreadableImageError(f"{name}: its pixels are damaged: {error}") from error
+
+
+def can_decode(syntax: UID) -> bool:
+    """True where pixels that are stored so can be decoded here: uncompressed, or a codec is installed."""
+    if not syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian:
+        return True
+    try:
+        return bool(_available(syntax, ""))
+    except UnreadableImageError:
+        return False
 
 
 def _available(syntax: UID, name: str) -> list[str]:

@@ -27,7 +27,7 @@ from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers import elements
 from cxrlens.inputs.readers.codecs import decompressed
 from cxrlens.inputs.readers.dicom_grey import grey_of_colour, grey_of_palette, grey_of_stored
-from cxrlens.inputs.readers.display import remarks_on, remarks_on_size
+from cxrlens.inputs.readers.display import remarks_on_picture
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.radiograph import BRIGHT_IS_DENSE, Note, Radiograph, check_size
 from cxrlens.inputs.readers.reasons import one_line, reason_of
@@ -108,7 +108,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> Radiograph:
             polarity=polarity,
             orientation="\\".join(map(str, elements.values(dataset, "PatientOrientation"))) or None,
             spacing=None if spacing is None else spacing[1],
-            remarks=(*remarks, *remarks_on_size(height, width), *remarks_on(pixels)),
+            remarks=(*remarks, *remarks_on_picture(pixels, height, width)),
         )
 
 

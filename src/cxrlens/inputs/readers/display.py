@@ -24,6 +24,11 @@ _RANGE = 0.2
 _INVERTED = -0.1
 
 
+def remarks_on_picture(pixels: Pixels, height: int, width: int) -> tuple[str, ...]:
+    """Sentences on what looks wrong in a picture [rows, columns] in [0, 1], bright = dense, and on its stored size."""
+    return (*remarks_on_size(height, width), *remarks_on(pixels))
+
+
 def remarks_on_size(height: int, width: int) -> list[str]:
     """Sentences on the stored size of a picture, in pixels, by which it can be no whole radiograph of a chest."""
     ratio, said = max(height, width) / min(height, width), f"{width} x {height} pixels"

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 
 from cxrlens.errors import UnreadableImageError
 from cxrlens.inputs.readers.codestream import DamagedCodestreamError
-from cxrlens.inputs.readers.display import remarks_on, remarks_on_size
+from cxrlens.inputs.readers.display import remarks_on_picture
 from cxrlens.inputs.readers.jpeg import ScanStream, check_parts, stream_of
 from cxrlens.inputs.readers.quiet import without_warnings
 from cxrlens.inputs.readers.radiograph import (
@@ -72,7 +72,7 @@ def read_raster(stream: IO[bytes], name: str, at_least: tuple[int, int] | None =
         bit_depth=bits,
         polarity=WHITE_IS_ZERO if white_is_zero else BRIGHT_IS_DENSE,
         orientation=None if orientation is None else f"EXIF {orientation}",
-        remarks=(*remarks, *remarks_on_size(height, width), *remarks_on(pixels)),
+        remarks=(*remarks, *remarks_on_picture(pixels, height, width)),
     )
 
 
