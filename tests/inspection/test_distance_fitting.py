@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -15,9 +17,10 @@ from cxrlens.inspection.distance_fitting import (
     distance_of_one_set,
     fitted_distance,
     upper_limit,
+    upper_limit_of_surprise,
     widened,
 )
-from cxrlens.models.distance import FEATURES
+from cxrlens.models.distance import FEATURES, TrainingDistance
 from known_radiographs import known
 
 SIZE = (48, 60)
@@ -26,6 +29,11 @@ STRETCH = Preprocessing(height=SIZE[0], width=SIZE[1])
 
 def table(count: int, seed: int) -> FeatureTable:
     return FeatureTable(STRETCH, known(count, SIZE, seed))
+
+
+@cache
+def of_known() -> TrainingDistance | None:
+    return fitted_distance(table(60, seed=1), table(40, seed=2), "data")
 
 
 @pytest.mark.parametrize(("n", "beyond", "factor"), [(10, 0.01, 3.981), (30, 0.05, 2.220), (100, 0.01, 2.684)])
@@ -47,7 +55,7 @@ def test_the_form_whitens_by_the_shrunk_covariance() -> None:
     training = table(60, seed=1)
     distance = fitted_distance(training, table(40, seed=2), "data")
     assert distance is not None
-    for kind, part in distance.parts.items():
+    for kind, part in (("layout", distance.layout), ("texture", distance.texture)):
         features = training.of(kind)
         spread = features.std(0)
         covariance = LedoitWolf(assume_centered=True).fit((features - features.mean(0)) / spread).covariance_
@@ -59,7 +67,7 @@ def test_the_form_whitens_by_the_shrunk_covariance() -> None:
 
 
 def test_the_facts_are_those_of_the_images() -> None:
-    distance = fitted_distance(table(60, seed=1), table(40, seed=2), "data")
+    distance = of_known()
     assert distance is not None
     assert (distance.fitted.images, distance.fitted.split) == (60, "train")
     held_out = distance.held_out
@@ -71,7 +79,7 @@ def test_the_facts_are_those_of_the_images() -> None:
 
 @pytest.mark.parametrize("spoil", [np.rot90, lambda picture: 1 - picture, lambda picture: picture[::-1], np.zeros_like])
 def test_others_of_the_kind_pass_and_spoiled_ones_are_refused(spoil) -> None:
-    distance = fitted_distance(table(60, seed=1), table(40, seed=2), "data")
+    distance = of_known()
     assert distance is not None
     for picture in known(20, SIZE, seed=3):
         assert distance.refusal(distance.of(picture)) is None
@@ -79,7 +87,7 @@ def test_others_of_the_kind_pass_and_spoiled_ones_are_refused(spoil) -> None:
 
 
 def test_noise_and_blur_are_told_by_the_texture() -> None:
-    distance = fitted_distance(table(60, seed=1), table(40, seed=2), "data")
+    distance = of_known()
     assert distance is not None
     noise = np.random.default_rng(0).normal(0, 0.1, SIZE)
     for picture in known(5, SIZE, seed=3):
@@ -103,7 +111,7 @@ def test_of_too_few_images_there_is_none() -> None:
 
 
 def test_limits_are_widened_for_a_site_and_never_lowered() -> None:
-    distance = fitted_distance(table(60, seed=1), table(40, seed=2), "data")
+    distance = of_known()
     assert distance is not None
     same = widened(distance, table(40, seed=5), "site", "test")
     assert all(same.parts[kind].limit >= part.limit for kind, part in distance.parts.items())
@@ -122,6 +130,30 @@ def test_limits_of_one_set_rest_on_fits_without_the_image() -> None:
     assert (distance.fitted.images, distance.held_out.images) == (60, 60)
     both = fitted_distance(images, images, "site")
     assert both is not None
+    assert distance.layout.whitening == both.layout.whitening
+    assert distance.texture.whitening == both.texture.whitening
+    assert distance.framing is not None
+    assert both.framing is not None
+    assert distance.framing.weights == both.framing.weights
     for kind in FEATURES:
-        assert distance.parts[kind].whitening == both.parts[kind].whitening
-        assert distance.parts[kind].limit > both.parts[kind].limit  # an image lies nearer to a fit that knows it
+        # an image lies nearer to a fit that knows it
+        assert distance.parts[kind].limit >= both.parts[kind].limit
+        assert kind == "framing" or distance.parts[kind].limit > both.parts[kind].limit
+
+
+def test_the_limit_of_a_surprise_is_that_of_the_log_odds() -> None:
+    log_odds = np.random.default_rng(7).normal(-6, 2, 30)
+    limit = upper_limit_of_surprise(np.logaddexp(0, log_odds), 0.05)
+    assert np.log(np.expm1(limit)) == pytest.approx(log_odds.mean() + 2.220 * log_odds.std(ddof=1), abs=2e-3)
+    outlier = np.append(np.logaddexp(0, log_odds), 900.0)
+    assert upper_limit_of_surprise(outlier, 0.001) >= 900
+    assert np.isfinite(upper_limit_of_surprise(np.zeros(5), 0.001))
+
+
+def test_the_limit_of_the_framing_is_never_above_a_probability_of_5_percent() -> None:
+    distance = of_known()
+    assert distance is not None
+    assert distance.framing is not None
+    surprises = distance.framing.of(table(40, seed=2).of("framing"))
+    assert upper_limit_of_surprise(surprises) < distance.framing.limit
+    assert np.exp(-distance.framing.limit) == pytest.approx(0.05)

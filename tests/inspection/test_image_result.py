@@ -125,3 +125,4 @@ def test_the_facts_of_a_model_are_those_of_its_file(tmp_path) -> None:
     assert (facts.threshold, facts.review_threshold, facts.method, facts.layers) == (0.4, None, "m", "last")
     assert (facts.cxrlens_version, bool(facts.created)) == (cxrlens.__version__, True)
     assert MODEL.sha256 == ""
+    assert (ModelIdentity.of_file(link).label, MODEL.label) == (tmp_path.name, MODEL.name)

@@ -37,7 +37,8 @@ from cxrlens.models.model_file import save_model
 from cxrlens.saliency.explain import Row
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage, worklist_order
-from cxrlens.screening.run import ScreeningSettings, screen
+from cxrlens.screening.run import screen
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.sources import take_sources
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review

@@ -22,7 +22,8 @@ from cxrlens.inspection.result import ImageResult
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.saliency.explain import Row
-from cxrlens.screening.run import ScreeningSettings, screen
+from cxrlens.screening.run import screen
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.sources import take_sources
 from cxrlens.serving.answers import Checked, WorklistImage
 from cxrlens.serving.app import create_app

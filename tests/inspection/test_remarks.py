@@ -16,7 +16,6 @@ import pytest
 from highdicom import sr
 from PIL import Image
 from pydicom.uid import generate_uid
-from sqlalchemy import update
 from typer.testing import CliRunner
 
 import cxrlens
@@ -40,9 +39,9 @@ from cxrlens.models.model_file import save_model
 from cxrlens.saliency.explain import Row
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.screening.run import ScreeningSettings, screen
+from cxrlens.screening.run import screen
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.sources import take_sources
-from cxrlens.screening.store.schema import results
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.review import Review
@@ -229,8 +228,7 @@ def test_remarks_of_a_record_that_does_not_tell_their_kind_are_doubts(tmp_path: 
     with Store(ScreenedFolder(tmp_path)) as store:
         store.add([said])
         assert store.results.remarked() == 0
-        with store.results._database.writing() as connection:
-            connection.execute(update(results).values(record=json.dumps(before, separators=(",", ":"))))
+        store.add([ScreenedImage.model_validate(before)])
         assert store.results.remarked() == 1
         assert [image.doubts for image in store.results.newest()] == [said.remarks]
 

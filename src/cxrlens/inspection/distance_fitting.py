@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import nct, norm
 from sklearn.covariance import LedoitWolf
 from sklearn.model_selection import KFold
@@ -12,16 +15,18 @@ from sklearn.model_selection import KFold
 from cxrlens.evaluation.proportions import clopper_pearson_interval
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Pixels
+from cxrlens.inspection.framing_fitting import fitted_framing
 from cxrlens.models.distance import (
     FEATURES,
-    Floats,
     HeldOut,
     LimitedDistance,
     Mahalanobis,
     Radiographs,
     TrainingDistance,
     image_features,
+    in_levels,
 )
+from cxrlens.models.framing import Floats, Framing, LimitedFraming, thumbnail
 
 FEWEST = 30
 """Images that a distance is fitted to, and as many that its limits are chosen on; of fewer none is made."""
@@ -32,32 +37,46 @@ MOST = 2000
 _BEYOND = 0.005 / len(FEATURES)
 """The share of radiographs that may lie beyond the limit of a kind of features."""
 
+LEAST_SURPRISE = math.log(20)
+"""Least limit of the framing: a probability of 5 % of a whole chest that stands upright."""
+
 _CONFIDENCE = 0.95
 _FOLDS = 5
 _LEAST_SPREAD = 1e-6  # where all images are alike
+_DISTANCES = ("layout", "texture")
+_Form: TypeAlias = Mahalanobis | Framing
 
 
 class FeatureTable:
-    """The features of some images, by kind."""
+    """The features of some images, by kind, and their thumbnails."""
 
     def __init__(self, preprocessing: Preprocessing, images: Iterable[Pixels] = ()) -> None:
         """Of prepared grey images [h, w] in [0, 1], padding included."""
         self._preprocessing = preprocessing
         self._rows: dict[str, list[Floats]] = {kind: [] for kind in FEATURES}
+        self._thumbnails: list[Floats] = []
         for image in images:
             self.add(image)
 
     def add(self, grey: Pixels) -> None:
         """Take in another image."""
-        for kind, features in image_features(self._preprocessing.shown(grey)).items():
+        shown = self._preprocessing.shown(grey)
+        for kind, features in image_features(shown).items():
             self._rows[kind].append(features)
+        self._thumbnails.append(thumbnail(in_levels(shown)))
 
     def __len__(self) -> int:
-        return len(next(iter(self._rows.values())))
+        return len(self._thumbnails)
 
     def of(self, kind: str) -> Floats:
         """[n, d]"""
         return np.stack(self._rows[kind])
+
+    def forms(self, images: npt.NDArray[np.intp] | None = None) -> dict[str, _Form]:
+        """What tells by each kind how far another image lies from these, or from some of them."""
+        chosen = np.arange(len(self)) if images is None else images
+        found: dict[str, _Form] = {kind: _fitted(self.of(kind)[chosen]) for kind in _DISTANCES}
+        return {**found, "framing": fitted_framing([self._thumbnails[index] for index in chosen])}
 
 
 def fitted_distance(
@@ -70,7 +89,7 @@ def fitted_distance(
     """
     if min(len(training), len(held_out)) < FEWEST:
         return None
-    forms = {kind: _fitted(training.of(kind)) for kind in FEATURES}
+    forms = training.forms()
     away = {kind: form.of(held_out.of(kind)) for kind, form in forms.items()}
     return _limited(forms, away, Radiographs(data=data, split=splits[0], images=len(training)), (data, splits[1]))
 
@@ -79,14 +98,11 @@ def distance_of_one_set(images: FeatureTable, data: str, split: str) -> Training
     """The distance from some images, its limits chosen on each of them by a fit to others; None of too few."""
     if len(images) < 2 * FEWEST:
         return None
-    away = {}
-    for kind in FEATURES:
-        features = images.of(kind)
-        away[kind] = np.empty(len(features))
-        for others, part in KFold(_FOLDS, shuffle=True, random_state=0).split(features):
-            away[kind][part] = _fitted(features[others]).of(features[part])
-    forms = {kind: _fitted(images.of(kind)) for kind in FEATURES}
-    return _limited(forms, away, Radiographs(data=data, split=split, images=len(images)), (data, split))
+    away = {kind: np.empty(len(images)) for kind in FEATURES}
+    for others, part in KFold(_FOLDS, shuffle=True, random_state=0).split(np.arange(len(images))):
+        for kind, form in images.forms(others).items():
+            away[kind][part] = form.of(images.of(kind)[part])
+    return _limited(images.forms(), away, Radiographs(data=data, split=split, images=len(images)), (data, split))
 
 
 def widened(distance: TrainingDistance, images: FeatureTable, data: str, split: str) -> TrainingDistance:
@@ -108,20 +124,18 @@ def _fitted(features: Floats) -> Mahalanobis:
 
 
 def _limited(
-    forms: Mapping[str, Mahalanobis],
+    forms: Mapping[str, _Form],
     away: Mapping[str, Floats],
     fitted: Radiographs,
     held_out: tuple[str, str],
     least: Mapping[str, float] | None = None,
 ) -> TrainingDistance:
     """With limits for held-out images at these distances, none below ``least``."""
-    limits = {kind: max(upper_limit(away[kind]), (least or {}).get(kind, 0)) for kind in forms}
+    lowest = {"framing": LEAST_SURPRISE, **(least or {})}
+    limits = {kind: max(_LIMIT.get(kind, upper_limit)(away[kind]), lowest.get(kind, 0)) for kind in forms}
     beyond = np.any([away[kind] > limit for kind, limit in limits.items()], axis=0)
     interval = clopper_pearson_interval(int(beyond.sum()), beyond.size)
-    parts = {
-        kind: LimitedDistance(centre=form.centre, whitening=form.whitening, limit=limits[kind])
-        for kind, form in forms.items()
-    }
+    parts: dict[str, Any] = {kind: _with_limit(form, limits[kind]) for kind, form in forms.items()}
     data, split = held_out
     return TrainingDistance(
         **parts,
@@ -137,6 +151,11 @@ def _limited(
     )
 
 
+def _with_limit(form: _Form, limit: float) -> LimitedDistance | LimitedFraming:
+    kind = LimitedFraming if isinstance(form, Framing) else LimitedDistance
+    return kind(**{**form.model_dump(), "limit": limit})
+
+
 def upper_limit(away: Floats, beyond: float = _BEYOND) -> float:
     """What a share of no more than ``beyond`` of images like these exceeds, from their distances [n].
 
@@ -144,7 +163,26 @@ def upper_limit(away: Floats, beyond: float = _BEYOND) -> float:
     samples where they are normal (Hahn & Meeker, Statistical Intervals, 1991), and the distance that no more than this
     share of the images themselves exceeds.
     """
-    logs, n = np.log(away + _LEAST_SPREAD), away.size
+    return float(max(np.exp(_tolerance_limit(np.log(away + _LEAST_SPREAD), beyond)), _exceeded(away, beyond)))
+
+
+def upper_limit_of_surprise(away: Floats, beyond: float = _BEYOND) -> float:
+    """As `upper_limit`, of -log P; normal are the log-odds against it then, whose tail is the longer one."""
+    least = np.maximum(away, np.finfo(float).tiny)
+    log_odds = least + np.log(-np.expm1(-least))
+    return float(max(np.logaddexp(0, _tolerance_limit(log_odds, beyond)), _exceeded(away, beyond)))
+
+
+_LIMIT: Mapping[str, Callable[[Floats], float]] = {"framing": upper_limit_of_surprise}
+
+
+def _tolerance_limit(values: Floats, beyond: float) -> float:
+    """That of a normal distribution."""
+    n = values.size
     factor = nct.ppf(_CONFIDENCE, n - 1, norm.ppf(1 - beyond) * np.sqrt(n)) / np.sqrt(n)
-    exceeded = np.sort(away)[-1 - int(beyond * n)]
-    return float(max(np.exp(logs.mean() + factor * logs.std(ddof=1)), exceeded))
+    return float(values.mean() + factor * values.std(ddof=1))
+
+
+def _exceeded(away: Floats, beyond: float) -> float:
+    """What no more than this share of them exceeds."""
+    return float(np.sort(away)[-1 - int(beyond * away.size)])

@@ -19,10 +19,8 @@ MapChoice: TypeAlias = Literal["all", "flagged", "none"]
 cannot be judged none are made."""
 
 
-class Inspector(Protocol):
-    """A model that inspects batches of prepared images.
-
-    The same batch gives the same numbers; another batch may give an image others in their last digits.
+class RecordedModel(Protocol):
+    """What is recorded of a model at work.
 
     Attributes:
         name: of what runs the network, "torch", "onnx" or "openvino".
@@ -53,6 +51,13 @@ class Inspector(Protocol):
 
     @property
     def resize(self) -> RecordedResize: ...
+
+
+class Inspector(RecordedModel, Protocol):
+    """A model that inspects batches of prepared images.
+
+    The same batch gives the same numbers; another batch may give an image others in their last digits.
+    """
 
     def inspect(
         self,

@@ -10,6 +10,7 @@ from cxrlens import __version__
 from cxrlens.environment import timestamp
 from cxrlens.files import sha256_of
 from cxrlens.models.card import ModelCard
+from cxrlens.models.named import known_as
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class ModelIdentity:
     def of_file(cls, file: Path) -> ModelIdentity:
         """The identity of a model in a file, which bears its name also where a link leads to it."""
         return cls(file.resolve().name, file)
+
+    @cached_property
+    def label(self) -> str:
+        """The short name that people know it by, as titles have it; see `known_as`."""
+        return known_as(self.file) if self.file else self.name
 
     @cached_property
     def sha256(self) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from pydicom import Dataset
@@ -17,7 +19,7 @@ from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.layouts import AFFECTED
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.inputs.readers import Radiograph, from_array, read
-from cxrlens.inputs.readers.display import remarks_on, remarks_on_size
+from cxrlens.inputs.readers.display import remarks_on_picture
 from cxrlens.inspection.model_facts import ModelIdentity
 from cxrlens.inspection.result import ImageResult, InputMap, TieSeed
 from cxrlens.models.calibration import Triage
@@ -126,7 +128,8 @@ class QualityModel:
         for row in rows:
             if not find_method(row.method).has_layers:
                 continue
-            names = resolve_layers(self.network, row.layers)
+            shape = (3, self.preprocessing.height, self.preprocessing.width)
+            names = resolve_layers(self.network, row.layers, shape)
             for name in names:
                 find_layer(self.network, name, also=(*LAYER_CHOICES, "both"))
             counts.append(len(names))
@@ -163,7 +166,7 @@ class QualityModel:
 
         Raises:
             UnreadableImageError: when the image cannot be read.
-            UsageError: on an unknown method, layer, target, grid or interpolation.
+            UsageError: on an unknown method, layer, target, grid or interpolation, or an image of none of these kinds.
         """
         radiograph = as_radiograph(image, at_least=self.preprocessing.decoded_at_least)
         stored = radiograph.height, radiograph.width
@@ -241,6 +244,8 @@ def load(path: str | Path, *, device: str = "auto", precision: str = "f32") -> Q
         UsageError: when the file is missing, damaged or of an unknown architecture, or the device is not there or lacks
             the precision.
     """
+    if not isinstance(path, str | PathLike) or not str(path).strip():
+        raise UsageError(f"`path` should be that of a model file or a run folder, or a kept model's name, not {path!r}")
     network, card = load_model(Path(path))
     there = resolve_device(device)
     identity = ModelIdentity.of_file(model_path(Path(path)))
@@ -269,10 +274,20 @@ def input_maps(explained: RowMaps, index: int) -> list[InputMap]:
 
 
 def as_radiograph(image: ImageInput, *, at_least: tuple[int, int] | None = None) -> Radiograph:
-    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `read`."""
+    """An image in any form that `QualityModel.check` takes, as a radiograph; ``at_least`` as in `read`.
+
+    Raises:
+        UsageError: when it is none of them.
+        UnreadableImageError: when the image cannot be read.
+    """
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | Path | bytes | Dataset):
         return read(image, at_least=at_least)
+    if np.ndim(image) == 0:
+        raise UsageError(
+            "an image is a path, the bytes of a file, a DICOM data set of pydicom or an array [H, W] or [H, W, 3], not "
+            f"of the type {type(image).__name__}"
+        )
     found = from_array(image)
-    return replace(found, remarks=(*remarks_on_size(found.height, found.width), *remarks_on(found.pixels)))
+    return replace(found, remarks=remarks_on_picture(found.pixels, found.height, found.width))
