@@ -18,6 +18,7 @@ from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.study.cells import flat_note
 from cxrlens.study.experiments.randomisation import depends_on_weights
 from cxrlens.study.run import run
+from few_figures import few_figures_drawn
 
 FLAT = "normgrad_bias"  # of average pooling: its gradient, hence this map, is the same everywhere
 
@@ -49,7 +50,8 @@ def test_what_was_left_out_is_counted():
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, models: Sequence[Path]) -> Path:
     folder = tmp_path_factory.mktemp("flat") / "out"
-    run(Dataset(phantoms), folder, a_plan(models, rows=("grad_cam last", f"{FLAT} last")))
+    with few_figures_drawn():
+        run(Dataset(phantoms), folder, a_plan(models, rows=("grad_cam last", f"{FLAT} last")))
     return folder
 
 

@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from cxrlens.report.curves import Curve, curve_figure
 from cxrlens.report.figures import save_figure
 from cxrlens.study.plots import (
     Bars,
-    Curve,
     FrocCurve,
     critical_difference_figure,
-    curve_figure,
     froc_figure,
     grouped_bar_figure,
     heat_map_figure,

@@ -17,12 +17,34 @@ from threadpoolctl import threadpool_limits
 
 from cxrlens.saliency.explain import Row
 from cxrlens.study import subjects
-from cxrlens.study.execution import run_on
 from cxrlens.study.plan import StudyPlan
-from cxrlens.study.records import Records
 from cxrlens.study.report import all_findings, all_tables
 from cxrlens.study.results import Results
 from cxrlens.study.work import Unit, all_work
+from small_networks import small_networks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    """What is tried here is which records are made; they are made many times."""
+    with small_networks():
+        yield
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("small")
+    return [untrained(folder / f"model-{seed}.safetensors", seed) for seed in (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def plan(models: list[Path]) -> StudyPlan:
+    return a_plan(models)
+
+
+@pytest.fixture(scope="module")
+def made(plan: StudyPlan, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
+    return make_records(plan, phantoms, tmp_path_factory.mktemp("made"))
 
 
 @contextmanager
@@ -126,27 +148,6 @@ def test_another_model_is_explained_anew(made: RecordedStudy, phantoms: Path, tm
         make_records(plan, phantoms, tmp_path)
     passes = [images for images, rows in calls if Row("layer_cam", "layer2.0") in rows]  # the curves' layers
     assert passes == [4, 4]  # the other networks' annotated blocks are there
-
-
-def test_two_processes_give_the_records_of_one(made: RecordedStudy, tmp_path: Path) -> None:
-    records = Records(tmp_path)
-    seen: list[tuple[int, int]] = []
-    run_on(
-        ["cpu", "cpu"],
-        made.plan,
-        made.data,
-        made.subjects,
-        records,
-        workers=0,
-        progress=lambda done, total, what: seen.append((done, total)),
-    )
-    shared = RecordedStudy(made.plan, made.data, made.subjects, records)
-    ids = {subject.id for subject in made.subjects}
-    expected = {
-        name: content for name, content in made.bytes().items() if "maps" not in name or set(name.split("/")) & ids
-    }
-    assert shared.bytes() == expected
-    assert seen[-1][0] == seen[-1][1]
 
 
 def test_a_study_does_not_depend_on_the_order_in_which_its_parts_are_done(

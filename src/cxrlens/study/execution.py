@@ -67,14 +67,33 @@ def run_study(
         for item, image in zip(batch.items, batch.images, strict=True):
             if image.remarks:
                 remarks[image.index] = remarked(item.origin, image.remarks)
-        if unit.sample is None:
-            BlockRun(plan, data, subjects, records, models, unit, batch, training_maps).run()
-        elif batch.items:
-            score_sample(plan, records, models, unit, batch)
+        score_unit(plan, data, subjects, records, models, unit, batch, training_maps)
         done += unit.cost
     if progress:
         progress(total, total, "")
     report_remarked([line for _, line in sorted(remarks.items())])
+
+
+def score_unit(
+    plan: StudyPlan,
+    data: StudyData,
+    subjects: Sequence[Subject],
+    records: Records,
+    models: Models,
+    unit: Unit,
+    batch: Batch,
+    training_maps: dict[Preprocessing, FloatMap | None],
+) -> None:
+    """Make what the records of a unit lack.
+
+    Args:
+        batch: its images that can be read.
+        training_maps: those that were made for units before.
+    """
+    if unit.sample is None:
+        BlockRun(plan, data, subjects, records, models, unit, batch, training_maps).run()
+    elif batch.items:
+        score_sample(plan, records, models, unit, batch)
 
 
 def run_on(
@@ -140,17 +159,17 @@ def _read(work: Sequence[Unit], items: Sequence[Item], plan: StudyPlan, workers:
             (image,) = single.images
             number, index = places[image.index]
             while current < number:
-                yield units[current], _batch(waiting.pop(current, []), items)
+                yield units[current], batch_of(waiting.pop(current, []), items)
                 current += 1
             waiting.setdefault(number, []).append((index, image))
         while current < len(units):
-            yield units[current], _batch(waiting.pop(current, []), items)
+            yield units[current], batch_of(waiting.pop(current, []), items)
             current += 1
         start = end
 
 
-def _batch(images: Sequence[tuple[int, DecodedImage]], items: Sequence[Item]) -> Batch:
-    """With each image's index in the study."""
+def batch_of(images: Sequence[tuple[int, DecodedImage]], items: Sequence[Item]) -> Batch:
+    """Images, each with its index in the study, as a batch."""
     decoded = [replace(image, index=index) for index, image in images]
     grey = [image.grey for _, image in images if image.grey is not None]
     return Batch([items[index] for index, _ in images], decoded, torch.stack(grey) if grey else torch.empty(0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.errors import UsageError
+from cxrlens.models.registry import file_name_of
 from cxrlens.saliency.recorded_resize import RecordedResize
 from cxrlens.study.plan import trained_id
 
@@ -51,7 +52,7 @@ def randomisation_verdicts(folder: Path, model_sha256: str, architecture: str) -
         raise UsageError(
             f"{folder}: this study did not look at the model; run 'cxrlens study' with --model, or another"
         )
-    path = tables / f"randomisation-{architecture}.csv"
+    path = tables / f"randomisation-{file_name_of(architecture)}.csv"
     if not path.is_file():
         return []
     resize = _resize(folder / "environment.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cxrlens.report.figures import save_figure
-from cxrlens.report.html import render_page
+from cxrlens.report.html import data_uri, render_page
 from cxrlens.report.tables import Table
 
 
@@ -43,6 +43,11 @@ class GalleryEntry:
     title: str
     caption: str
     image_path: Path
+
+    @property
+    def address(self) -> str:
+        """Of the picture, which it holds."""
+        return data_uri(self.image_path)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cxrlens.report.curves import SERIES_COLORS, TURNED, column_of, line_style, reference_lines, side_legend
 from cxrlens.report.figures import (
-    BLUE,
     BLUES,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
     PALE,
     RED,
     bottom_legend,
@@ -31,12 +29,7 @@ from cxrlens.report.figures import (
     tidy,
 )
 
-_COLORS: Final = (BLUE, ORANGE, GREEN, RED, "#cc79a7", "#56b4e9", INK, "#8c6d1f")  # Okabe and Ito's, ink and a brown
 _HATCHES: Final = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
-_LINES: Final = ("-", "--", "-.")
-_MARKERS: Final = "osD^vPX*"
-_REFERENCE_LINES: Final = ("--", ":", "-.", (0, (1, 4)), (0, (6, 3, 1, 3, 1, 3)))
-_TURNED: Final[dict[str, Any]] = {"rotation": 42, "ha": "right", "rotation_mode": "anchor"}
 _FROC_TICKS: Final = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "1", 2.0: "2", 4.0: "4", 8.0: "8"}
 
 
@@ -51,16 +44,6 @@ class Bars:
     values: Sequence[float]
     lows: Sequence[float]
     highs: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """y over x; `lows` and `highs`, if given, bound a band. NaN leaves a gap."""
-
-    label: str
-    y: Sequence[float]
-    lows: Sequence[float] | None = None
-    highs: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,13 +77,13 @@ def grouped_bar_figure(
     Raises:
         ValueError: when a group has another number of values than there are names, or there are too many groups.
     """
-    if len(groups) > len(_COLORS):
-        raise ValueError(f"{len(groups)} groups of bars; at most {len(_COLORS)} can be told apart")
+    if len(groups) > len(SERIES_COLORS):
+        raise ValueError(f"{len(groups)} groups of bars; at most {len(SERIES_COLORS)} can be told apart")
     height = 0.8 / max(len(groups), 1)
     figure = new_figure(8.0, 1.7 + (0.16 + 0.16 * max(len(groups), 1)) * max(len(names), 2))
     axes = figure.add_subplot()
     for number, group in enumerate(groups):
-        value, low, high = (_column(part, names, group.label) for part in (group.values, group.lows, group.highs))
+        value, low, high = (column_of(part, names, group.label) for part in (group.values, group.lows, group.highs))
         places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * height
         axes.barh(places, value, height=0.9 * height, zorder=2, **_bar_style(number))
         whiskers = np.nan_to_num(np.maximum([value - low, high - value], 0))
@@ -116,7 +99,7 @@ def grouped_bar_figure(
             zorder=4,
         )
     handles = [Patch(label=group.label, **_bar_style(number)) for number, group in enumerate(groups)]
-    lines = _reference_lines(axes, references or {}, vertical=True)
+    lines = reference_lines(axes, references or {}, vertical=True)
     tidy(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -205,71 +188,6 @@ def critical_difference_figure(
     return figure
 
 
-def curve_figure(
-    x: Sequence[float] | Sequence[str],
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    x_name: str,
-    y_name: str,
-    references: Mapping[str, float] | None = None,
-    marked_x: Mapping[str, float] | None = None,
-    y_range: tuple[float, float] | None = (0.0, 1.0),
-) -> Figure:
-    """Curves with bands over common places: numbers, or names such as layers or stages in their order.
-
-    Args:
-        x: numbers, rising, or names.
-        curves: each with one y per place; the legend lists them by their last value, the highest on top.
-        title: of the figure.
-        x_name: under the axis.
-        y_name: beside the axis.
-        references: levels drawn as lines across the figure, such as baselines or the similarity of a random pair.
-        marked_x: upright lines, such as the tolerance of the published score; only where `x` are numbers.
-        y_range: of the axis; None fits the data.
-
-    Raises:
-        ValueError: when a curve has another number of values than there are places.
-    """
-    named = any(isinstance(place, str) for place in x)
-    places = np.arange(len(x), dtype=float) if named else np.asarray(x, dtype=float)
-    figure = new_figure(9.0, max(4.6, 1.2 + 0.26 * (len(curves) + len(references or {}))))
-    axes = figure.add_subplot()
-    last: dict[int, float] = {}
-    for number, curve in enumerate(curves):
-        y = _column(curve.y, x, curve.label)
-        style = _line_style(number)
-        if curve.lows is not None and curve.highs is not None:
-            low, high = _column(curve.lows, x, curve.label), _column(curve.highs, x, curve.label)
-            axes.fill_between(places, low, high, color=style["color"], alpha=0.13, linewidth=0)
-        axes.plot(places, y, label=curve.label, **style)
-        present = y[np.isfinite(y)]
-        last[number] = float(present[-1]) if present.size else -math.inf
-    lines = _reference_lines(axes, references or {}, vertical=False)
-    for label, place in (marked_x or {}).items():
-        axes.axvline(place, color=GREY, linewidth=1.0, zorder=1)
-        axes.text(
-            place,
-            0.995,
-            f" {label}",
-            va="top",
-            transform=axes.get_xaxis_transform(),
-            **text_style(8, color=GREY),
-        )
-    tidy(axes)
-    if named:
-        longest = max(len(str(name)) for name in x)
-        turned: dict[str, Any] = _TURNED if longest * len(x) > 60 else {}
-        axes.set_xticks(places, [shorten(str(name), 24) for name in x], **turned, **text_style(9))
-    if y_range is not None:
-        axes.set_ylim(y_range[0], y_range[1] + 0.02 * (y_range[1] - y_range[0]))
-    name_axes(axes, title, x_name, y_name)
-    ordered = sorted(last, key=lambda number: -last[number])
-    handles = [Line2D([], [], label=shorten(curves[number].label, 40), **_line_style(number)) for number in ordered]
-    _side_legend(axes, [*handles, *lines])
-    return figure
-
-
 def froc_figure(curves: Sequence[FrocCurve], *, title: str) -> Figure:
     """Free-response ROC: sensitivity over 1/8 to 8 false positives per image, on a logarithmic axis.
 
@@ -283,7 +201,7 @@ def froc_figure(curves: Sequence[FrocCurve], *, title: str) -> Figure:
         curve = curves[number]
         x, y = np.asarray(curve.false_positives, dtype=float), np.asarray(curve.sensitivity, dtype=float)
         mean = f"{curve.mean:.3f}" if math.isfinite(curve.mean) else "n/a"
-        style: dict[str, Any] = _line_style(number) | {"label": f"{mean}  {shorten(curve.label, 40)}", "marker": ""}
+        style: dict[str, Any] = line_style(number) | {"label": f"{mean}  {shorten(curve.label, 40)}", "marker": ""}
         handles.append(Line2D([], [], **style))
         if not x.size:
             continue
@@ -297,7 +215,7 @@ def froc_figure(curves: Sequence[FrocCurve], *, title: str) -> Figure:
     tidy(axes)
     axes.set_xticks(list(_FROC_TICKS), list(_FROC_TICKS.values()), **text_style(9))
     name_axes(axes, title, "false positives per image", "sensitivity (objects found)")
-    _side_legend(axes, handles, title="mean sensitivity at the marked rates")
+    side_legend(axes, handles, title="mean sensitivity at the marked rates")
     return figure
 
 
@@ -340,7 +258,7 @@ def heat_map_figure(
         text = f"{value:.{digits}f}" if math.isfinite(value) else "–"
         color = "white" if math.isfinite(value) and value - low > 0.8 * (high - low) else INK
         axes.text(column, row, text, ha="center", va="center", **text_style(9, color=color))
-    axes.set_xticks(range(len(columns)), [shorten(name, 30) for name in columns], **_TURNED, **text_style(9))
+    axes.set_xticks(range(len(columns)), [shorten(name, 30) for name in columns], **TURNED, **text_style(9))
     axes.set_yticks(range(len(names)), [shorten(name, 30) for name in names], **text_style(9))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -352,50 +270,9 @@ def heat_map_figure(
     return figure
 
 
-def _column(numbers: Sequence[float], places: Sequence[Any], label: str) -> npt.NDArray[np.float64]:
-    column = np.asarray(numbers, dtype=np.float64)
-    if column.shape != (len(places),):
-        raise ValueError(f"{label}: {column.size} values for {len(places)} places")
-    return column
-
-
 def _bar_style(number: int) -> dict[str, Any]:
     """Colour and hatching, so that bars differ without colour too."""
-    return {"facecolor": _COLORS[number], "hatch": _HATCHES[number], "edgecolor": "white", "linewidth": 0}
-
-
-def _line_style(number: int) -> dict[str, Any]:
-    """Colour, dashes and marker that no other of the first 24 curves has together."""
-    cycle, place = divmod(number, len(_COLORS))
-    return {
-        "color": _COLORS[place],
-        "linestyle": _LINES[cycle % len(_LINES)],
-        "marker": _MARKERS[place],
-        "markersize": 4.5,
-        "linewidth": 1.8,
-    }
-
-
-def _reference_lines(axes: Axes, references: Mapping[str, float], *, vertical: bool) -> list[Line2D]:
-    """A grey line at each level; returns what the legend shows."""
-    handles = []
-    for number, (label, level) in enumerate(references.items()):
-        style: dict[str, Any] = {
-            "color": GREY,
-            "linestyle": _REFERENCE_LINES[number % len(_REFERENCE_LINES)],
-            "linewidth": 1.6,
-        }
-        (axes.axvline if vertical else axes.axhline)(level, zorder=3, **style)
-        handles.append(Line2D([], [], label=f"{shorten(label, 36)} {level:.3f}", **style))
-    return handles
-
-
-def _side_legend(axes: Axes, handles: Sequence[Line2D], *, title: str = "") -> None:
-    """A legend right of the axes, where it hides no curve."""
-    legend = axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, handlelength=3.2)
-    legend.set_title(title)
-    for text in [legend.get_title(), *legend.get_texts()]:
-        text.set(**text_style(9))
+    return {"facecolor": SERIES_COLORS[number], "hatch": _HATCHES[number], "edgecolor": "white", "linewidth": 0}
 
 
 def _bars_apart(groups: Sequence[list[int]], place: npt.NDArray[np.float64]) -> list[tuple[int, list[int]]]:

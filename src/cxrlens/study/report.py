@@ -28,12 +28,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The files of a finished study, and its findings."""
+    """The files of a finished study, and its findings.
+
+    Attributes:
+        maps: the way in which maps became full-size, by name.
+    """
 
     page: Path
     findings: list[str]
     tables: list[Path]
     unreadable: list[str]
+    maps: dict[str, str | bool]
 
 
 def all_tables(results: Results) -> list[tuple[Experiment, Table]]:
@@ -109,7 +114,7 @@ def write_report(out: Path, results: Results, device: str, unreadable: list[str]
             more=[("Networks", "; ".join(f"{s.title} ({s.id})" for s in results.subjects))],
         ),
     )
-    return StudyResult(page, said, paths, unreadable)
+    return StudyResult(page, said, paths, unreadable, map_settings(results.plan))
 
 
 def _saved_figures(folder: Path, experiment: Experiment, results: Results) -> Iterator[PageFigure]:
@@ -147,7 +152,7 @@ def _submissions(folder: Path, results: Results) -> None:
             if len(set(names)) != len(names):
                 log.warning("no submission files: two images of the split share a name")
                 return
-            place = folder / f"{group.architecture}-{subject.seed}"
+            place = folder / f"{group.file_name}-{subject.seed}"
             probabilities = results.all_probabilities(subject).tolist()
             write_classification(place / "classification.csv", zip(names, probabilities, strict=True))
             points = results.predictions(subject, row)

@@ -15,6 +15,7 @@ from cxrlens.evaluation.froc import Prediction
 from cxrlens.inputs.annotations.ground_truth import annotated_objects
 from cxrlens.inputs.annotations.masks import AnnotatedObject
 from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.models.registry import file_name_of
 from cxrlens.saliency.explain import Row
 from cxrlens.study.data import StudyData
 from cxrlens.study.plan import StudyPlan, tolerance_pixels
@@ -49,6 +50,11 @@ class Group:
     def name(self) -> str:
         """In the keys of columns."""
         return self.architecture if self.weights == "trained" else f"{self.architecture}-{self.weights}"
+
+    @property
+    def file_name(self) -> str:
+        """The architecture in the names of files."""
+        return file_name_of(self.architecture)
 
     @property
     def title(self) -> str:

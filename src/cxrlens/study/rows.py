@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cxrlens.evaluation.randomisation import stages
 from cxrlens.inputs.preprocessing import Preprocessing
-from cxrlens.models.registry import find_architecture
+from cxrlens.models.architecture import Architecture
+from cxrlens.models.registry import blank_network, find_architecture
 from cxrlens.saliency.explain import Row, make_row, resolve_layers
-from cxrlens.saliency.hooks import forward_hooks
+from cxrlens.saliency.stages import map_sizes
 from cxrlens.study.plan import EACH, StudyPlan
 from cxrlens.study.records import key
 
@@ -35,16 +35,15 @@ def planned_rows(plan: StudyPlan, architecture: str) -> list[PlannedRow]:
     Raises:
         UsageError: on an unknown method.
     """
-    return _spelled_out(plan.rows, architecture)
+    return _spelled_out(plan.rows, find_architecture(architecture))
 
 
 @functools.cache
-def _spelled_out(rows: tuple[str, ...], architecture: str) -> list[PlannedRow]:
-    network = outline(architecture)
+def _spelled_out(rows: tuple[str, ...], architecture: Architecture) -> list[PlannedRow]:
     found: dict[Row, PlannedRow] = {}
     for text in rows:
         method, layers = text.split()
-        for name in resolve_layers(network, "combined") if layers == EACH else [layers]:
+        for name in _combined(architecture) if layers == EACH else [layers]:
             row = make_row(method, name)
             found.setdefault(row, PlannedRow(row, layers == EACH))
     return list(found.values())
@@ -55,15 +54,25 @@ def compared_rows(plan: StudyPlan, architecture: str) -> list[Row]:
     return [planned.row for planned in planned_rows(plan, architecture) if not planned.each]
 
 
-@functools.cache
-def outline(architecture: str) -> nn.Module:
-    """The network on torch's meta device: modules and shapes, no numbers.
+def outline(architecture: str, size: tuple[int, int] | None = None) -> nn.Module:
+    """The network for images of a (height, width): its modules and shapes, whose numbers do not count.
 
     Raises:
         UsageError: when the architecture is unknown.
     """
-    with torch.device("meta"):
-        return find_architecture(architecture).build(2).eval()
+    found = find_architecture(architecture)
+    return _outline(found, size or found.image_size)
+
+
+@functools.cache
+def _outline(architecture: Architecture, size: tuple[int, int]) -> nn.Module:
+    return blank_network(architecture, 2, size).eval()
+
+
+@functools.cache
+def _combined(architecture: Architecture) -> list[str]:
+    size = architecture.image_size
+    return resolve_layers(_outline(architecture, size), "combined", (3, *size))
 
 
 def cascade_stages(architecture: str) -> list[str]:
@@ -74,13 +83,5 @@ def cascade_stages(architecture: str) -> list[str]:
 @functools.cache
 def layer_grids(architecture: str, preprocessing: Preprocessing) -> dict[str, tuple[int, int]]:
     """Rows and columns of each combined layer's output, from the input to the head."""
-    found: dict[str, tuple[int, int]] = {}
-
-    def see(name: str, _inputs: object, output: Tensor) -> None:
-        found[name] = (output.shape[2], output.shape[3])
-
-    network = outline(architecture)
-    modules = {name: network.get_submodule(name) for name in resolve_layers(network, "combined")}
-    with torch.no_grad(), forward_hooks(modules, see):
-        network(torch.empty(1, 3, preprocessing.height, preprocessing.width, device="meta"))
-    return found
+    size = (preprocessing.height, preprocessing.width)
+    return map_sizes(outline(architecture, size), (3, *size), _combined(find_architecture(architecture)))

@@ -10,16 +10,21 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch.callbacks import Callback
 
+from cxrlens.cluster.ray_cluster import ClusterSettings, RayCluster, require_ray
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import plain, write_text
 from cxrlens.inputs.dataset.dataset import Dataset, log_remarks
 from cxrlens.inputs.decoding import decode_images
+from cxrlens.inputs.processes import default_workers
 from cxrlens.inputs.reading import Unreadable
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.models.model_file import load_model
 from cxrlens.models.precision import resolve_precision
+from cxrlens.models.registry import file_name_of
 from cxrlens.outputs import output_folder, own_names
+from cxrlens.study.cluster_execution import run_on_cluster
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_on
 from cxrlens.study.plan import StudyPlan, Training
@@ -58,9 +63,11 @@ def run(
     *,
     models: Sequence[Path] = (),
     devices: Sequence[str] = ("cpu",),
-    workers: int = 0,
+    workers: int | None = 0,
+    cluster: ClusterSettings | None = None,
     progress: Progress | None = None,
     training_progress: Callable[[str, int, int], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> StudyResult:
     """Run a study, or go on with it.
 
@@ -69,14 +76,20 @@ def run(
         out: where everything goes; records that are there already are used.
         models: trained models, in place of the plan's models and training; the architectures of the study are then
             theirs.
-        devices: a process for each.
+        devices: a process for each; trainings are made on the first.
+        workers: processes that read; None for as many as is usual, on a cluster one a processor of each worker.
+        cluster: makes the records on the workers of a Ray cluster, in place of the devices; the data set must lie where
+            they find it under the same path.
+        progress: called as progress(done, total, what is being done) while the records are made.
+        training_progress: called as progress(split, done, total) while a training decodes images.
+        callbacks: Lightning's, of each training.
 
     Raises:
         UsageError: when data, plan or models cannot be used, or ``out`` holds something else.
         NothingToDoError: when no image has an object.
     """
     with _claimed(out):
-        return _run(data, out, plan, models, devices, workers, progress, training_progress)
+        return _run(data, out, plan, models, devices, workers, cluster, progress, training_progress, callbacks)
 
 
 def _run(
@@ -85,27 +98,38 @@ def _run(
     plan: StudyPlan,
     models: Sequence[Path],
     devices: Sequence[str],
-    workers: int,
+    workers: int | None,
+    cluster: ClusterSettings | None,
     progress: Progress | None,
     training_progress: Callable[[str, int, int], None] | None,
+    callbacks: Sequence[Callback],
 ) -> StudyResult:
+    if cluster is not None:
+        require_ray()
     split = data.scored_split(plan.split)
-    resolve_precision(plan.precision, torch.device(devices[0]))
+    if cluster is None:
+        resolve_precision(plan.precision, torch.device(devices[0]))
     plan, trained = _with_models(plan, models)
     _check_rows(plan)
     _check_trainings(plan, trained)
     study_data = StudyData.of(data.root, split, _train_split(data), plan.kinds)
     if not study_data.annotated:
         raise NothingToDoError(f"{data.root}: no image of '{split.name}' has an annotated object; add {split.name}.csv")
-    trained = _train(plan, data, out, trained, Hardware(torch.device(devices[0])), training_progress)
+    hardware = Hardware(torch.device(devices[0]))
+    trained = _train(plan, data, out, trained, hardware, training_progress, callbacks)
     subjects = find_subjects(plan, trained)
     write_text(out / _PLAN, yaml.safe_dump(plain(plan.model_dump()), sort_keys=False))
     records = Records(out / "records" / score_settings(plan, study_data))
-    run_on(devices, plan, study_data, subjects, records, workers=workers, progress=progress)
+    here = default_workers() if workers is None else workers
+    if cluster is None:
+        run_on(devices, plan, study_data, subjects, records, workers=here, progress=progress)
+    else:
+        with RayCluster(cluster) as reached:
+            run_on_cluster(reached, plan, study_data, subjects, records, readers=workers, progress=progress)
     results = Results(plan, study_data, subjects, records)
     if not results.indices:
         raise NothingToDoError(f"{data.root}: none of the {len(study_data.annotated)} annotated images can be read")
-    unreadable = _unreadable(results, workers)
+    unreadable = _unreadable(results, here)
     report_unreadable(unreadable, out)
     log.info("tables, figures and report")
     return write_report(out, results, devices[0], unreadable)
@@ -174,6 +198,7 @@ def _train(
     given: dict[str, list[Path]],
     hardware: Hardware,
     progress: Callable[[str, int, int], None] | None,
+    callbacks: Sequence[Callback],
 ) -> dict[str, list[Path]]:
     """The given models, and for architectures without one those of the plan's trainings, made where they lack."""
     found = dict(given)
@@ -183,7 +208,7 @@ def _train(
         if found.get(architecture):
             continue
         for seed in plan.training.seeds:
-            run_dir = out / "runs" / f"{architecture}-seed{seed}"
+            run_dir = out / "runs" / f"{file_name_of(architecture)}-seed{seed}"
             started = (run_dir / "config.yaml").is_file()
             try:
                 train_model(
@@ -194,6 +219,7 @@ def _train(
                     overrides=_settings(plan.training, architecture, seed),
                     hardware=hardware,
                     resume=started,
+                    callbacks=list(callbacks),
                     progress=progress,
                 )
             except NothingToDoError:

@@ -20,6 +20,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.location import model_path
 from cxrlens.models.model_file import load_model
 from cxrlens.models.precision import Precision
+from cxrlens.models.pretrained import pretrained_normalisation
 from cxrlens.models.registry import build_network, find_architecture
 from cxrlens.saliency.explain import Row, RowMaps, explain_rows_in_turn
 from cxrlens.saliency.fusion import Fusion
@@ -64,7 +65,7 @@ class Subject:
             return load(Path(self.source), device=device, precision=precision)
         with isolate_rng():
             torch.manual_seed(self.seed)
-            network = build_network(self.architecture, weights=self.source)
+            network = build_network(self.architecture, weights=self.source, size=_size(self.preprocessing))
         card = ModelCard(architecture=self.architecture, preprocessing=self.preprocessing)
         return QualityModel(network, card, torch.device(device), precision=precision)
 
@@ -79,8 +80,11 @@ class Models:
 
     def __getitem__(self, subject: Subject) -> QualityModel:
         if subject.id not in self._models:
-            self._models[subject.id] = subject.load(self.device, self._precision)
+            self._models[subject.id] = self._load(subject)
         return self._models[subject.id]
+
+    def _load(self, subject: Subject) -> QualityModel:
+        return subject.load(self.device, self._precision)
 
 
 def explained_classes(plan: StudyPlan, items: Sequence[Item]) -> str | Tensor:
@@ -146,9 +150,10 @@ def find_subjects(plan: StudyPlan, models: Mapping[str, Sequence[Path]]) -> list
             found.append(Subject(architecture, "random", seed, "none", chosen, id_))
         weights = plan.random_head.weights
         if plan.random_head.seeds:
-            build_network(architecture, weights=weights)  # a download that fails does so before the work
+            chosen = given or _of_weights(plan.random_head.preprocessing(), architecture, weights)
+            # A download that fails does so before the work.
+            build_network(architecture, weights=weights, size=_size(chosen))
         for seed in plan.random_head.seeds:
-            chosen = given or plan.random_head.preprocessing()
             id_ = digest("head", architecture, seed, weights, chosen.model_dump_json())
             found.append(Subject(architecture, "random_head", seed, weights, chosen, id_))
     if not found:
@@ -156,6 +161,16 @@ def find_subjects(plan: StudyPlan, models: Mapping[str, Sequence[Path]]) -> list
             "the plan names no network: give trained models with --model, a training, or seeds of random weights"
         )
     return found
+
+
+def _size(preprocessing: Preprocessing) -> tuple[int, int]:
+    return preprocessing.height, preprocessing.width
+
+
+def _of_weights(preprocessing: Preprocessing, architecture: str, weights: str) -> Preprocessing:
+    """With the mean and the deviation of the images that the weights are for."""
+    found = pretrained_normalisation(weights, find_architecture(architecture))
+    return preprocessing.model_copy(update={"mean": found.mean, "std": found.std})
 
 
 def _trained(architecture: str, seed: int, path: Path) -> Subject:

@@ -15,6 +15,7 @@ from cxrlens.study.experiments import (
     localisation,
     perturbation,
     pointing_game,
+    published,
     randomisation,
     ranking,
     single_layers,
@@ -28,6 +29,7 @@ from cxrlens.study.experiments.base import Experiment
 EXPERIMENTS: tuple[Experiment, ...] = (
     classification.EXPERIMENT,
     pointing_game.EXPERIMENT,
+    published.EXPERIMENT,
     smoothing.EXPERIMENT,
     weights.EXPERIMENT,
     architectures.EXPERIMENT,

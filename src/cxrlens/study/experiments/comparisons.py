@@ -29,7 +29,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         for each in found
     ]
     yield Table(
-        f"comparisons-{group.architecture}",
+        f"comparisons-{group.file_name}",
         f"Differences of the Pointing Game, every two rows, {group.architecture}",
         (
             Column("first", "Row"),

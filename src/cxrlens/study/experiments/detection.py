@@ -18,7 +18,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     hits = results.hits(group, rows)
     parts = {"found": found, "missed": ~found}
     yield Table(
-        f"detection-{group.architecture}",
+        f"detection-{group.file_name}",
         f"Pointing Game on images found and missed, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, f"{name} by the network", "score") for name in parts)),
         row_lines(

@@ -66,7 +66,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         for row, values in zip(rows, found, strict=True)  # last is the increase, which an image has or has not
     ]
     yield Table(
-        f"faithfulness-{group.architecture}",
+        f"faithfulness-{group.file_name}",
         f"Faithfulness, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, heading, "score") for name, heading in _HEADINGS.items())),
         body,

@@ -71,7 +71,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         mean, at_rates = froc_cells(results, group, row, everywhere)
         body.append([*row_names(row), mean, *at_rates])
     yield Table(
-        f"froc-{group.architecture}",
+        f"froc-{group.file_name}",
         f"FROC of map peaks, {group.architecture}",
         (
             *ROW_COLUMNS,
@@ -81,8 +81,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         body,
         note=f"{fusion_note(results)} "
         "Sensitivity at so many false positives per image, as in the Object-CXR challenge; a point's confidence "
-        "is the map's value times the network's probability of affected. Published: challenge winner 0.851, its "
-        f"baseline 0.803, both trained on boxes. {counted_note(results)}",
+        f"is the map's value times the network's probability of affected. {counted_note(results)}",
     )
 
 
@@ -96,7 +95,7 @@ def _figures(results: Results) -> Iterator[Drawn]:
             )
         title = f"FROC of map peaks, {group.architecture}, seed {group.subjects[0].seed}"
         alt = "Sensitivity over false positives per image by method."
-        yield Drawn(f"froc-{group.architecture}", title, alt, froc_figure(curves, title=title))
+        yield Drawn(f"froc-{group.file_name}", title, alt, froc_figure(curves, title=title))
 
 
 EXPERIMENT = Experiment(

@@ -185,7 +185,7 @@ def _table(
             line += [compared.cells[fusion][place], *differs]
         body.append(line)
     return Table(
-        f"fusions-{group.architecture}-{name}",
+        f"fusions-{group.file_name}-{name}",
         f"{heading} by resize and fusion, {group.architecture}",
         columns,
         body,
@@ -235,7 +235,7 @@ def _figures(results: Results) -> Iterator[Drawn]:
                     score_name=f"{heading}, n = {results.n}",
                 )  # fmt: skip
                 alt = "Bars of each row, one a fusion; the table gives the numbers."
-                yield Drawn(f"fusions-{group.architecture}-{name}{ending}", title, alt, figure)
+                yield Drawn(f"fusions-{group.file_name}-{name}{ending}", title, alt, figure)
 
 
 def _lists(ends: tuple[Floats, Floats]) -> tuple[list[float], list[float]]:

@@ -69,7 +69,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     )
     body += baseline_lines(each.baseline_cells(results, each.baselines(results)) for each in scores.values())
     yield Table(
-        f"localisation-{group.architecture}",
+        f"localisation-{group.file_name}",
         f"Localisation by whole maps, {group.architecture}",
         (*ROW_COLUMNS, *(Column(name, each.heading, "score") for name, each in scores.items())),
         body,

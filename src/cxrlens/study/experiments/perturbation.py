@@ -57,7 +57,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         for row, values, staying in zip(rows, similarity, stays, strict=True)
     ]
     yield Table(
-        f"perturbation-{group.architecture}",
+        f"perturbation-{group.file_name}",
         f"Stability under changes of the image, {group.architecture}",
         (
             *ROW_COLUMNS,

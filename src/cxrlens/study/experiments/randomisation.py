@@ -14,13 +14,13 @@ from cxrlens.evaluation.bootstrap import Floats, row_means
 from cxrlens.evaluation.randomisation import cascade
 from cxrlens.evaluation.similarity import map_likeness, pixel_ranks, rank_correlation
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.report.curves import Curve, curve_figure
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row, RowMaps
 from cxrlens.study.cells import ROW_COLUMNS, flat_note, fusion_note, row_names, row_words, score_cells
 from cxrlens.study.experiments.base import Drawn, Experiment
 from cxrlens.study.image_groups import ImageGroup
-from cxrlens.study.plots import Curve, curve_figure
 from cxrlens.study.records import Arrays, key
 from cxrlens.study.results import Group, Results
 from cxrlens.study.rows import cascade_stages
@@ -40,7 +40,8 @@ def _score(block: SampleBlock) -> Arrays:
         for row, by_group in maps.items()
     }
     model = block.model
-    for stage, network in cascade(model.network, block.subject.architecture, seed=block.plan.seed):
+    size = (model.preprocessing.height, model.preprocessing.width)
+    for stage, network in cascade(model.network, block.subject.architecture, seed=block.plan.seed, size=size):
         changed = block.explained(block.batch.grey, QualityModel(network, model.card, model.device))
 
         def similarity(row: Row, number: int, stage: str = stage, changed: RowMaps = changed) -> Arrays:
@@ -114,7 +115,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         verdict = _VERDICTS[depends_on_weights(values, unrelated)]
         body.append([*row_names(row), *score_cells(results, values), *score_cells(results, unrelated), verdict])
     yield Table(
-        f"randomisation-{group.architecture}",
+        f"randomisation-{group.file_name}",
         f"Cascading randomisation, {group.architecture}, structural similarity",
         (*ROW_COLUMNS, *stages, Column("unrelated", "Unrelated maps", "score"), Column("verdict", "Criterion")),
         body,
@@ -123,7 +124,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         f"network's than maps of unrelated images are like each other.{flat_note(similarity)}",
     )
     yield Table(
-        f"randomisation-{group.architecture}-ranks",
+        f"randomisation-{group.file_name}-ranks",
         f"Cascading randomisation, {group.architecture}, rank correlation of pixels",
         (*ROW_COLUMNS, *stages),
         [[*row_names(row), *score_cells(results, values)] for row, values in zip(rows, ranks, strict=True)],
@@ -149,7 +150,7 @@ def _figures(results: Results) -> Iterator[Drawn]:
                               references={"unrelated maps, mean over methods": float(np.mean(by_map))}
                               if by_map.size else {})  # fmt: skip
         alt = "Similarity to the trained network's maps falls stage by stage."
-        yield Drawn(f"randomisation-{group.architecture}", title, alt, figure)
+        yield Drawn(f"randomisation-{group.file_name}", title, alt, figure)
 
 
 def _findings(results: Results, group: Group) -> Iterator[str]:

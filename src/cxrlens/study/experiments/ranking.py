@@ -31,7 +31,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
     body: list[list[Cell]] = [[*row_names(rows[place]), ranking.average_ranks[place]] for place in order]
     friedman = "" if math.isnan(ranking.p_value) else f"Friedman's p {ranking.p_value:.2g}; "  # it takes three rows
     yield Table(
-        f"ranking-{group.architecture}",
+        f"ranking-{group.file_name}",
         f"Average ranks, {group.architecture}",
         (*ROW_COLUMNS, Column("rank", "Average rank", "number", 2)),
         body,
@@ -56,7 +56,7 @@ def _figures(results: Results) -> Iterator[Drawn]:
             title=title,
         )
         alt = "Rows on an axis of average ranks; bars join rows not told apart."
-        yield Drawn(f"ranking-{group.architecture}", title, alt, figure)
+        yield Drawn(f"ranking-{group.file_name}", title, alt, figure)
 
 
 EXPERIMENT = Experiment(

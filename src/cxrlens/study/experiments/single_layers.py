@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from cxrlens.evaluation.bootstrap import row_means
+from cxrlens.report.curves import Curve, curve_figure
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.saliency.explain import Row
 from cxrlens.saliency.methods import find_method
 from cxrlens.study.cells import ROW_COLUMNS, baseline_levels, conditions, intervals, row_names, score_cells
 from cxrlens.study.experiments.base import Drawn, Experiment
-from cxrlens.study.plots import Curve, curve_figure
 from cxrlens.study.results import Group, Results
 from cxrlens.study.rows import layer_grids, planned_rows
 
@@ -32,7 +32,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         for row, cell in zip(rows, cells, strict=True)
     ]
     yield Table(
-        f"layers-{group.architecture}",
+        f"layers-{group.file_name}",
         f"Pointing Game layer by layer, {group.architecture}",
         (*ROW_COLUMNS, Column("grid", "Grid of the layer"), Column("score", "Pointing Game", "score")),
         body,
@@ -69,13 +69,13 @@ def _of_group(results: Results, group: Group, methods: list[str]) -> Iterator[Dr
     figure = curve_figure(names, by_layer, title=title, x_name="layer and its grid, from the input to the head",
                           y_name="Pointing Game", references=baseline_levels(results))  # fmt: skip
     alt = "Curves by method over the layers; the table gives the numbers."
-    yield Drawn(f"layers-{group.architecture}", title, alt, figure)
+    yield Drawn(f"layers-{group.file_name}", title, alt, figure)
     title = f"Pointing Game by grid size, {group.architecture}"
     figure = curve_figure([float(size) for size in sizes], by_grid, title=title, x_name="rows of the layer's grid",
                           y_name="Pointing Game, mean over its layers",
                           references=baseline_levels(results))  # fmt: skip
     alt = "Curves by method over the size of the layer's grid."
-    yield Drawn(f"grids-{group.architecture}", title, alt, figure)
+    yield Drawn(f"grids-{group.file_name}", title, alt, figure)
 
 
 EXPERIMENT = Experiment(

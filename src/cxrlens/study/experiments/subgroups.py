@@ -64,7 +64,7 @@ def tables_by_group(
         )
         body += baseline_lines(score.baseline_cells(results, lines) for lines in baselines)
         yield Table(
-            f"{stem}-{group.architecture}-{name}",
+            f"{stem}-{group.file_name}-{name}",
             f"{score.heading} by {heading}, {group.architecture}",
             (*ROW_COLUMNS, *headings),
             body,
@@ -91,7 +91,7 @@ def _froc(
         for name, images in chosen.items()
     )
     return Table(
-        f"{stem}-{group.architecture}-froc",
+        f"{stem}-{group.file_name}-froc",
         f"FROC by {heading}, {group.architecture}",
         (*ROW_COLUMNS, *headings),
         body,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cxrlens.evaluation.bootstrap import row_means
+from cxrlens.report.curves import Curve, curve_figure
 from cxrlens.report.row_titles import row_title
 from cxrlens.report.tables import Cell, Column, Table
 from cxrlens.study.cells import (
@@ -17,7 +18,6 @@ from cxrlens.study.cells import (
     row_names,
 )
 from cxrlens.study.experiments.base import Drawn, Experiment
-from cxrlens.study.plots import Curve, curve_figure
 from cxrlens.study.results import Group, Results
 
 _CURVES = 8
@@ -36,7 +36,7 @@ def _tables(results: Results, group: Group) -> Iterator[Table]:
         for name in names
     ]  # fmt: skip
     yield Table(
-        f"tolerances-{group.architecture}",
+        f"tolerances-{group.file_name}",
         f"Pointing Game by tolerance, {group.architecture}",
         (*ROW_COLUMNS, *headings),
         body,
@@ -74,7 +74,7 @@ def _figure(results: Results, group: Group) -> Drawn:
         y_name="Pointing Game",
     )
     alt = "Curves of the eight best rows; the score rises with the tolerance."
-    return Drawn(f"tolerances-{group.architecture}", title, alt, figure)
+    return Drawn(f"tolerances-{group.file_name}", title, alt, figure)
 
 
 EXPERIMENT = Experiment(
