@@ -13,7 +13,11 @@ import pytest
 from dicom_sources import IDENTITY, INFO, cr, dx, map_of_object, result
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from cxrlens.dicom_out import WrittenDicom, write_dicom
 from waiting import PATIENCE
@@ -26,6 +30,7 @@ CASES: dict[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
     "computed, retake": (cr, {}),
     "pass": (dx, {"decision": "normal", "triage": "pass", "probability": 0.1}),
     "review without calibration of pixels": (lambda: dx(ImagerPixelSpacing=[0.3, 0.2]), {"triage": "review"}),
+    "with a window": (lambda: dx(WindowCenter=600, WindowWidth=900, RescaleSlope=1, RescaleIntercept=0), {}),
     "flat": (dx, {"contours": (), "flat": True, "peak": None}),
     "nameless": (lambda: dx(**dict.fromkeys(IDENTITY)), {}),
 }
@@ -42,7 +47,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def tables() -> Any:
     from standard_tables import dicom_info
 
-    return dicom_info(ComprehensiveSRStorage, SecondaryCaptureImageStorage)
+    return dicom_info(ComprehensiveSRStorage, SecondaryCaptureImageStorage, GrayscaleSoftcopyPresentationStateStorage)
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +87,15 @@ class _Silent:
 def test_dicom_validator_with_highdicoms_tables(files: WrittenDicom, tables: Any) -> None:
     assert faults(files.report, tables) == []
     assert faults(files.capture, tables) == []
+    if files.presentation is not None:
+        assert faults(files.presentation, tables) == []
 
 
 def test_dicom_validator_with_the_standard(files: WrittenDicom, standard: Any) -> None:
     assert faults(files.report, standard) == []
     assert faults(files.capture, standard) == []
+    if files.presentation is not None:
+        assert faults(files.presentation, standard) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,7 @@ def test_dciodvfy(files: WrittenDicom) -> None:
     program = shutil.which("dciodvfy")
     if program is None:
         pytest.skip("dciodvfy (dicom3tools) is not installed")
-    for path in (files.report, files.capture):
+    for path in filter(None, (files.report, files.capture, files.presentation)):
         said = subprocess.run([program, path], capture_output=True, text=True, check=False, timeout=PATIENCE)
         lines = (said.stdout + said.stderr).splitlines()
         assert [line for line in lines if line.startswith(("Error", "Abort"))] == []

@@ -353,8 +353,11 @@ def test_the_names_of_the_files(tmp_path: Path) -> None:
     assert dataclasses.astuple(files) == (
         tmp_path / "deep" / "a.b.dcm.sr.dcm",
         tmp_path / "deep" / "a.b.dcm.sc.dcm",
+        None,
     )
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["a.b.dcm.sc.dcm", "a.b.dcm.sr.dcm"]
+    windowed = write_dicom(dx(WindowCenter=600, WindowWidth=900), result(), INFO, tmp_path / "deep" / "a.b.dcm")
+    assert windowed.presentation == tmp_path / "deep" / "a.b.dcm.pr.dcm"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Results as DICOM objects in the study of the image that they are about: a report and a picture.
+"""Results as DICOM objects in the study of the image that they are about: a report, a picture, and outlines over it.
 
 They carry the patient's identity, as all objects of a study do. docs/dicom.md says what is in them.
 """
@@ -31,10 +31,16 @@ __all__ = ["NotReferableError", "WrittenDicom", "paths_of", "require_highdicom",
 
 @dataclass(frozen=True)
 class WrittenDicom:
-    """The two files of an image: the Comprehensive SR and the Secondary Capture."""
+    """The files of an image: the Comprehensive SR and the Secondary Capture.
+
+    Attributes:
+        presentation: the Presentation State (GSPS); None where there is nothing to point at, or it would change how
+            the image looks.
+    """
 
     report: Path
     capture: Path
+    presentation: Path | None = None
 
 
 def require_highdicom() -> None:
@@ -52,6 +58,16 @@ def paths_of(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.sr.dcm"), stem.with_name(f"{stem.name}.sc.dcm")
 
 
+def files_of(stem: Path) -> list[Path]:
+    """All files of a stem that were written: report and capture, and the presentation where there is one."""
+    return [path for path in (*paths_of(stem), presentation_path(stem)) if path.exists()]
+
+
+def presentation_path(stem: Path) -> Path:
+    """Path of the presentation of a stem, which is there where there is something to point at."""
+    return stem.with_name(f"{stem.name}.pr.dcm")
+
+
 def write_dicom(
     source: Path | bytes | Dataset,
     image: ImageRecord,
@@ -61,7 +77,7 @@ def write_dicom(
     map_: Pixels | None = None,
     picture: Pixels | None = None,
 ) -> WrittenDicom:
-    """Write ``STEM.sr.dcm`` and ``STEM.sc.dcm`` for one image.
+    """Write ``STEM.sr.dcm`` and ``STEM.sc.dcm`` for one image, and ``STEM.pr.dcm`` where it has regions.
 
     The same image, model and result give the same UIDs; with ``model.created`` the same bytes too.
 
@@ -83,8 +99,10 @@ def write_dicom(
     require_highdicom()
     from cxrlens.dicom_out.capture import capture
     from cxrlens.dicom_out.picture import captured
+    from cxrlens.dicom_out.presentation import can_present, presentation
     from cxrlens.dicom_out.report import report
 
+    stem_paths = paths_of(stem)
     statement = statement_of(image, model.review_threshold)
     with _reasons(image.name):
         origin = open_source(source, image.name)
@@ -100,15 +118,20 @@ def write_dicom(
         key = _key(origin, image, equipment)
         caption = f"{NAME} {equipment.version}, {equipment.model}: {statement.words}, {statement.reason}. {NOTICE}"
         drawn, shown = captured(picture, map_ if statement.has_findings else None, regions, caption)
-        files = (
-            _encoded(report(origin, statement, regions, equipment, key)),
-            _encoded(capture(origin, statement, drawn, shown, equipment, key)),
-        )
-    written = WrittenDicom(*paths_of(stem))
-    for path, content in zip((written.report, written.capture), files, strict=True):
+        drawn_over = regions and can_present(origin)
+        over = _encoded(presentation(origin, statement, regions, equipment, key)) if drawn_over else b""
+        files = {
+            presentation_path(stem): over,  # first: where the others are, all of them are
+            stem_paths[0]: _encoded(report(origin, statement, regions, equipment, key)),
+            stem_paths[1]: _encoded(capture(origin, statement, drawn, shown, equipment, key)),
+        }
+    for path, content in files.items():
+        if not content:
+            path.unlink(missing_ok=True)
+            continue
         with replacing(path, private=True) as partial:
             partial.write_bytes(content)
-    return written
+    return WrittenDicom(*stem_paths, presentation_path(stem) if over else None)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrlens.dicom_out import NotReferableError, require_highdicom, write_dicom
 from cxrlens.dicom_out.equipment import NAME
-from cxrlens.inputs.origin import FileOrigin
+from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import Pixels
 from cxrlens.inputs.readers.dicom import START, is_dicom
 from cxrlens.inputs.reading import Cause, Unreadable, attempt
@@ -60,12 +60,12 @@ class DicomResults:
 
     def clear(self) -> None:
         """Remove the results of an earlier run; objects of other equipment of that name stay."""
-        for file in [*self.folder.rglob("*.sr.dcm"), *self.folder.rglob("*.sc.dcm")]:
+        for file in [file for kind in ("sr", "sc", "pr") for file in self.folder.rglob(f"*.{kind}.dcm")]:
             if _is_own(file):
                 file.unlink()
 
     def add(self, source: Path, image: ImageRecord, place: Path, map_: Pixels | None, picture: Pixels) -> None:
-        """Write ``dicom/PLACE.sr.dcm`` and ``dicom/PLACE.sc.dcm``, see `write_dicom`; or note why not."""
+        """Write ``dicom/PLACE.sr.dcm``, ``dicom/PLACE.sc.dcm`` and more, see `write_dicom`; or note why not."""
         stem = self.folder / place
         self.note(image, attempt(lambda _: write_outcome(source, image, self.model, stem, map_, picture), source))
 
@@ -101,7 +101,12 @@ def _is_own(file: Path) -> bool:
 
 
 def write_outcome(
-    source: Path, image: ImageRecord, model: ModelFacts, stem: Path, map_: Pixels | None, picture: Pixels | None
+    source: Path | Origin,
+    image: ImageRecord,
+    model: ModelFacts,
+    stem: Path,
+    map_: Pixels | None,
+    picture: Pixels | None,
 ) -> DicomOutcome:
     """Write the DICOM results of one image, see `write_dicom`, if its file is a DICOM image and still the same.
 
@@ -110,7 +115,7 @@ def write_outcome(
     Raises:
         UnreadableImageError: when the file cannot be read.
     """
-    content = FileOrigin(source).read()
+    content = (FileOrigin(source) if isinstance(source, Path) else source).read()
     if not is_dicom(content[:START]):
         return DicomOutcome(is_other=True)
     if image.triage == "not_assessable":

@@ -80,7 +80,7 @@ _MAY_BE_EMPTY = (  # but have to be there (type 2)
 _PIXELS = 0x7FE00000  # the first tag of the group of pixels
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _IS_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_CLASSES = {
+SOURCE_CLASSES: Final = {
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
@@ -91,6 +91,7 @@ _CLASSES = {
     XRayRadiofluoroscopicImageStorage,
     XRayAngiographicImageStorage,
 }
+"""SOP classes of the images that results can refer to."""
 
 
 class NotReferableError(UsageError):
@@ -190,7 +191,7 @@ def _check(header: Dataset, name: str) -> None:
                 f"{name}: the element {keyword} is '{one_line(value)}', which is no unique identifier; "
                 "export the image again from the archive"
             )
-    if header.SOPClassUID not in _CLASSES:
+    if header.SOPClassUID not in SOURCE_CLASSES:
         raise NotReferableError(
             f"{name}: DICOM results are written for radiographs (CR, DX, SC), not for "
             f"'{one_line(UID(header.SOPClassUID).name)}'"

@@ -1,0 +1,1 @@
+"""Where DICOM results are sent: destinations, and an outbox for those that cannot be reached."""
