@@ -111,9 +111,15 @@ def test_each_radiograph_is_whole_on_a_page_of_its_own(review: Printed, paper: s
 
 
 def test_one_radiograph_alone_lies_as_it_was_computed(review: Printed) -> None:
-    review.choose("shown", table=False)
     page = review.page
+    page.uncheck("#advance")
+    page.fill("#comment", "x" * 900)
+    page.focus("#grid")
+    review.press("a")
+    review.becomes(review.judged, "1")
+    review.choose("shown", table=False)
     page.emulate_media(media="print")
+    assert page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(byId('paper'))") == 0
     assert page.locator("#paper > *").count() == 1
     assert page.evaluate("[...document.querySelectorAll('#paper img')].every((img) => img.naturalWidth === 250)")
     frame, picture, map_, mark = review.boxes(

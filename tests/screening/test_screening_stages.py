@@ -22,6 +22,7 @@ from cxrlens.inspection.result import ImageResult, InputMap
 from cxrlens.models.card import ModelCard
 from cxrlens.saliency.recorded_resize import NO_RESIZE
 from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.screening.local_engine import LocalEngine
 from cxrlens.screening.recording import Recording, ResultToRecord
 from cxrlens.screening.screen import Screening
 from cxrlens.screening.store.store import Store
@@ -74,7 +75,7 @@ def images(tmp_path: Path) -> Path:
 def screening(images: Path, out: Path, workers: int) -> Screening:
     store = Store(ScreenedFolder(out), keep_connections=True)
     store.go_on()
-    return Screening(store, images, Bright(), maps="all", batch_size=BATCH, workers=workers)
+    return Screening(store, images, LocalEngine(Bright(), maps="all", batch_size=BATCH, workers=workers))
 
 
 def screened(images: Path, out: Path, workers: int) -> dict[str, bytes]:
@@ -83,7 +84,7 @@ def screened(images: Path, out: Path, workers: int) -> dict[str, bytes]:
     found = screening(images, out, workers)
     for _ in found.run(sorted(images.iterdir())):
         pass
-    assert found.inspector.batches == [3, 3, 3, 2]  # type: ignore[attr-defined]
+    assert found.engine.model.batches == [3, 3, 3, 2]  # type: ignore[attr-defined]
     found.store.database.close()
     return files(out)
 
@@ -181,7 +182,7 @@ def test_a_twin_of_what_is_being_written_is_not_seen_twice(
     found = screening(images, out, 2)
     for _ in found.run(sorted(images.iterdir())):
         pass
-    assert found.inspector.batches == [3, 3, 3, 1]  # type: ignore[attr-defined]
+    assert found.engine.model.batches == [3, 3, 3, 1]  # type: ignore[attr-defined]
     names = [f"{number:02}.png" for number in range(11)]
     assert sorted(image.name for image in found.store.results.newest()) == names
     one, twin = (found.store.results.of_name(name) for name in ("01.png", "03.png"))
@@ -202,7 +203,7 @@ def test_the_network_does_not_wait_for_drawing(images: Path, tmp_path: Path, mon
     out = tmp_path / "out"
     out.mkdir()
     found = screening(images, out, 4)  # one of which is left to read
-    batches = found.inspector.batches  # type: ignore[attr-defined]
+    batches = found.engine.model.batches  # type: ignore[attr-defined]
 
     def run() -> None:
         list(found.run(sorted(images.iterdir())))

@@ -138,9 +138,15 @@ def test_queries_use_the_indices(tmp_path: Path) -> None:
         assert "worklist" in plan("ORDER BY rank, name LIMIT 10")
         assert "TEMP" not in plan("AND (rank, name) > (0.5, 'a') ORDER BY rank, name LIMIT 10")
         assert "results_of_key" in plan("AND key = 'a'")
-        counting = "EXPLAIN QUERY PLAN SELECT status, count(*) FILTER (WHERE key IN (SELECT key FROM verdicts))"
-        [(*_, step), *_] = connection.execute(f"{counting} FROM results WHERE is_newest = 1")
-        assert step == "SCAN results USING COVERING INDEX worklist"
+        assert "remarked" in plan("AND is_remarked = 1 ORDER BY rank, name LIMIT 10")
+        counting = "EXPLAIN QUERY PLAN SELECT count(*) FROM results WHERE is_newest = 1 AND"
+        for condition, step in {
+            "decision = 'affected'": "SCAN results USING COVERING INDEX worklist",
+            "rank > 0 AND status != 'ok'": "SEARCH results USING COVERING INDEX worklist (rank>?)",
+            "is_remarked = 1": "INDEX remarked (is_remarked=?)",
+            "key IN (SELECT key FROM verdicts)": "SEARCH results USING INDEX results_of_key (key=?)",
+        }.items():
+            assert any(step in row[3] for row in connection.execute(f"{counting} {condition}")), condition
 
 
 @pytest.mark.parametrize("torn", [b"{", b"all but the end", b"nothing", b"gone"])
@@ -220,10 +226,10 @@ def _killed(at: Callable[[Path], Store], path: Path, moment: str, images: Sequen
     store = at(path)
     real = result_queries.row_of
 
-    def last_row(one: ScreenedImage, record: str) -> dict[str, object]:
+    def last_row(one: ScreenedImage, record: str, state: str) -> dict[str, object]:
         if one is images[-1]:
             die()
-        return real(one, record)
+        return real(one, record, state)
 
     if moment == "while the batch is made":
         result_queries.row_of = last_row

@@ -38,6 +38,8 @@ from stores import opened, screened
 A, B = "a" * 64, "b" * 64
 MADE = Path(__file__).with_name("format2") / "store.sql"
 """Written by version 0.1.0 before its store had revisions."""
+RESULT_COLUMNS = "id, name, key, status, decision, triage, probability, rank, is_newest, record"
+"""Of its results; later versions have more."""
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def of_file(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     with closing(sqlite3.connect(path)) as connection:
         columns = "id, time, key, name, verdict, replaced, probability, model_sha256"
         return {
-            "results": connection.execute("SELECT * FROM results ORDER BY id").fetchall(),
+            "results": connection.execute(f"SELECT {RESULT_COLUMNS} FROM results ORDER BY id").fetchall(),
             "audit": connection.execute(f"SELECT {columns} FROM audit ORDER BY id").fetchall(),
         }
 
@@ -79,7 +81,7 @@ def of_database(postgres: PostgresServer, folder: ScreenedFolder) -> dict[str, l
     schema = schema_of(known.screening)
     columns = "id, time, key, name, verdict, replaced, probability, model_sha256"
     return {
-        "results": postgres.ask(f"SELECT * FROM {schema}.results ORDER BY id"),
+        "results": postgres.ask(f"SELECT {RESULT_COLUMNS} FROM {schema}.results ORDER BY id"),
         "audit": postgres.ask(f"SELECT {columns} FROM {schema}.audit ORDER BY id"),
     }
 
@@ -120,6 +122,25 @@ def test_a_store_without_revisions_is_brought_up(unrevised: ScreenedFolder) -> N
     given = store.verdicts.give(B, "accept", lambda: A, "retake", "1" * 32)
     assert given is not None
     assert given.id == 5
+
+
+def test_doubts_of_results_without_revisions_are_found(unrevised: ScreenedFolder) -> None:
+    """A remark of a record that does not tell of doubts is one."""
+    with closing(sqlite3.connect(unrevised.store_file)) as connection, connection:
+        rows = connection.execute("SELECT id, record FROM results WHERE is_newest ORDER BY id").fetchall()
+        parts = [{"remarks": ["It is black."], "doubts": ["It is black."]}, {"remarks": ["It has 12 bits."]}]
+        for (number, record), changes in zip(rows, parts, strict=False):
+            told = json.loads(record) | changes
+            if "doubts" not in changes:
+                del told["doubts"]
+            text_ = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+            connection.execute("UPDATE results SET record = ? WHERE id = ?", (text_, number))
+        before = {**json.loads(rows[2][1]), "remarks": ['It says "doubts":["no"].']}
+        text_ = json.dumps(before, ensure_ascii=False, separators=(",", ":"))
+        connection.execute("UPDATE results SET record = ? WHERE id = ?", (text_, rows[2][0]))
+    with Store(unrevised) as store:
+        assert store.results.remarked() == 2
+        assert [bool(each.doubts) for each in store.results.newest()] == [False, True, True]
 
 
 def test_a_database_of_the_first_revision_is_brought_up(

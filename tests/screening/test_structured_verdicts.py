@@ -16,7 +16,7 @@ from cxrlens.screening.store import moving, upgrading
 from cxrlens.screening.store.marks import Mark, UnfitMarkError, check_marks
 from cxrlens.screening.store.postgresql import Server, reached
 from cxrlens.screening.store.store import Store
-from cxrlens.screening.store.verdicts import GivenVerdict, Grounds, StaleVerdictError, Verdict
+from cxrlens.screening.store.verdicts import NO_GROUNDS, GivenVerdict, Grounds, StaleVerdictError, Verdict
 from postgresql import PostgresServer
 from stores import opened, screened
 
@@ -79,6 +79,36 @@ def test_another_reason_than_was_seen_is_not_replaced(store: Store) -> None:
     with pytest.raises(StaleVerdictError):
         give(store, 1, "retake", seen="none", grounds=Grounds(reason="positioning"))
     give(store, 1, "retake", seen="none", grounds=Grounds(reason="motion"))  # they agree
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        (Grounds(comment="theirs"), "another reader has changed the comment of the verdict at 20"),
+        (Grounds(marks=(BOX,)), "has changed the drawn objects of the verdict"),
+        (Grounds(reason="motion", comment="theirs"), "has changed the reason and the comment of the verdict"),
+    ],
+)
+def test_other_grounds_than_were_seen_are_not_replaced(store: Store, theirs: Grounds, said: str) -> None:
+    """Two who share one verdict, each of whom changes what goes along with it."""
+    give(store, 1, "retake", grounds=NO_GROUNDS)
+    give(store, 1, "retake", seen="retake", seen_grounds=NO_GROUNDS, grounds=theirs)
+    mine = Grounds(comment="mine")
+    with pytest.raises(StaleVerdictError, match=said) as raised:
+        give(store, 1, "retake", seen="retake", seen_grounds=NO_GROUNDS, grounds=mine)
+    assert raised.value.standing == "retake"
+    give(store, 1, "retake", seen="retake", seen_grounds=NO_GROUNDS, grounds=theirs)  # they agree
+    [kept] = store.verdicts.standing()
+    assert Grounds(reason=kept.reason, comment=kept.comment, marks=kept.marks) == theirs
+    give(store, 1, "retake", seen="retake", seen_grounds=theirs, grounds=mine)  # now that it is seen
+    give(store, 1, "retake", seen="retake", grounds=NO_GROUNDS)  # an earlier client, which sends the verdict alone
+    assert store.verdicts.audit()[0] == 4
+
+
+def test_a_reader_is_told_by_name_of_their_own_other_page(store: Store) -> None:
+    give(store, 1, "accept", "Anna")
+    with pytest.raises(StaleVerdictError, match=r"1\.png: Anna, on another page, has given the verdict 'accept' at 20"):
+        give(store, 1, "retake", "Anna", seen="none")
 
 
 @pytest.mark.parametrize(

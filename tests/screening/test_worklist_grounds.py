@@ -114,3 +114,15 @@ def test_search_finds_tags_that_are_shown(browser: Any, tmp_path: Path) -> None:
     opened.becomes(lambda: "PID-<4711>" in opened.texts("#facts dd"), True)
     assert opened.complaints == []
     opened.page.close()
+
+
+def test_of_several_lines_on_one_image_the_last_given_counts_and_all_are_told(review: Review) -> None:
+    """As a server with readers exports them."""
+    given = [("accept", "Anna", "01"), ("retake", "Ben", "03"), ("accept", "Cleo", "02"), ("retake", "Dora", "03")]
+    lines = [f"{IN_ORDER[0]},{verdict},{reader},2026-01-{day}T00:00:00Z" for verdict, reader, day in given]
+    assert review.import_text("\n".join(["name,verdict,reader,time", *lines])) == (
+        "1 verdict imported; 1 line says what already stands; 1 line is older than the verdict here; "
+        "1 line is followed by a later one on the same image."
+    )
+    [line] = review.exported()
+    assert (line["verdict"], line["reader"]) == ("retake", "Ben")

@@ -638,13 +638,30 @@ def test_thousands_of_rows_are_built_only_where_they_are_seen(browser: Any, tmp_
     page.close()
 
 
-@pytest.mark.parametrize("width", [500, 800, 1280, 1920])
-def test_nothing_is_cut_off_at_any_width(browser: Any, page_file: Path, width: int) -> None:
-    opened = Review(browser, page_file, width=width)
+@pytest.mark.parametrize("width", [390, 500, 640, 800, 1280, 1920])
+def test_nothing_is_cut_off_at_any_width_and_nothing_keeps_people_out(
+    browser: Any, page_file: Path, width: int
+) -> None:
+    """640 px is what 200 % zoom leaves of 1280."""
+    opened = Review(browser, page_file, width=width, device_scale_factor=2 if width == 640 else 1)
     opened.see()
+    assert opened.barriers() == []
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     for box in opened.boxes("#accept", "#retake", "#export", "#search", "#canvas", "#opacity"):
         assert box["width"] > 0
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width + 0.5
+    if width == 390:
+        opened.press("r")  # asks for the reason
+        assert opened.barriers() == []
+        opened.press("1", "k", "b")
+        opened.page.fill("#comment", "x" * 1001)
+        opened.import_text("no verdicts")
+        assert opened.barriers() == []
+        for key, dialog in (("?", "#help-dialog"), ("Control+p", "#print-dialog")):
+            opened.press("Escape", key)
+            opened.page.locator(dialog).wait_for()
+            assert opened.barriers() == []
+            opened.press("Escape")
+            opened.page.locator(dialog).wait_for(state="hidden")
     opened.page.close()

@@ -56,7 +56,7 @@ def test_answers_are_those_of_torch(
         assert given["method"] == method
         assert map_[tuple(given["peak"])] >= map_.max() - 0.02
     assert (facts["runtime"], facts["precision"], facts["device"]) == (runtime, "f32", "cpu")
-    assert facts["name"] == "model.onnx"
+    assert (facts["name"], facts["label"]) == ("model.onnx", exported.parent.name)
     assert [(each["id"], each["layers"]) for each in offered["methods"]] == [(each, ["last"]) for each in methods]
     assert (offered["default_method"], offered["default_layers"]) == ("normgrad_conv1x1", "last")
     assert (offered["grid"], offered["interpolation"], offered["flip"]) == ("centres", "bilinear", False)

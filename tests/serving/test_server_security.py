@@ -79,7 +79,8 @@ def test_every_answer_has_the_headers(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metrics", "/api/model", "/api/worklist", "/api/openapi.json", "/static/style.css", "/nowhere"]
+    "path",
+    ["/", "/metrics", "/api/model", "/api/worklist", "/api/openapi.json", "/static/style.css", "/docs", "/nowhere"],
 )
 def test_nothing_but_health_is_answered_without_the_token(guarded: httpx.Client, path: str) -> None:
     wrong = ({}, {"Authorization": "Bearer " + TOKEN[:-1]}, {"Authorization": TOKEN}, {"Authorization": "Bearer"},

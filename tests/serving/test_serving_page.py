@@ -248,6 +248,24 @@ def test_another_method_gives_another_map_of_the_same_file(bare: Served) -> None
     bare.until("window.review.viewer.shown?.image.layers === 'last'")
 
 
+def test_nothing_keeps_people_out_of_the_page_for_single_files(bare: Served) -> None:
+    """Before a file, with a result, and with a file that cannot be read; 640 px is what 200 % zoom leaves of 1280."""
+
+    def fits(*widths: int) -> None:
+        for width in widths:
+            bare.page.set_viewport_size({"width": width, "height": 900})
+            assert bare.barriers() == []
+            assert bare.page.evaluate("document.documentElement.scrollWidth") <= width
+
+    fits(390, 1280)
+    bare.drop("a.jpg", jpeg(1))
+    bare.see()
+    fits(390, 640, 1280, 1920)
+    bare.drop("notes.txt", b"no radiograph")
+    bare.until("document.getElementById('notice').className === 'notice error'")
+    fits(390, 1280)
+
+
 def test_several_files_are_checked_and_an_unreadable_one_says_why(bare: Served) -> None:
     bare.page.set_input_files(
         "#chosen",

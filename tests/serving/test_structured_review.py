@@ -150,6 +150,7 @@ UNFIT: list[tuple[str, dict[str, Any], str]] = [
     ("accept", {"reason": "motion"}, "a reason goes with a retake alone"),
     ("none", {"comment": "x"}, "a verdict is withdrawn without a reason"),
     ("retake", {"comment": "x" * 1001}, "comment should be text of 1000 or fewer characters"),
+    ("retake", {"comment": "a\0b"}, "comment: holds the sign of number 0, which is no text; leave it out"),
     ("retake", {"marks": [BOX] * 51}, "marks should have 50 or fewer values, not 51"),
     ("retake", {"marks": [{"kind": "box", "points": [[1, 1], [111, 20]]}]}, "outside the picture of 110 x 150"),
     ("retake", {"marks": [{"kind": "outline", "points": [[9, 9], [50, 40], [50, 9], [9, 40]]}]}, "crosses itself"),
@@ -198,11 +199,11 @@ def test_drawn_objects_are_those_of_object_cxr(served: Served, tmp_path: Path) -
 def test_agreement_and_news(served: Served) -> None:
     anna, ben, _ = served().values()
     assert anna.get("/api/agreement").json() == {"pairs": []}
-    assert anna.get("/api/news").json() == {"entry": 0, "result": 6}
+    assert anna.get("/api/news").json() == {"entry": 0, "result": 6, "reader": "Anna"}
     for number, (first, second) in enumerate([("retake", "retake"), ("accept", "accept"), ("accept", "retake")]):
         give(anna, number, first)
         give(ben, number, second)
-    assert anna.get("/api/news").json() == {"entry": 6, "result": 6}
+    assert anna.get("/api/news").json() == {"entry": 6, "result": 6, "reader": "Anna"}
     [pair] = anna.get("/api/agreement").json()["pairs"]
     assert (pair["readers"], pair["images"]) == (["Anna", "Ben"], 3)
     assert (pair["both_accept"], pair["both_retake"], pair["first_retakes"], pair["second_retakes"]) == (1, 1, 0, 1)

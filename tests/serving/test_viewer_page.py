@@ -103,14 +103,6 @@ class Viewed(Opened):
     def window(self) -> tuple[float, float]:
         return float(self.page.input_value("#centre")), float(self.page.input_value("#width"))
 
-    def drag(self, start: tuple[float, float], *stops: tuple[float, float], button: str = "left") -> None:
-        """From one point of the browser's window over others."""
-        self.page.mouse.move(*start)
-        self.page.mouse.down(button=button)
-        for stop in stops:
-            self.page.mouse.move(*stop, steps=4)
-        self.page.mouse.up(button=button)
-
     def point(self, row: float, column: float) -> tuple[float, float]:
         """The point of the browser's window over a stored pixel, of a picture that is not turned."""
         (box,) = self.boxes("#picture")
@@ -382,13 +374,23 @@ def test_another_map_of_an_image_of_the_worklist(viewed: Viewed) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "least"),
-    [(844, 390, 240), (720, 450, 240), (390, 844, 270), (640, 450, 240), (1000, 700, 240), (1280, 400, 200)],
+    [
+        (844, 390, 240),
+        (720, 450, 240),
+        (390, 844, 270),
+        (640, 450, 240),
+        (1000, 700, 240),
+        (1280, 400, 200),
+        (1920, 1080, 600),
+    ],
 )
 def test_the_radiograph_never_disappears(browser: Any, address: str, width: int, height: int, least: int) -> None:
     """640 x 450 is what 200 % zoom leaves of 1280 x 900."""
     viewed = Viewed(browser, address, width)
     viewed.page.set_viewport_size({"width": width, "height": height})
     viewed.full()
+    if width in (390, 640, 1280, 1920):
+        assert viewed.barriers() == []
     stage, picture = viewed.boxes("#stage", "#picture")
     assert least <= stage["height"] <= height
     assert picture["height"] == pytest.approx(min(stage["height"], stage["width"] * ROWS / COLUMNS), abs=1)
@@ -400,6 +402,8 @@ def test_the_radiograph_never_disappears(browser: Any, address: str, width: int,
     )
     assert text <= tally["width"] + 0.5
     assert tally["x"] + tally["width"] <= first["x"] or tally["y"] + tally["height"] <= first["y"]
+    group, *buttons = viewed.boxes(".verdict .buttons", "#accept", "#retake")
+    assert all(button["right"] <= group["right"] + 0.5 for button in buttons)
     viewed.page.locator("#tool-ruler").scroll_into_view_if_needed()
     viewed.page.click("#tool-ruler")
     for button in viewed.boxes("#accept", "#preset", "#fill", "#reset", "#tool-ruler"):

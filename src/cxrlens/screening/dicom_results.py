@@ -8,19 +8,20 @@ from pathlib import Path
 
 from cxrlens.dicom_out import paths_of
 from cxrlens.dicom_out.results import DicomOutcome, DicomResults, write_outcome
-from cxrlens.inputs.names import path_of
+from cxrlens.inputs.origin import Origin
 from cxrlens.inputs.reading import read_each
 from cxrlens.inspection.map_png import read_map_png
 from cxrlens.inspection.model_facts import ModelFacts
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.roots import Root, origin_of
 
 
 @dataclass(frozen=True)
-class _Task:
+class DicomTask:
     """An image to write: its file, its result, where its map is."""
 
-    source: Path
+    source: Path | Origin
     image: ScreenedImage
     map_file: Path | None
 
@@ -39,25 +40,26 @@ class ScreenedDicomResults(DicomResults):
         super().__init__(out, model)
         self._workers = workers
 
-    def add_screened(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> None:
+    def add_screened(self, screened: ScreenedFolder, root: Root, images: Iterable[ScreenedImage]) -> None:
         """Write what is not there yet, each under the digest of its image's content."""
         for again in self.passing:
             del self.refused[again]
         self.passing.clear()
         tasks = self._missing(screened, root, images)
-        for task, outcome in read_each(_Writing(self.model, self.folder), tasks, workers=self._workers):
+        for task, outcome in read_each(DicomWriting(self.model, self.folder), tasks, workers=self._workers):
             self.note(task.image, outcome)
 
-    def _missing(self, screened: ScreenedFolder, root: Path, images: Iterable[ScreenedImage]) -> Iterator[_Task]:
+    def _missing(self, screened: ScreenedFolder, root: Root, images: Iterable[ScreenedImage]) -> Iterator[DicomTask]:
         begun: set[str] = set()
-        gone: dict[str, _Task] = {}
+        gone: dict[str, DicomTask] = {}
         for image in images:
             if image.status != "ok" or (image.name, image.key) in self.refused:
                 continue
             if not image.origin.startswith("DICOM"):
                 self.others.add(image.name)
             elif image.key not in begun and not all(path.exists() for path in paths_of(self.folder / image.key)):
-                task = _Task(path_of(image.name, root), image, screened.map_file(image.key) if image.map else None)
+                map_file = screened.map_file(image.key) if image.map else None
+                task = DicomTask(origin_of(image.name, root), image, map_file)
                 if task.source.exists():
                     begun.add(image.key)
                     yield task
@@ -67,12 +69,12 @@ class ScreenedDicomResults(DicomResults):
 
 
 @dataclass(frozen=True)
-class _Writing:
+class DicomWriting:
     """Writes results of a screening; picklable, so that it can be sent to processes."""
 
     model: ModelFacts
     folder: Path
 
-    def __call__(self, task: _Task) -> DicomOutcome:
+    def __call__(self, task: DicomTask) -> DicomOutcome:
         map_ = read_map_png(task.map_file) if task.map_file else None
         return write_outcome(task.source, task.image, self.model, self.folder / task.image.key, map_, None)

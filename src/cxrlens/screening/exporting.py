@@ -12,9 +12,9 @@ from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import replacing, to_csv
 from cxrlens.inputs.annotations.shapes import Polygon, Rectangle, Shape, format_annotation
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES
-from cxrlens.inputs.names import path_of
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.labels import drawn_by, label_of, resolved
+from cxrlens.screening.roots import Root, place_of, root_of
 from cxrlens.screening.store.marks import Mark
 from cxrlens.screening.store.postgresql import reached
 from cxrlens.screening.store.store import Store
@@ -68,7 +68,7 @@ def verdicts_csv(store: Store, sight: Sight = SEES_ALL) -> Exported:
         if not label:
             left_out[_why_unlabelled(verdicts)] += 1
         for kept in verdicts:
-            row = kept.model_dump(include={*VERDICT_COLUMNS}) | {"path": str(path_of(name, root)), "label": label}
+            row = kept.model_dump(include={*VERDICT_COLUMNS}) | {"path": place_of(name, root), "label": label}
             rows.append(row | {"name": name, "marks": format_annotation(map(shape_of, kept.marks))})
     return _exported(VERDICT_COLUMNS, rows, ("path", "name"), images, left_out)
 
@@ -91,7 +91,7 @@ def objects_csv(store: Store, sight: Sight = SEES_ALL) -> Exported:
         else:
             marks = drawn.marks if drawn and label == CLASS_NAMES[AFFECTED] else ()
             annotation = format_annotation(map(shape_of, marks))
-            rows.append({"image_name": str(path_of(name, root)), "annotation": annotation})
+            rows.append({"image_name": place_of(name, root), "annotation": annotation})
     return _exported(OBJECT_COLUMNS, rows, ("image_name",), len(rows), left_out)
 
 
@@ -143,8 +143,8 @@ def _why_unlabelled(verdicts: Sequence[KeptVerdict]) -> str:
     return _CONFLICT if resolved(verdicts) == "conflict" else _OTHER_REASON
 
 
-def _root(folder: ScreenedFolder) -> Path:
-    return path_of(folder.info().root, Path())
+def _root(folder: ScreenedFolder) -> Root:
+    return root_of(folder.info().root)
 
 
 def _exported(

@@ -12,16 +12,19 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from cxrlens.files import replacing, write_text
-from cxrlens.inputs.names import path_of
 from cxrlens.report.html import content_hash, load_template
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.page_assets import offline_script, offline_style
 from cxrlens.screening.record import ScreenedImage, worklist_order
+from cxrlens.screening.roots import Root, place_of, root_of
 from cxrlens.screening.store.marks import MOST_MARKS
 from cxrlens.screening.store.verdicts import LONGEST_COMMENT
 
 PAGE_PICTURES: Final = 2000
 """Images of the worklist that the page shows with picture and map."""
+
+PAGE_IMAGES: Final = 50_000
+"""Images at most that the page of a screening lists, the first of the worklist: a browser holds all of them."""
 
 IN_ONE_FILE: Final = 300
 """So many images at most have their pictures in the page itself; those of more lie in a folder beside it."""
@@ -30,13 +33,18 @@ BESIDE: Final = "report_files"
 """Name of that folder; Windows moves and copies it together with a page ``report.html``."""
 
 
-def page_title(root: Path) -> str:
+def page_title(root: Root) -> str:
     """The title of the page of images below a folder."""
     return f"Suggested retakes in {root.name or root}"
 
 
 def write_worklist_page(
-    folder: ScreenedFolder, images: Sequence[ScreenedImage], *, title: str, pictures: int = PAGE_PICTURES
+    folder: ScreenedFolder,
+    images: Sequence[ScreenedImage],
+    *,
+    title: str,
+    pictures: int = PAGE_PICTURES,
+    total: int | None = None,
 ) -> Path:
     """Write ``report.html``, and the pictures of many images beside it; returns the page's path.
 
@@ -46,12 +54,13 @@ def write_worklist_page(
         images: the results to show; their order is the worklist's, whatever is given.
         pictures: how many images at most come with their radiograph and map, the first of the worklist. All others are
             listed without.
+        total: images of the worklist, where there are more than those.
 
     Raises:
         UsageError: when the folder is no screened folder.
         OSError: when the page cannot be written, or a picture cannot be read.
     """
-    page = WorklistPage.of(folder, images, title=title, pictures=pictures)
+    page = WorklistPage.of(folder, images, title=title, pictures=pictures, total=total)
     if not page.is_single:
         page.write_beside(folder.path / BESIDE)
     with replacing(folder.report_file, private=True) as partial, partial.open("wb") as stream:
@@ -72,6 +81,7 @@ class WorklistPage:
         shown: keys of the images that come with radiograph and map.
         pictures: how many have them in the folder.
         is_single: whether the page holds them itself; else they lie in a folder `BESIDE` it.
+        total: images of the worklist, of which ``images`` may be the first.
     """
 
     folder: ScreenedFolder
@@ -82,6 +92,7 @@ class WorklistPage:
     shown: frozenset[str]
     pictures: int
     is_single: bool
+    total: int
 
     @classmethod
     def of(
@@ -93,6 +104,7 @@ class WorklistPage:
         pictures: int = PAGE_PICTURES,
         is_single: bool | None = None,
         is_shared: bool = False,
+        total: int | None = None,
     ) -> WorklistPage:
         """Of a folder's results, see `write_worklist_page`.
 
@@ -113,6 +125,7 @@ class WorklistPage:
             frozenset(shown),
             len(keys),
             len(shown) <= IN_ONE_FILE if is_single is None else is_single,
+            len(ordered) if total is None else total,
         )
 
     def write(self, stream: IO[bytes]) -> None:
@@ -156,12 +169,14 @@ class WorklistPage:
         info, shown = self.info, len(self.shown)
         precision = "" if info.precision == "f32" else f" in {info.precision}"
         limit = f"pictures of the first {shown:,}" if shown < self.pictures else ""
-        parts = [f"{len(self.images):,} files", limit, f"model {info.model}{precision}", info.created[:10]]
+        listed = len(self.images)
+        first = f"the first {listed:,} of the worklist, all are in worklist.csv" if listed < self.total else ""
+        parts = [f"{self.total:,} files", first, limit, f"model {info.model}{precision}", info.created[:10]]
         return " · ".join(filter(None, parts))
 
     def _data(self) -> dict[str, Any]:
         """The data for the page's script: how the folder was screened, and a record an image."""
-        root = path_of(self.info.root, Path())
+        root = root_of(self.info.root)
         return {
             "id": self.id,
             "info": self.info.model_dump(exclude={"database"}),
@@ -175,10 +190,10 @@ class WorklistPage:
         reasons = [reason.model_dump() for reason in self.folder.reasons()]
         return {"reasons": reasons, "longest_comment": LONGEST_COMMENT, "most_marks": MOST_MARKS}
 
-    def _record(self, image: ScreenedImage, root: Path) -> dict[str, Any]:
+    def _record(self, image: ScreenedImage, root: Root) -> dict[str, Any]:
         shown = image.key in self.shown
         left_out = {"picture", "map"} if shown and self.is_single else {"picture", "map", "contours"}
-        return image.model_dump(exclude=left_out) | {"path": str(path_of(image.name, root)), "shown": shown}
+        return image.model_dump(exclude=left_out) | {"path": place_of(image.name, root), "shown": shown}
 
     def _embedded(self) -> Iterator[tuple[str, str]]:
         """(id, base64) of previews and maps, one at a time: a page of thousands is never in memory as a whole."""

@@ -24,6 +24,7 @@ _COMMON: Final = (
     "viewing.js",
     "details.js",
     "worklist.js",
+    "filters.js",
     "review.js",
     "printing.js",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -36,12 +36,14 @@ class ImageToRead:
         name: of its record.
         key: digest of the content that is screened under this name already; "" where there is none.
         again: read it also where that is its content, as the preview or the map of the result is gone.
+        state: of the origin when it had that content, see `State.text`; "" where that is not known.
     """
 
     origin: Origin
     name: str
     key: str = ""
     again: bool = False
+    state: str = ""
 
     def __str__(self) -> str:
         return str(self.origin)
@@ -61,6 +63,7 @@ class ReadImage:
         origin: see `Radiograph.origin`.
         tags: see `kept_tags`, where they were asked for.
         remarks: see `Radiograph.remarks`.
+        state: of the origin, where it has this content as long as it is in it, see `State.text`.
     """
 
     task: ImageToRead
@@ -73,6 +76,12 @@ class ReadImage:
     origin: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    state: str = ""
+
+    @property
+    def is_read(self) -> bool:
+        """True where there is a picture that the network can see, or that it has seen."""
+        return self.grey is not None
 
     @property
     def is_known(self) -> bool:
@@ -93,13 +102,15 @@ class Reading:
         Raises:
             UnreadableImageError: when its content cannot be read; one that cannot be decoded has its digest.
         """
+        before = task.origin.state()
         content = task.origin.read()
+        state = before.text if before is not None and before == task.origin.state() else ""
         key = hashlib.sha256(content).hexdigest()
         if key == task.key and not task.again:
-            return ReadImage(task, key)
+            return ReadImage(task, key, state=state)
         found = attempt(partial(self._decoded, content, key), task)
         if not isinstance(found, Unreadable):
-            return found
+            return replace(found, state=state)
         if found.cause is Cause.NO_MEMORY:  # it may be read another time
             key = ""
         return ReadImage(task, key, _short_reason(task, found))

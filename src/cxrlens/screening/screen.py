@@ -1,25 +1,23 @@
 """From files to results, as they come: read in processes, seen in batches, written down batch by batch.
 
-The thread that feeds the network does nothing else that takes time: outlines and files of a batch are made in the
-processes, and it is put into the store by a thread, while the next one is taken.
+The thread that feeds the network does nothing else that takes time: outlines and files of a batch are made by the
+engine's processes, and it is put into the store by a thread, while the next one is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import import_module
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from cxrlens.inputs.names import name_of
-from cxrlens.inputs.origin import FileOrigin
-from cxrlens.inputs.reading import Readers
-from cxrlens.inspection.inspector import Inspector, MapChoice
-from cxrlens.screening.reading import ImageReaders, ImageToRead, ReadImage, Reading, read_images
+from cxrlens.inputs.origin import Origin
+from cxrlens.screening.engine import Engine, EngineAtWork
+from cxrlens.screening.reading import ImageToRead, ReadImage
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.screening.recording import Recording, ResultToRecord
+from cxrlens.screening.recording import Recording
+from cxrlens.screening.roots import Root, named
 from cxrlens.screening.store.store import Store
 
 _WAITING = 256
@@ -31,13 +29,8 @@ class Screening:
 
     Args:
         store: where results go.
-        root: the folder that names are relative to.
-        inspector: makes the results.
-        maps: for which images maps are made.
-        keep_tags: the tags of the files' headers that the records keep, see `TAGS`.
-        assess_any: see `Inspector.inspect`.
-        batch_size: images per pass.
-        workers: processes that read and record; 0 does that in this one.
+        root: what names are relative to.
+        engine: reads the files, and makes the results.
 
     Attributes:
         computed: images that the network has seen.
@@ -45,70 +38,69 @@ class Screening:
         appended: True from the first result on after it was last set to False.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        root: Path,
-        inspector: Inspector,
-        *,
-        maps: MapChoice,
-        keep_tags: tuple[str, ...] = (),
-        assess_any: bool = False,
-        batch_size: int = 8,
-        workers: int = 0,
-    ) -> None:
+    def __init__(self, store: Store, root: Root, engine: Engine) -> None:
         self.store = store
         self.folder = store.folder
         self.root = root
-        self.inspector = inspector
+        self.engine = engine
         self.computed = 0
         self.remade = 0
         self.appended = False
-        self._maps = maps
-        self._assess_any = assess_any
-        self._batch_size = batch_size
-        self._workers = workers
-        self._reading = Reading(inspector.card.preprocessing, keep_tags)
         self._recording = Recording(self.folder)
-        if maps != "none":
-            import_module("cxrlens.inspection.contours")  # takes long; processes that are forked from this one have it
         self._unseen: dict[str, ReadImage] = {}  # by content
         self._duplicates: list[tuple[str, str]] = []  # names and contents of which one is unseen
         self._rows: list[ScreenedImage] = []
+        self._states: dict[str, str] = {}  # of files whose results wait, or are unseen, by name
+        self._noted: dict[str, str] = {}  # of files whose results are in the store
         self._under_way: set[str] = set()  # contents whose results are being written
         self._writing: Future[None] | None = None
+        self._work: EngineAtWork[Any] | None = None
 
-    def run(self, files: Iterable[Path], done: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def run(
+        self,
+        files: Iterable[Path | Origin],
+        done: Callable[[], None] = lambda: None,
+        *,
+        work: EngineAtWork[Any] | None = None,
+    ) -> Iterator[None]:
         """Screen the files; yields after each that was looked at, and once when all results are written.
 
         Left earlier, it loses no more than the batch that is not full, which the next run makes again.
 
         Args:
             done: called after each file.
+            work: the engine at work on this store, for several runs; by default at work for this one.
         """
-        with Readers(self._reading, self._recording, workers=self._workers) as readers, ThreadPoolExecutor(1) as thread:
+        at_work = self.engine.at_work(self.store) if work is None else nullcontext(work)
+        with at_work as self._work, ThreadPoolExecutor(1) as thread:
             try:
-                for image in read_images(readers, self._tasks(files), ahead=self._batch_size):
+                for image in self._work.read(self._tasks(files, done)):
                     self._take(image)
-                    if len(self._unseen) == self._batch_size:
-                        self._write(self._taken(), readers, thread)
-                    elif len(self._rows) >= _WAITING:
-                        self._write([], readers, thread)
+                    if len(self._unseen) == self.engine.batch_size:
+                        self._write(self._taken(), thread)
+                    elif len(self._rows) + len(self._noted) >= _WAITING:
+                        self._write([], thread)
                     done()
                     yield
-                self._write(self._taken(), readers, thread)
+                self._write(self._taken(), thread)
             finally:
                 self._settle()
         yield
 
-    def _tasks(self, files: Iterable[Path]) -> Iterator[ImageToRead]:
-        for path in files:
-            name = name_of(path, self.root)
-            known = self.store.results.of_name(name)
+    def _tasks(self, files: Iterable[Path | Origin], done: Callable[[], None]) -> Iterator[ImageToRead]:
+        """What is to be read: images that are as they were when their results were made are done."""
+        for file in files:
+            origin, name = named(file, self.root)
+            known = self.store.results.known(name)
             if known is None:
-                yield ImageToRead(FileOrigin(path), name)
+                yield ImageToRead(origin, name)
+                continue
+            image, state = known
+            gone = bool(self._gone(image))
+            if state and not gone and (now := origin.state()) is not None and now.text == state:
+                done()
             else:
-                yield ImageToRead(FileOrigin(path), name, known.key, again=bool(self._gone(known)))
+                yield ImageToRead(origin, name, image.key, gone, state)
 
     def _gone(self, image: ScreenedImage) -> list[str]:
         """What of the preview and the map of a result has been deleted since."""
@@ -118,25 +110,28 @@ class Screening:
     def _remake(self, known: ScreenedImage, image: ReadImage) -> None:
         """Make the preview and the map of a result again where they are gone; the result stays."""
         gone = self._gone(known)
-        if "picture" in gone:
-            self._recording.write_picture(image)
-        if "map" in gone and image.grey is not None:
-            sizes = [(image.height, image.width)]
-            (result,) = self.inspector.inspect(
-                image.grey[None], sizes, maps="all", remarks=[image.remarks], assess_any=self._assess_any
-            )
+        if not gone:
+            return
+        assert self._work is not None
+        picture, map_ = self._work.files(image, with_map="map" in gone)
+        if "picture" in gone and picture:
+            self._recording.write_picture(known.key, picture)
+        if "map" in gone:
             self.computed += 1
-            if result.map:
-                self._recording.write_map(known.key, result.map)
+            if map_:
+                self._recording.write_map(known.key, map_)
         self.remade += len(gone)
 
     def _take(self, image: ReadImage) -> None:
         is_gone = not image.key and not image.task.origin.exists()
+        if image.is_known and image.state not in ("", image.task.state):
+            self._noted[image.task.name] = image.state
         if image.is_known or (image.task.key and is_gone):  # a file that has gone keeps its row
             return
-        if image.grey is None and image.key and image.key == image.task.key:  # read for its preview alone, in vain
+        if not image.is_read and image.key and image.key == image.task.key:  # read for its preview alone, in vain
             return
-        if image.grey is None:
+        self._states[image.task.name] = image.state
+        if not image.is_read:
             self._rows.append(
                 ScreenedImage(name=image.task.name, key=image.key, status="unreadable", reason=image.reason)
             )
@@ -159,16 +154,16 @@ class Screening:
         taken, self._unseen = list(self._unseen.values()), {}
         return taken
 
-    def _write(self, images: list[ReadImage], readers: ImageReaders, thread: ThreadPoolExecutor) -> None:
+    def _write(self, images: list[ReadImage], thread: ThreadPoolExecutor) -> None:
         """Inspect images, and have all results written; that is done beside what comes next, a batch at a time."""
-        results = self._inspected(images)
+        seen = self._inspected(images)
         try:
             self._settle()
         finally:  # what was computed is handed over, also where the store has failed
             self._under_way = {image.key for image in images}
             duplicates = [(name, key) for name, key in self._duplicates if key in self._under_way]
-            self._writing = thread.submit(self._append, readers, self._rows, results, duplicates)
-            self._rows = []
+            self._writing = thread.submit(self._append, self._rows, seen, duplicates, self._noted)
+            self._rows, self._noted = [], {}
             self._duplicates = [duplicate for duplicate in self._duplicates if duplicate not in duplicates]
 
     def _settle(self) -> None:
@@ -183,32 +178,26 @@ class Screening:
         self._under_way = set()
 
     def _append(
-        self,
-        readers: ImageReaders,
-        rows: list[ScreenedImage],
-        results: list[ResultToRecord],
-        duplicates: list[tuple[str, str]],
+        self, rows: list[ScreenedImage], seen: list[Any], duplicates: list[tuple[str, str]], noted: dict[str, str]
     ) -> None:
-        """Make the records of results, and append all rows."""
-        inspected = {image.key: image for image in readers.done(self._recording, results)}
+        """Have the records of results made, and append all rows."""
+        assert self._work is not None
+        inspected = {image.key: image for image in self._work.record(seen)}
         rows = [*rows, *inspected.values(), *(_renamed(inspected[key], name) for name, key in duplicates)]
+        states = {row.name: self._states.pop(row.name, "") for row in rows}
         if rows:
-            self.store.add(rows)
+            self.store.add(rows, states)
             self.appended = True
+        self.store.results.note(noted)
 
-    def _inspected(self, images: list[ReadImage]) -> list[ResultToRecord]:
+    def _inspected(self, images: list[ReadImage]) -> list[Any]:
+        """What the engine gives for images that were read."""
         if not images:
             return []
-        grey = np.stack([image.grey for image in images if image.grey is not None])
-        results = self.inspector.inspect(
-            grey,
-            [(image.height, image.width) for image in images],
-            maps=self._maps,
-            remarks=[image.remarks for image in images],
-            assess_any=self._assess_any,
-        )
+        assert self._work is not None
+        seen = self._work.inspect(images)
         self.computed += len(images)
-        return [ResultToRecord.of(image, result) for image, result in zip(images, results, strict=True)]
+        return seen
 
 
 def _renamed(image: ScreenedImage, name: str) -> ScreenedImage:

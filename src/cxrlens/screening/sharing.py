@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from cxrlens.errors import NothingToDoError, UsageError
 from cxrlens.files import replacing
-from cxrlens.inputs.names import path_of
 from cxrlens.screening.folder import ScreenedFolder
-from cxrlens.screening.page import BESIDE, PAGE_PICTURES, WorklistPage, page_title
+from cxrlens.screening.page import BESIDE, PAGE_IMAGES, PAGE_PICTURES, WorklistPage, page_title
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.roots import Root, root_of
 from cxrlens.screening.store import postgresql
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.worklist import RankedWorklist
@@ -65,12 +66,12 @@ def share(path: Path, out: Path, *, with_tags: bool = False, database: str | Non
         raise UsageError(
             f"{path}: was screened without `keep_tags`, so there are no tags to send; leave `with_tags` out"
         )
-    root = path_of(info.root, Path())
-    images = _images(folder, root, with_tags, database)
+    root = root_of(info.root)
+    images, total = _images(folder, root, with_tags, database)
     if not images:
         raise NothingToDoError(f"{path}: holds no results yet; share it when it was screened")
     title = page_title(root)
-    page = WorklistPage.of(folder, images, title=title, is_single=kind == ".html", is_shared=True)
+    page = WorklistPage.of(folder, images, title=title, is_single=kind == ".html", is_shared=True, total=total)
     with replacing(out, private=True) as partial:
         if page.is_single:
             with partial.open("wb") as stream:
@@ -89,16 +90,20 @@ def _kind(out: Path) -> Literal[".html", ".zip"]:
     return ".html" if kind == ".html" else ".zip"
 
 
-def _images(folder: ScreenedFolder, root: Path, with_tags: bool, database: str | None) -> list[ScreenedImage]:
+def _images(
+    folder: ScreenedFolder, root: Root, with_tags: bool, database: str | None
+) -> tuple[list[ScreenedImage], int]:
+    """Those that a page lists, and how many there are."""
     place = folder.database()
     server = postgresql.reached(database) if database and place and place.place else None
     with Store(folder, server) as store:
         images = []
-        for number, image in enumerate(RankedWorklist.of(store.results, root).images()):
+        worklist = RankedWorklist.of(store.results, root)
+        for number, image in enumerate(islice(worklist.images(), PAGE_IMAGES)):
             tags = image.tags if with_tags else {}
             contours = image.contours if number < PAGE_PICTURES else ()
             images.append(image.model_copy(update={"tags": tags, "contours": contours}))
-    return images
+    return images, worklist.counts.images
 
 
 def _write_archive(file: Path, top: str, page: WorklistPage) -> None:

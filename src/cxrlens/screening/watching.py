@@ -54,6 +54,9 @@ class Watch:
                 moving |= {name: since for name, since in self._moving.items() if name.startswith(within)}
         self._given, self._moving, self._is_first, self.failures = given, moving, False, failures
 
+    def settled(self) -> None:
+        """All that the last poll gave is in the store."""
+
     def _is_to_be_taken(self, path: Path, given: dict[str, _State], moving: dict[str, tuple[_State, float]]) -> bool:
         """True where a file has come to rest; notes it in one of the two."""
         name, now = str(path), time.monotonic()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cxrlens.files import printable, replacing, write_csv
-from cxrlens.inputs.names import path_of, text_of
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.roots import RemoteRoot, Root, place_of, text_of_root
 from cxrlens.screening.store.results import ResultTable
 from cxrlens.screening.store.store import Store
 
@@ -85,10 +84,10 @@ class RankedWorklist:
     left_out: frozenset[str]
 
     @classmethod
-    def of(cls, results: ResultTable, root: Path) -> RankedWorklist:
+    def of(cls, results: ResultTable, root: Root) -> RankedWorklist:
         """The worklist as it is now; a folder that could not be searched has a row until it can be."""
         nameless = results.newest(status="unreadable", key="")
-        left_out = frozenset(image.name for image in nameless if _is_searchable(path_of(image.name, root)))
+        left_out = frozenset(image.name for image in nameless if _is_searchable(image.name, root))
         counts = Counts(remarked=results.remarked())
         for kind in results.tally():
             counts.add(*kind)
@@ -101,7 +100,7 @@ class RankedWorklist:
         return (image for image in found if image.name not in self.left_out)
 
 
-def write_worklist(store: Store, root: Path, *, keep_tags: Sequence[str]) -> RankedWorklist:
+def write_worklist(store: Store, root: Root, *, keep_tags: Sequence[str]) -> RankedWorklist:
     """Write ``worklist.csv`` and ``unreadable.txt`` (which is deleted where there is none), each as a whole.
 
     Args:
@@ -118,12 +117,15 @@ def write_worklist(store: Store, root: Path, *, keep_tags: Sequence[str]) -> Ran
         return worklist
     with replacing(listed, private=True) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
         for image in worklist.images(only_unreadable=True):
-            place = image.name if image.name.startswith("/") else f"{text_of(root)}/{image.name}"
+            place = image.name if image.name.startswith("/") else f"{text_of_root(root)}/{image.name}"
             stream.write(printable(f"{place}: {image.reason}") + "\n")
     return worklist
 
 
-def _is_searchable(path: Path) -> bool:
+def _is_searchable(name: str, root: Root) -> bool:
+    if isinstance(root, RemoteRoot):  # which has rows of images alone
+        return False
+    path = place_of(name, root)
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112 (whatever looking fails with)
 
 

@@ -39,6 +39,7 @@ def routes(state: ServerState) -> APIRouter:
         card, calibration = state.model.card, state.model.card.calibration
         return Model(
             name=state.model.identity.name,
+            label=state.model.identity.label,
             sha256=sha256,
             architecture=card.architecture,
             size=card.preprocessing.size,

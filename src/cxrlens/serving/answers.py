@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cxrlens.inspection.record import ImageRecord, ImageTriage
 from cxrlens.saliency.recorded_resize import RecordedGrid, RecordedInterpolation
@@ -36,6 +36,7 @@ class Model(_Answer):
 
     Attributes:
         name: of the model file; ``sha256`` of its content.
+        label: the short name that people know it by: that under which it is kept, or of its run's folder.
         size: of the network's input in words.
         runtime: what runs the network, torch, onnx or openvino.
         precision: in which it multiplies, f32, bf16 or int8.
@@ -48,6 +49,7 @@ class Model(_Answer):
     """
 
     name: str
+    label: str
     sha256: str
     architecture: str
     size: str
@@ -215,6 +217,10 @@ class NewVerdict(Grounds):
     Attributes:
         seen: the verdict that stood when the reader looked; where another one stands by now, nothing is changed.
             Null replaces whatever stands.
+        seen_grounds: the reason, the comment and the drawn objects that were seen with it; where others stand by now,
+            nothing is changed either. Null replaces whatever went along.
+        reader: who gives it, as the client believes; where the request brings the token of another one, it is refused.
+            Null leaves that to the token.
         id: a number that the client draws for this verdict, 32 hexadecimal digits. A request that is sent again with it
             is answered as it was at first, and never given twice.
         reason: id of why the image is to be retaken, of those that the folder has; "" where none is given.
@@ -225,7 +231,16 @@ class NewVerdict(Grounds):
     key: Key
     verdict: Verdict
     seen: Verdict | None = None
+    seen_grounds: Grounds | None = None
+    reader: str | None = None
     id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+
+    @field_validator("comment")
+    @classmethod
+    def _no_sign_that_databases_refuse(cls, comment: str) -> str:
+        if "\0" in comment:
+            raise ValueError("holds the sign of number 0, which is no text; leave it out")
+        return comment
 
     @property
     def grounds(self) -> Grounds:
@@ -263,10 +278,12 @@ class News(_Answer):
     Attributes:
         entry: id of the last entry of the audit log, 0 of an empty one.
         result: likewise of the last result of a screening.
+        reader: the name of the one who asks; "" where the server does not know its readers.
     """
 
     entry: int
     result: int
+    reader: str
 
 
 class PairAgreement(_Answer):

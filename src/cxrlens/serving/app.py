@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -20,9 +21,10 @@ import cxrlens
 from cxrlens.errors import ArgumentError, CxrlensError
 from cxrlens.inspection.onnx_inspector import OnnxInspector
 from cxrlens.inspection.quality_model import QualityModel
+from cxrlens.plugins import PluginError
 from cxrlens.screening.store.database import StoreError
 from cxrlens.screening.store.postgresql import Server
-from cxrlens.serving import about, checking, page, pictures, reviewing
+from cxrlens.serving import about, api_page, checking, page, pictures, reviewing
 from cxrlens.serving.metrics import RequestMetrics
 from cxrlens.serving.problems import described, problem, sentence_of
 from cxrlens.serving.review import Review
@@ -44,11 +46,14 @@ def create_app(
     model: QualityModel | OnnxInspector,
     folder: Path | None = None,
     server: Server | None = None,
+    *,
+    metrics: Sequence[Collector] = (),
 ) -> FastAPI:
     """The review page and its API, of a model and of a screened folder, where there is one.
 
     Args:
         server: see `Store`.
+        metrics: further ones for ``/metrics``.
 
     Raises:
         UsageError: when the folder is no screened folder, or verdicts cannot be kept there.
@@ -56,10 +61,12 @@ def create_app(
     """
     if not settings.asks_for_token and not settings.is_local:
         raise ArgumentError("a server that others can reach needs a token")
-    review = None if folder is None else Review(folder, model.identity.name, model.identity.sha256, server)
+    review = None if folder is None else Review(folder, model.identity.label, model.identity.sha256, server)
     if review is not None and (remark := review.remark()):
         log.warning("%s: %s", folder, remark)
     state = ServerState(settings, served(model), review)
+    for collector in metrics:
+        state.metrics.add(collector)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +79,7 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # FastAPI's own pages take their scripts from the network
+        docs_url=None,  # FastAPI's own pages take their scripts from the network; `api_page` has its own
         redoc_url=None,
         middleware=[  # the first is the outermost
             Middleware(WithHeaders),
@@ -84,6 +91,7 @@ def create_app(
             HTTPException: _refused,
             RequestValidationError: _invalid,
             ArgumentError: _defect,
+            PluginError: _plugin_failed,
             CxrlensError: _failed,
             StoreError: _not_kept,
         },
@@ -95,6 +103,7 @@ def create_app(
     for part in (about.routes, checking.routes, pictures.routes, reviewing.routes):
         app.include_router(part(state), **secured)
     app.include_router(page.routes())
+    app.include_router(api_page.routes())
     return app
 
 
@@ -114,6 +123,12 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _defect(_: Request, error: Exception) -> Response:
     """No client's fault: for the log, with its traceback."""
     raise error
+
+
+async def _plugin_failed(_: Request, error: Exception) -> Response:
+    """No client's fault either; it may ask for something else."""
+    log.error("%s", error, exc_info=error)
+    return problem(500, str(error))
 
 
 async def _failed(_: Request, error: Exception) -> Response:

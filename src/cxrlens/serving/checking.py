@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import time
@@ -18,6 +17,8 @@ from cxrlens.inputs.origin import ContentOrigin, Origin
 from cxrlens.inputs.reading import Unreadable
 from cxrlens.inspection.map_png import map_png
 from cxrlens.inspection.result import ImageResult
+from cxrlens.plugins import PluginError
+from cxrlens.report.html import data_address
 from cxrlens.saliency.explain import make_row
 from cxrlens.saliency.methods import find_method
 from cxrlens.serving.answers import Checked
@@ -37,14 +38,23 @@ _FIELDS = frozenset({"file", "method", "layers", "smooth"})
 
 _Method = Annotated[
     str | None,
-    Form(description="Id of the map's method, see /api/methods; its default_method where none is given."),
+    Form(
+        description="Id of the map's method, see /api/methods; its default_method where none is given.",
+        examples=["normgrad_conv1x1"],
+    ),
 ]
 _Layers = Annotated[
-    str | None, Form(description="last, combined, or a module's name; default_layers where none is given.")
+    str | None,
+    Form(description="last, combined, or a module's name; default_layers where none is given.", examples=["combined"]),
 ]
 _Smooth = Annotated[
     float | None,
-    Form(ge=0.1, le=_MAX_SMOOTH, description="Sigma in pixels of a Gaussian over the map at input size."),
+    Form(
+        ge=0.1,
+        le=_MAX_SMOOTH,
+        description="Sigma in pixels of a Gaussian over the map at input size.",
+        examples=[1.0],
+    ),
 ]
 
 
@@ -52,7 +62,7 @@ def routes(state: ServerState) -> APIRouter:
     """The routes of a server."""
     router = APIRouter(tags=["check"])
 
-    @router.post(CHECK_PATH, responses=described(400, 403, 408, 413, 415, 422, 503))
+    @router.post(CHECK_PATH, responses=described(400, 403, 408, 413, 415, 422, 500, 503))
     async def check(
         sent: Request,
         file: Annotated[UploadFile, File(description="JPEG, PNG, TIFF, BMP, WebP or DICOM; its content says which.")],
@@ -90,7 +100,7 @@ def routes(state: ServerState) -> APIRouter:
         finally:
             state.metrics.check_seconds.observe(time.perf_counter() - began)
 
-    @router.post("/api/worklist/{key}/check", responses=described(400, 403, 404, 408, 409, 413, 415, 422, 503))
+    @router.post("/api/worklist/{key}/check", responses=described(400, 403, 404, 408, 409, 413, 415, 422, 500, 503))
     async def check_again(
         sent: Request,
         key: KeyInPath,
@@ -118,6 +128,8 @@ async def _explained(state: ServerState, image: DecodedUpload, request: Explanat
         with _busy_where_full():
             answer = state.explainer.submit(image.grey, (image.height, image.width), request)
             given = await asyncio.wrap_future(answer)
+    except PluginError:
+        raise
     except UsageError as error:  # what only the pass finds out, such as a network without activations to guide
         raise HTTPException(422, str(error)) from error
     return given.with_remarks(image.remarks, assess_any=state.settings.assess_any)
@@ -145,6 +157,8 @@ def _request(state: ServerState, method: str | None, layers: str | None, smooth:
                 "use cxrlens explain, or start the server with --slow-methods"
             )
         state.model.check(request)
+    except PluginError:
+        raise
     except UsageError as error:
         raise HTTPException(422, str(error)) from error
     return request
@@ -155,15 +169,10 @@ def _answer(digest: str, image: DecodedUpload, smooth: float | None, result: Ima
         key=digest,
         origin=image.origin,
         smooth=smooth,
-        picture=_data_address(image.preview, "image/jpeg"),
-        map=_data_address(map_png(result.map.values), "image/png") if result.map else "",
+        picture=data_address(image.preview, "image/jpeg"),
+        map=data_address(map_png(result.map.values), "image/png") if result.map else "",
         **result.fields(),
     )
-
-
-def _data_address(content: bytes, media_type: str) -> str:
-    """A ``data:`` address that holds the content, so that a browser shows it without asking again."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 @contextlib.contextmanager

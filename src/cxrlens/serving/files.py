@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias, TypeVar
 from fastapi import HTTPException
 from fastapi import Path as InPath
 
-from cxrlens.inputs.origin import KnownFile, Origin
+from cxrlens.inputs.origin import KnownOrigin, Origin
 from cxrlens.inputs.reading import Cause, Unreadable
 from cxrlens.serving.decoding import STATUS, DecodedUpload
 from cxrlens.serving.review import Review
@@ -32,7 +32,7 @@ def served_review(state: ServerState) -> Review:
     return state.review
 
 
-async def sources(state: ServerState, key: str) -> list[KnownFile]:
+async def sources(state: ServerState, key: str) -> list[KnownOrigin]:
     """The files of the worklist with this content; copies share it.
 
     Raises:
@@ -40,7 +40,7 @@ async def sources(state: ServerState, key: str) -> list[KnownFile]:
     """
     review = served_review(state)
 
-    def look() -> tuple[list[KnownFile], list[KnownFile]]:
+    def look() -> tuple[list[KnownOrigin], list[KnownOrigin]]:
         known = review.sources(key)
         return known, [file for file in known if file.exists()]
 
@@ -57,7 +57,7 @@ async def sources(state: ServerState, key: str) -> list[KnownFile]:
 
 
 async def of_first_file(
-    files: Sequence[KnownFile], read: Callable[[Callable[[], Awaitable[Origin]]], Awaitable[Read | Unreadable]]
+    files: Sequence[KnownOrigin], read: Callable[[Callable[[], Awaitable[Origin]]], Awaitable[Read | Unreadable]]
 ) -> Read:
     """What reading gives of the first of the files that still has its content.
 
@@ -67,7 +67,7 @@ async def of_first_file(
     refused: list[Unreadable] = []
     for file in files:
 
-        async def found(file: KnownFile = file) -> Origin:
+        async def found(file: KnownOrigin = file) -> Origin:
             return file
 
         answer = await read(found)

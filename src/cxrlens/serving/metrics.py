@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxrlens.serving.problems import problem
@@ -55,6 +56,10 @@ class Metrics:
     def gauge(self, name: str, help_: str, value: Callable[[], float]) -> None:
         """Add a number that is asked for when the text is made."""
         Gauge(name, help_, registry=self._registry).set_function(value)
+
+    def add(self, collector: Collector) -> None:
+        """Add numbers of another part of the process."""
+        self._registry.register(collector)
 
     def text(self) -> str:
         """All in the text format of Prometheus."""

@@ -24,6 +24,7 @@ _WHY = {
     413: "The upload, or the picture in it, is too large.",
     415: "The upload is no kind of file that can be read.",
     422: "A value does not fit, or the upload is damaged.",
+    500: "A method that an installed package has brought failed; the server's log says more.",
     503: "The server has too much to do, or its store does not answer; try again after the seconds of Retry-After.",
 }
 

@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 
 from cxrlens.errors import CxrlensError
-from cxrlens.inputs.names import path_of
-from cxrlens.inputs.origin import KnownFile
+from cxrlens.inputs.origin import KnownOrigin
 from cxrlens.screening.agreement import Agreement, agreements
 from cxrlens.screening.folder import ScreenedFolder, ScreeningInfo
 from cxrlens.screening.record import ScreenedImage
+from cxrlens.screening.roots import origin_of, root_of
 from cxrlens.screening.store.postgresql import Server
-from cxrlens.screening.store.review import Show, worklist_part
+from cxrlens.screening.store.review import ResultCounts, Show, worklist_part
 from cxrlens.screening.store.store import Store
 from cxrlens.screening.store.verdicts import NO_GROUNDS, SEES_ALL, GivenVerdict, Grounds, Sight, Verdict
 from cxrlens.serving.answers import PairAgreement, ReaderAgreement, Worklist, WorklistImage
@@ -43,6 +43,7 @@ class Review:
         self._model = model_name, model_sha256
         self.folder.info()
         self.store = Store(self.folder, server)
+        self._counts = ResultCounts()
 
     def remark(self, info: ScreeningInfo | None = None) -> str:
         """A remark on the folder that a reader must know, "" where there is none."""
@@ -51,15 +52,16 @@ class Review:
         if info.model_sha256 == digest:
             return ""
         return (
-            f"the folder was screened with {info.model}, another model than {name}, which the server "
-            "explains uploads with: their probabilities cannot be compared"
+            f"the folder was screened with another model than {name}, which the server explains uploads with: their "
+            f"probabilities cannot be compared ({info.model}, SHA-256 {info.model_sha256[:8]}..., instead of "
+            f"{digest[:8]}...)"
         )
 
     def part(
         self, *, show: Show = "all", offset: int = 0, limit: int = 200, reader: str = "", sight: Sight = SEES_ALL
     ) -> Worklist:
         """A part of the worklist as a reader sees it, see `worklist_part`."""
-        part = worklist_part(self.store.database, show, offset, limit, reader, sight)
+        part = worklist_part(self.store.database, show, offset, limit, reader, sight, self._counts)
         info = self.folder.info()
         remark = self.remark(info)
         return Worklist(
@@ -88,6 +90,7 @@ class Review:
         *,
         reader: str = "",
         grounds: Grounds = NO_GROUNDS,
+        seen_grounds: Grounds | None = None,
     ) -> GivenVerdict | None:
         """Let a verdict on an image stand, see `VerdictTable.give`; None where no image has this key.
 
@@ -99,7 +102,14 @@ class Review:
                 return None
             self._check(verdict, grounds)
         return self.store.verdicts.give(
-            key, verdict, lambda: self.folder.info().model_sha256, seen, request, reader=reader, grounds=grounds
+            key,
+            verdict,
+            lambda: self.folder.info().model_sha256,
+            seen,
+            request,
+            reader=reader,
+            grounds=grounds,
+            seen_grounds=seen_grounds,
         )
 
     def _check(self, verdict: Verdict, grounds: Grounds) -> None:
@@ -129,11 +139,11 @@ class Review:
         """The map of the image of a key, None where there is none."""
         return self._file(self.folder.map_file(key), key)
 
-    def sources(self, key: str) -> list[KnownFile]:
+    def sources(self, key: str) -> list[KnownOrigin]:
         """The files of the worklist that have this content, where they were screened; they may be gone."""
-        root = path_of(self.folder.info().root, Path())
+        root = root_of(self.folder.info().root)
         images = self.store.results.newest(key=key, status="ok")
-        return [KnownFile(path_of(image.name, root), image.name, key) for image in images]
+        return [KnownOrigin(origin_of(image.name, root), image.name, key) for image in images]
 
     def _file(self, path: Path, key: str) -> Path | None:
         return path if path.is_file() and self.store.results.has(key) else None

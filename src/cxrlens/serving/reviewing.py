@@ -109,20 +109,36 @@ def routes(state: ServerState) -> APIRouter:
         """The verdicts of all readers that stand; where reading is blind, of others on what this one has judged."""
         return Verdicts(verdicts=tuple(review().store.verdicts.standing(key, sight_of(reader))))
 
-    @router.post("/api/verdicts", responses=described(400, 403, 404, 408, 409, 413, 422, 503))
+    @router.post("/api/verdicts", responses=described(400, 401, 403, 404, 408, 409, 413, 422, 503))
     @state.writing
     def give(new: NewVerdict, reader: AskingReader) -> GivenVerdict:
         """Give a verdict on an image, or withdraw it ("none"); the answer says what it replaced.
 
-        Where the server knows its readers, the token says whose verdict it is, and those of others are left alone.
-        With ``seen``, a verdict that has been given in the meantime is not replaced: status 409 names it.
+        Where the server knows its readers, the token says whose verdict it is, and those of others are left alone. With
+        ``reader``, it is refused (401) where the token is another one's, as in a browser that somebody else has used
+        since. With ``seen``, a verdict that has been given in the meantime is not replaced: status 409 names it. With
+        ``seen_grounds`` neither is one whose reason, comment or drawn objects have been changed.
 
         It is on the disk and in the audit log when it is answered. The same verdict again changes nothing, so that a
         request may be repeated when its answer was lost. With ``id`` that is so whatever others
         have said since.
         """
+        if new.reader is not None and new.reader != reader:
+            raise HTTPException(
+                401,
+                f"this page was opened by {new.reader or 'a reader without a name'}, and the browser has the token of "
+                f"{reader or 'a reader without a name'} now; open it again with the token of whom the verdict is",
+            )
         try:
-            given = review().give(new.key, new.verdict, new.seen, new.id, reader=reader, grounds=new.grounds)
+            given = review().give(
+                new.key,
+                new.verdict,
+                new.seen,
+                new.id,
+                reader=reader,
+                grounds=new.grounds,
+                seen_grounds=new.seen_grounds,
+            )
         except (StaleVerdictError, ReusedNumberError) as error:
             raise HTTPException(409, str(error)) from error
         except (UnfitGroundsError, UnfitMarkError) as error:
@@ -163,10 +179,10 @@ def routes(state: ServerState) -> APIRouter:
 
     @router.get("/api/news", responses=described(404, 503))
     @state.reading
-    def news() -> News:
+    def news(reader: AskingReader) -> News:
         """Ids of the last entry of the audit log and of the last result; cheap, to be asked for every second or two."""
         entry, result = review().store.verdicts.last_ids()
-        return News(entry=entry, result=result)
+        return News(entry=entry, result=result, reader=reader)
 
     @router.get("/api/audit", responses=described(404, 422, 503))
     @state.reading

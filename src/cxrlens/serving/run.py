@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cxrlens.errors import CxrlensError, UsageError
 from cxrlens.models.onnx_sessions import Runtime, runtime_of
+from cxrlens.screening.engines import open_inspector
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.reasons import read_reasons
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.store import postgresql
 from cxrlens.serving.log_rate import limited_log
 from cxrlens.serving.settings import ServerSettings
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LoadedModel: TypeAlias = "QualityModel | OnnxInspector"
 NamedResize: TypeAlias = tuple[str | None, str | None]
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
@@ -89,12 +92,17 @@ def serve(
         screened.reasons()
     store_server = None if database is None or folder is None else postgresql.reached(database)
     with listening(settings.host, port) as listener:
-        loaded: QualityModel | OnnxInspector
-        if runtime_of(model, runtime) != "torch":
-            loaded = _exported(model, settings, device, precision, runtime, named_resize)
-        else:
-            loaded = _of_torch(model, device, precision)
-        _run(loaded, folder, store_server, settings, listener, ready)
+        grid, interpolation = named_resize
+        asked = ScreeningSettings(
+            model=model,
+            grid=grid,
+            interpolation=interpolation,
+            flip=settings.fusion.flip,
+            runtime=runtime,
+            precision=precision,
+            device=device,
+        )
+        _run(load_model(asked), folder, store_server, settings, listener, ready)
 
 
 def require_extra() -> None:
@@ -128,41 +136,25 @@ def listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _of_torch(model: Path, device: str, precision: str) -> QualityModel:
+def load_model(asked: ScreeningSettings) -> LoadedModel:
+    """The model that is asked for, to be served; the map of an exported one must be what is asked for.
+
+    Raises:
+        UsageError: when it cannot be loaded, or gives other maps.
+    """
+    if runtime_of(asked.model, asked.runtime) != "torch":
+        from cxrlens.inspection.onnx_inspector import OnnxInspector
+
+        inspector = open_inspector(asked)
+        assert isinstance(inspector, OnnxInspector)
+        return inspector
     from cxrlens.inspection.quality_model import load
 
-    return load(model, device=device, precision=precision)
-
-
-def _exported(
-    model: Path,
-    settings: ServerSettings,
-    device: str,
-    precision: str,
-    runtime: Runtime | None,
-    named_resize: NamedResize,
-) -> OnnxInspector:
-    """An exported model, whose map must be what is asked for."""
-    from cxrlens.inspection.onnx_inspector import OnnxInspector
-    from cxrlens.screening.run import ScreeningSettings, open_inspector
-
-    grid, interpolation = named_resize
-    asked = ScreeningSettings(
-        model=model,
-        grid=grid,
-        interpolation=interpolation,
-        flip=settings.fusion.flip,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-    )
-    inspector = open_inspector(asked)
-    assert isinstance(inspector, OnnxInspector)
-    return inspector
+    return load(asked.model, device=asked.device, precision=asked.precision)
 
 
 def _run(
-    loaded: QualityModel | OnnxInspector,
+    loaded: LoadedModel,
     folder: Path | None,
     store_server: postgresql.Server | None,
     settings: ServerSettings,
@@ -179,7 +171,7 @@ def _run(
     if not settings.is_local:
         log.warning("requests come over the network unencrypted; put a proxy with TLS before the server")
     app = create_app(settings, loaded, folder, store_server)
-    address = _address(settings, listener)
+    address = address_of(settings, listener)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -224,7 +216,8 @@ def configured(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
     )
 
 
-def _address(settings: ServerSettings, listener: socket.socket) -> Address:
+def address_of(settings: ServerSettings, listener: socket.socket) -> Address:
+    """The address at which a socket listens, as others reach it."""
     port = listener.getsockname()[1]
     host = settings.host.strip("[]")
     if host in ("0.0.0.0", "::"):

@@ -44,7 +44,7 @@ class ServerSettings:
     hosts: tuple[str, ...] = ()
     max_upload: int = 64_000_000
     max_pixels: int = min(50_000_000, MAX_PIXELS)
-    max_body: int = 64_000
+    max_body: int = 256_000
     upload_seconds: float = 120.0
     stall_seconds: float = 20.0
     head_seconds: float = 10.0

@@ -74,6 +74,8 @@ class ServerState:
                 await asyncio.to_thread(self._explainer.close)
                 self.writing.close()
                 self.reading.close()
+                if self.review is not None:
+                    await asyncio.to_thread(self.review.store.database.close)
 
 
 def warm_up(model: ServedModel, fusion: Fusion) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     column,
+    false,
     select,
     table,
     true,
@@ -48,14 +49,10 @@ results = Table(
     Column("rank", Double, nullable=False, comment="see `rank_of`"),
     Column("is_newest", Boolean, nullable=False, comment="of its name"),
     Column("record", Text, nullable=False, comment="the whole result as a line of results.jsonl"),
+    Column("is_remarked", Boolean, nullable=False, server_default=false(), comment="has doubts among its remarks"),
+    Column("state", Text, nullable=False, server_default="", comment="of its file when that was read, see `State`"),
     sqlite_autoincrement=True,
 )
-_has = results.c.record.contains
-is_remarked = _has('"doubts":["', autoescape=True) | (
-    _has('"remarks":["', autoescape=True) & ~_has('"doubts":[', autoescape=True)
-)
-"""True of a record with doubts, or with remarks of which it does not tell: no text within one can hold this, as its
-quotation marks are escaped."""
 _is_newest = results.c.is_newest == true()  # as queries have it: SQLite compares the text of conditions
 Index(
     "newest_of_name",
@@ -75,6 +72,15 @@ Index(  # with all that counts and filters ask for, so that records are not read
     results.c.is_newest,
     sqlite_where=_is_newest,
     postgresql_where=_is_newest,
+)
+_is_remarked = _is_newest & (results.c.is_remarked == true())
+Index(  # its first column is the same in all: SQLite prefers an index whose first column is asked for
+    "remarked",
+    results.c.is_remarked,
+    results.c.rank,
+    results.c.name,
+    sqlite_where=_is_remarked,
+    postgresql_where=_is_remarked,
 )
 Index("results_of_key", results.c.key, results.c.id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import ValidationError
@@ -70,14 +70,14 @@ class Store:
         self.folder.unstored_file.unlink(missing_ok=True)
         self.folder.committed_file.unlink(missing_ok=True)
 
-    def add(self, images: Sequence[ScreenedImage]) -> None:
+    def add(self, images: Sequence[ScreenedImage], states: Mapping[str, str] | None = None) -> None:
         """Add a batch of results as a whole, see `ResultTable.add`, and its lines to ``results.jsonl``.
 
         Raises:
             StoreError: when the store does not take them; `go_on` puts them there later.
         """
         try:
-            records = self.results.add(images)
+            records = self.results.add(images, states)
         except StoreError as error:
             file = self.folder.unstored_file
             append_lines(file, (image.model_dump_json() for image in images))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from cxrlens.errors import UsageError
 from cxrlens.screening.store.schema import fact, facts
 
-REVISION = "0003"
+REVISION = "0004"
 """That the queries are for: the last one in `revisions`."""
 
 _TABLE = "alembic_version"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
@@ -120,16 +120,26 @@ class AuditEntry(_Kept):
 
 
 class StaleVerdictError(CxrlensError):
-    """Somebody has given another verdict since the reader looked.
+    """Somebody has given another verdict, or the same one with other grounds, since the reader looked.
 
     Attributes:
         standing: the verdict that stands.
+
+    Args:
+        reader: whose verdict it is; "" where readers are not known, and another one may have given it.
+        changed: which of the grounds are others, in words; none where the verdict is another one.
     """
 
-    def __init__(self, name: str, standing: Verdict, time: str) -> None:
-        said = "has withdrawn the verdict" if standing == "none" else f"has given the verdict '{standing}'"
+    def __init__(
+        self, name: str, standing: Verdict, time: str, *, reader: str = "", changed: Sequence[str] = ()
+    ) -> None:
+        if changed:
+            said = f"has changed {' and '.join(changed)} of the verdict"
+        else:
+            said = "has withdrawn the verdict" if standing == "none" else f"has given the verdict '{standing}'"
+        who = f"{reader}, on another page," if reader else "another reader"
         super().__init__(
-            f"{name}: another reader {said} at {time}, after this page had looked; look at it, and judge again if you "
+            f"{name}: {who} {said} at {time}, after this page had looked; look at it, and judge again if you "
             "see it otherwise"
         )
         self.standing = standing
@@ -181,6 +191,7 @@ class VerdictTable:
         *,
         reader: str = "",
         grounds: Grounds = NO_GROUNDS,
+        seen_grounds: Grounds | None = None,
     ) -> GivenVerdict | None:
         """Let a reader's verdict on an image stand; the one of this reader that stands already is not recorded again.
 
@@ -190,13 +201,15 @@ class VerdictTable:
             request: a number that the client made up for this verdict; one that was given under it already is not given
                 again, whatever has been said since.
             reader: whose verdict it is; that of another reader is left alone.
+            seen_grounds: what went along with the verdict that was seen; None replaces whatever went along.
 
         Returns:
             None where no image of the worklist has this key.
 
         Raises:
             ReusedNumberError: when another verdict was given under this number.
-            StaleVerdictError: when another verdict stands than was seen; nothing is changed then.
+            StaleVerdictError: when another verdict, or one with other grounds, stands than was seen; nothing is changed
+                then.
             UnfitMarkError: when what was drawn is no object of the picture; likewise.
             StoreError: when it cannot be kept (a full disk, a locked file); nothing is changed then.
         """
@@ -219,9 +232,13 @@ class VerdictTable:
             before: Verdict = "none" if last is None else last.verdict
             nothing = {"verdict": "none", "reader": reader, **dict(NO_GROUNDS)}
             is_new = said != (nothing if last is None else _said(last))
-            if seen is not None and is_new and before != seen:
-                raise StaleVerdictError(image.name, before, "" if last is None else last.time)
             id_, time = (None, "") if last is None else (last.id, last.time)
+            if seen is not None and is_new:
+                changed = _changed(seen_grounds, NO_GROUNDS if last is None else last)
+                if before != seen:
+                    raise StaleVerdictError(image.name, before, time, reader=reader)
+                if changed:
+                    raise StaleVerdictError(image.name, before, time, reader=reader, changed=changed)
             if is_new:
                 if grounds.marks:
                     picture = image_of(image.record)
@@ -286,6 +303,16 @@ def _given(connection: Connection, request: str) -> GivenVerdict | None:
     columns = (audit.c[name] for name in GivenVerdict.model_fields if name != "changed")
     found = connection.execute(select(*columns).where(audit.c.request == request)).mappings().first()
     return None if found is None else GivenVerdict(**found, changed=True)
+
+
+_WORDS = {"reason": "the reason", "comment": "the comment", "marks": "the drawn objects"}
+
+
+def _changed(seen: Grounds | None, standing: Grounds) -> list[str]:
+    """Which grounds of a verdict are others than were seen, in words."""
+    if seen is None:
+        return []
+    return [words for field, words in _WORDS.items() if getattr(seen, field) != getattr(standing, field)]
 
 
 def _said(verdict: GivenVerdict | AuditEntry) -> dict[str, Any]:

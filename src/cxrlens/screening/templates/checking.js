@@ -73,7 +73,7 @@ class Checking {
     const image = there ? { ...checked, name: there.name } : checked;
     backend.images = [image, ...backend.images.filter((other) => other !== there)];
     review.list.setImages(backend.images);
-    if (!replaced) review.showAll();
+    if (!replaced) review.filters.showAll();
     review.refresh();
     if (!replaced || review.current === replaced) review.list.select(image);
     return image;

@@ -61,15 +61,16 @@ function showResult(image, thresholds) {
   byId("result").replaceChildren(...parts);
 }
 
-// What other readers say of the image.
-function showOthers(others, reasons, isConflict) {
+// What other readers say of the image, and in which colour they have drawn on it.
+function showOthers(others, reasons, isConflict, readers) {
   byId("others").hidden = !others.length;
   byId("others-title").textContent = isConflict ? "Readers contradict each other" : "Other readers";
   byId("others").classList.toggle("conflict", isConflict);
   byId("others-list").replaceChildren(
-    ...others.map(({ reader, verdict, reason, comment }) => {
+    ...others.map(({ reader, verdict, reason, comment, marks }) => {
       const why = reason ? ` (${reasonTitle(reasons, reason)})` : "";
-      return make("li", {}, make("strong", {}, reader || "unnamed"), `: ${VERDICTS[verdict].label}${why}${comment ? `: ${comment}` : ""}`);
+      const drawn = marks?.length ? [make("span", { class: `swatch ${lookOf(reader, readers)}`, "aria-hidden": "true" }), `${counted(marks.length, "object")} drawn`] : [];
+      return make("li", {}, make("strong", {}, reader || "unnamed"), `: ${VERDICTS[verdict].label}${why}`, ...(comment ? [": ", make("bdi", {}, comment)] : []), ...(drawn.length ? ["; ", ...drawn] : []));
     }),
   );
 }

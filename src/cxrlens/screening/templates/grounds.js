@@ -2,7 +2,8 @@
 // Why a verdict is given: the reason for a retake, which a key chooses; a comment; and what is drawn on the radiograph.
 
 const REASON_KEYS = "1234567890abcdefghijklmnopqstuvwxyz"; // without the one that asks for a retake
-const MOST_POINTS = 200; // of an outline
+const MOST_POINTS = 120; // of an outline
+const FIELDS = { comment: "the comment", marks: "the drawn objects" }; // of a draft
 
 // What a verdict may have beside itself; those of earlier versions have none.
 function groundsOf(given) {
@@ -18,22 +19,25 @@ class GroundsForm {
   // comment or a drawn object has changed, `tell(text)` what a reader must know.
   constructor(facts, viewer, { onReason, onChange, tell }) {
     Object.assign(this, { facts, viewer, onReason, onChange, tell });
-    this.drafts = new Map(); // { comment, marks } by the key of an image, until a verdict takes them along
+    this.drafts = new Map(); // what is written and drawn by the key of an image, until a verdict takes it along
     this.image = null;
+    this.others = [];
     this.drawing = null;
     byId("reasons").append(...facts.reasons.map((reason, place) => this.#choice(reason, REASON_KEYS[place])));
     this.#wire();
   }
 
-  // The image shown, the verdict on it that stands, and whether it can have one.
-  show(image, given, can) {
+  // The image shown, the verdict on it that stands, whether it can have one, and what others have drawn on it, see
+  // `drawingsOf`.
+  show(image, given, can, others = []) {
     if (image !== this.image) this.stop();
-    Object.assign(this, { image, given, can });
+    Object.assign(this, { image, given, can, others });
+    this.#join();
     const { comment, marks } = this.draft();
     if (byId("comment").value !== comment) byId("comment").value = comment;
     byId("comment").disabled = !can;
     byId("grounds").hidden = !can;
-    this.#sayLength(comment);
+    this.#sayWhatWaits(comment);
     byId("reason-given").textContent = given?.verdict === "retake" ? `Reason: ${reasonTitle(this.facts.reasons, given.reason) || "none given"}` : "";
     byId("drawn-count").textContent = marks.length ? counted(marks.length, "object") : "";
     byId("unmark").disabled = !marks.length;
@@ -45,25 +49,71 @@ class GroundsForm {
 
   // Draws the objects of the image shown.
   paint() {
-    this.viewer.showMarks(this.image ? this.draft().marks : []);
+    const meanwhile = this.#open.includes("marks") ? [{ name: "meanwhile", look: "meanwhile", marks: this.given.marks }] : [];
+    this.viewer.showMarks(this.image ? this.draft().marks : [], [...this.others, ...meanwhile]);
   }
 
-  // { comment, marks } as they would go along with a verdict on the image shown.
+  // { comment, marks } as they would go along with a verdict on the image shown, and `base`, the same as it stood when the
+  // reader began.
   draft() {
     const { comment, marks } = groundsOf(this.given);
-    return this.drafts.get(this.image?.key) ?? { comment, marks };
+    return this.drafts.get(this.image?.key) ?? { comment, marks, base: { comment, marks } };
   }
 
-  keep(image, { comment, marks }) {
-    this.drafts.set(image.key, { comment, marks });
+  keep(image, draft) {
+    this.drafts.set(image.key, draft);
   }
 
   forget(image) {
     this.drafts.delete(image.key);
   }
 
-  // Why the comment cannot be kept, "" where it can.
+  // What of the draft has been changed elsewhere as well since the reader began, and to something else.
+  get #open() {
+    const draft = this.drafts.get(this.image?.key);
+    if (!draft || !this.given) return [];
+    return Object.keys(FIELDS).filter((field) => {
+      const [mine, theirs, base] = [draft, this.given, draft.base].map((each) => each[field]);
+      return !isSame(mine, base) && !isSame(theirs, base) && !isSame(mine, theirs);
+    });
+  }
+
+  // Takes into the draft what has been changed elsewhere alone, and asks about the rest.
+  #join() {
+    const draft = this.drafts.get(this.image?.key);
+    const open = this.#open;
+    if (draft && this.given) {
+      for (const field of Object.keys(FIELDS).filter((each) => !open.includes(each))) {
+        if (isSame(draft[field], draft.base[field])) draft[field] = this.given[field];
+        draft.base = { ...draft.base, [field]: this.given[field] };
+      }
+      if (Object.keys(FIELDS).every((field) => isSame(draft[field], this.given[field]))) this.forget(this.image); // it stands
+    }
+    byId("changed").hidden = !open.length;
+    const { comment, marks } = this.given ?? {};
+    const now = { comment: comment ? `the comment to “${comment}”` : "the comment to none", marks: `the drawn objects to ${counted(marks?.length ?? 0, "object")}` };
+    byId("changed-text").textContent = open.length ? `Another page has changed ${open.map((field) => now[field]).join(", and ")}. What is to stand?` : "";
+  }
+
+  // Ends the question of `#join`: `choose(mine, theirs, field)` gives what is to stand.
+  #settle(choose) {
+    const draft = this.drafts.get(this.image.key);
+    for (const field of this.#open) {
+      draft[field] = choose(draft[field], this.given[field], field);
+      draft.base = { ...draft.base, [field]: this.given[field] };
+    }
+    this.onChange();
+  }
+
+  // Why the draft cannot be kept, "" where it can.
   fault() {
+    const [open] = this.#open;
+    if (open) return `${this.image.name}: another page has changed ${FIELDS[open]} meanwhile; choose first what is to stand.`;
+    return this.#excess();
+  }
+
+  // Why the comment is too long, "" where it is not.
+  #excess() {
     const { length } = [...this.draft().comment];
     const most = this.facts.longest_comment;
     return length > most ? `The comment has ${length.toLocaleString("en")} characters, and may have ${most.toLocaleString("en")}: shorten it.` : "";
@@ -126,8 +176,8 @@ class GroundsForm {
   #drawn({ kind, points }) {
     this.#stopDrawing();
     if (!this.can) return;
-    const { comment, marks } = this.draft();
-    this.#change({ comment, marks: [...marks, { kind, points: thinned(points).map((point) => this.#within(point)) }] });
+    const draft = this.draft();
+    this.#change({ ...draft, marks: [...draft.marks, { kind, points: thinned(points).map((point) => this.#within(point)) }] });
   }
 
   // To tenths of a pixel, on the picture.
@@ -141,8 +191,11 @@ class GroundsForm {
     this.onChange();
   }
 
-  #sayLength(comment) {
-    const fault = this.fault();
+  // Says what is wrong with a comment, and that what is written or drawn still waits.
+  #sayWhatWaits(comment) {
+    const fault = this.#excess();
+    const { base, ...said } = this.draft();
+    byId("unkept").textContent = isSame(said, base) ? "" : this.given ? "Not kept yet." : "Not kept yet: it goes along with your verdict.";
     byId("comment-note").textContent = fault;
     byId("comment").setAttribute("aria-invalid", fault !== "");
     byId("comment").rows = comment.includes("\n") || comment.length > 60 ? 4 : 2;
@@ -160,7 +213,7 @@ class GroundsForm {
   #wire() {
     byId("comment").addEventListener("input", ({ target }) => {
       this.drafts.set(this.image.key, { ...this.draft(), comment: target.value });
-      this.#sayLength(target.value);
+      this.#sayWhatWaits(target.value);
     });
     byId("comment").addEventListener("change", () => this.image && this.onChange());
     addEventListener("beforeunload", (event) => this.drafts.size && event.preventDefault());
@@ -168,10 +221,25 @@ class GroundsForm {
     this.viewer.onStopped = () => this.#stopDrawing();
     for (const kind of ["box", "outline"]) byId(`draw-${kind}`).addEventListener("click", () => this.draw(kind));
     byId("unmark").addEventListener("click", () => {
-      const { comment, marks } = this.draft();
-      this.#change({ comment, marks: marks.slice(0, -1) });
+      const draft = this.draft();
+      this.#change({ ...draft, marks: draft.marks.slice(0, -1) });
     });
+    const settle = (id, choose) => byId(id).addEventListener("click", () => this.#settle(choose));
+    settle("take-theirs", (mine, theirs) => theirs);
+    settle("keep-mine", (mine) => mine);
+    settle("keep-both", (mine, theirs, field) => (field === "comment" ? [theirs, mine].filter(Boolean).join("\n") : [...theirs, ...mine.filter((mark) => !theirs.some((other) => isSame(mark, other)))]));
   }
+}
+
+// What other readers have drawn, [{ name, look, marks }]: each of `readers` looks alike on all images.
+function drawingsOf(others, readers) {
+  return others.filter(({ marks }) => marks?.length).map(({ reader, marks }) => ({ name: reader || "unnamed", look: lookOf(reader, readers), marks }));
+}
+
+const LOOKS = 6; // in the style sheet
+
+function lookOf(reader, readers) {
+  return `reader-${readers.indexOf(reader ?? "") % LOOKS}`;
 }
 
 // So few points that a server takes them, and many objects at once.

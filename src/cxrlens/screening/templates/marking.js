@@ -9,8 +9,8 @@ class Marking {
     this.viewer = viewer;
     this.drawing = byId("drawn");
     this.label = byId("length");
+    this.names = byId("names");
     this.kind = null; // "box" or "outline" while one may be drawn
-    this.marks = [];
     this.onWord = () => {}; // is told what the reader must know
     this.onMeasured = () => {}; // is told of a length
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#escaped());
@@ -20,6 +20,7 @@ class Marking {
   // Takes everything away that belongs to an image.
   clear() {
     this.marks = [];
+    this.others = [];
     this.stroke = null; // the points of what is being drawn
     this.ruler = null; // its two ends
     this.place();
@@ -36,8 +37,10 @@ class Marking {
     this.start(null);
   }
 
-  show(marks) {
+  // The reader's own, and those of others, [{ name, look, marks }], `look` being a class of the style sheet.
+  show(marks, others = []) {
     this.marks = marks;
+    this.others = others;
     this.place();
   }
 
@@ -67,13 +70,27 @@ class Marking {
     this.label.hidden = !shown || !this.ruler;
     if (!shown) {
       this.drawing.replaceChildren();
+      this.names.replaceChildren();
       return;
     }
     this.drawing.setAttribute("viewBox", `-0.5 -0.5 ${shown.image.width} ${shown.image.height}`);
-    const marks = this.marks.flatMap((mark) => shapesOf(mark, "mark"));
+    const others = this.viewer.options.others ? this.others : [];
+    const marks = [...others.flatMap(({ look, marks }) => marks.flatMap((mark) => shapesOf(mark, `other ${look}`))), ...this.marks.flatMap((mark) => shapesOf(mark, "mark"))];
     const stroke = this.kind && this.stroke ? shapesOf({ kind: this.kind, points: this.stroke }, "stroke") : [];
     this.drawing.replaceChildren(...marks, ...stroke, ...(this.ruler ? shapesOf({ kind: "ruler", points: this.ruler }, "ruler") : []));
     if (this.ruler) this.#placeLabel();
+    this.names.replaceChildren(...others.flatMap((other) => other.marks.flatMap((mark) => this.#nameOf(mark, other))));
+  }
+
+  // The reader's name above what they have drawn, or at the edge that it begins beyond; nothing where it is out of sight.
+  #nameOf({ points }, { name, look }) {
+    const { clientWidth, clientHeight } = this.viewer.stage;
+    const [[left, top], [right, bottom]] = cornersOf(points.map((point) => this.viewer.stagePoint(point)));
+    if (right < 0 || bottom < 0 || left > clientWidth || top > clientHeight) return [];
+    const label = make("span", { class: look }, name);
+    label.style.left = `${Math.min(Math.max(left, 0), clientWidth - 30)}px`;
+    label.style.top = `${Math.max(top - 18, 28)}px`; // below what is read off
+    return [label];
   }
 
   // The ruler's length in mm where the spacing of the pixels is known, else in pixels.

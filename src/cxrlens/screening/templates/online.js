@@ -27,7 +27,8 @@ class OnlineBackend {
     this.storage = worklist ? "Verdicts are kept by the server, with every change in its audit log." : "";
     this.nothing = "Drop a radiograph anywhere on this page, or choose a file: DICOM, JPEG, PNG or TIFF. Nothing of it is kept.";
     this.queue = Promise.resolve();
-    this.outbox = new Outbox(`cxrlens-waiting-${worklist?.folder ?? ""}${this.reader && `-${this.reader}`}`, (text, kind) => window.review.tell(text, kind));
+    const parts = [worklist?.folder ?? "", worklist?.created ?? "", this.reader].filter(Boolean); // folders may share a name
+    this.outbox = new Outbox(["cxrlens-waiting", ...parts].join("-"), (text, kind) => window.review.tell(text, kind));
     this.rest = this.outbox.waiting; // from when the page was open before
     this.found = withWaiting(found, this.rest, this.reader);
   }
@@ -36,9 +37,15 @@ class OnlineBackend {
     return (given.reader ?? "") === this.reader;
   }
 
-  // Whether a line of a CSV may be given here, where all that is given is the reader's.
+  // Whether a line of a CSV may be given here, where all that is given is the reader's, whose name the token says.
   mayImport(reader) {
-    return !this.reader || !reader || reader === this.reader;
+    return !reader || reader === this.reader;
+  }
+
+  get notImported() {
+    if (this.reader) return ["line is of another reader", "lines are of other readers"];
+    const why = "whom this server does not know: serve with --readers, or empty that column to take what it says without a name";
+    return [`line names a reader, ${why}`, `lines name a reader, ${why}`];
   }
 
   // Sends what waited while the page was closed; fails where the server refuses any of it.
@@ -48,8 +55,9 @@ class OnlineBackend {
 
   // One after the other, so that a second thought cannot arrive before the first.
   keep(changes) {
-    const verdicts = changes.map(({ image, verdict, seen, ...rest }) => {
-      return { key: image.key, verdict: verdict ?? "none", seen: seen ?? "none", ...groundsOf(verdict ? rest : null) };
+    const verdicts = changes.map(({ image, verdict, seen, seenGrounds, ...rest }) => {
+      const { reader } = this;
+      return { key: image.key, reader, verdict: verdict ?? "none", seen: seen ?? "none", seen_grounds: seenGrounds, ...groundsOf(verdict ? rest : null) };
     });
     return this.#send(this.outbox.add(verdicts));
   }
@@ -65,7 +73,8 @@ class OnlineBackend {
   // nothing has come, or verdicts are on their way. Images whose record has not changed stay the same objects.
   async news({ images = true, always = false } = {}) {
     if (!this.worklist || this.pending) return null;
-    const { entry, result } = await answerOf("api/news", { signal: AbortSignal.timeout(LONGEST_LOOK) });
+    const { entry, result, reader } = await answerOf("api/news", { signal: AbortSignal.timeout(LONGEST_LOOK) });
+    if (reader !== this.reader) throw Object.assign(new Error(this.#taken(reader)), { isTaken: true });
     const grown = images && result !== this.last.result;
     if (!grown && !always && entry === this.last.entry) return null;
     const [worklist, found] = await Promise.all([grown ? wholeWorklist() : this.worklist, this.#standingAfter(entry)]);
@@ -74,6 +83,11 @@ class OnlineBackend {
     this.last = { entry, result: grown ? result : this.last.result };
     if (!grown) return { images: this.images, found };
     return { images: this.#joined(worklist), found };
+  }
+
+  // Why the page shows nothing new any more: another reader has opened it in this browser since.
+  #taken(other) {
+    return `This page was opened by ${this.reader || "a reader without a name"}, and this browser has the token of ${other || "a reader without a name"} now: load it again, or open it with your own token.`;
   }
 
   // The same once all verdicts have arrived, also where nothing has come.

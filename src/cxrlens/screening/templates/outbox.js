@@ -16,7 +16,7 @@ class Outbox {
     addEventListener("beforeunload", (event) => this.memory?.length && event.preventDefault());
   }
 
-  // What waits, oldest first: [{ id, key, verdict, seen, reason, comment, marks }].
+  // What waits, oldest first: [{ id, key, verdict, seen, seen_grounds, reason, comment, marks }].
   get waiting() {
     if (this.memory) return this.memory;
     try {

@@ -10,6 +10,7 @@ class Pointing {
     this.stage = viewer.stage;
     this.held = new Map(); // pointers that are down: id to [x, y]
     this.drag = null; // { moved(x, y, event), ended(event), dropped() }, all optional
+    this.onTool = () => {}; // is told what the main button does now: a tool, or "draw"
     this.setTool(matchMedia("(pointer: coarse)").matches ? "move" : "window"); // a finger that scrolls changes no greys
     this.#watch();
   }
@@ -23,6 +24,7 @@ class Pointing {
   // The style sheet knows what the pointer does.
   show() {
     this.stage.dataset.tool = this.viewer.marking.kind ? "draw" : this.tool;
+    this.onTool(this.stage.dataset.tool);
   }
 
   #watch() {

@@ -197,24 +197,25 @@ async function views(image, { backend, verdicts }) {
     const [picture, map] = await Promise.all([loaded(backend.picture(image)), loaded(backend.map(image))]);
     if (!picture) return [make("p", { class: "none" }, backend.noPicture(image))];
     picture.alt = `Radiograph ${image.name}`;
-    const drawn = [verdicts.given(image), ...verdicts.othersOf(image)].flatMap((given) => groundsOf(given).marks);
+    const own = groundsOf(verdicts.given(image)).marks;
+    const drawn = [...(own.length ? [{ name: verdicts.given(image).reader || "reader", look: "own", marks: own }] : []), ...drawingsOf(verdicts.othersOf(image), verdicts.readers)];
     const marked = framed(image, TALLEST, picture, marksOf(image, drawn));
-    const plain = [
+    const plain = [[
       image.contours?.length && "Contour at half the map's maximum",
       image.peak && "circle around its highest point",
-      drawn.length && "dashed: drawn by readers",
-    ].filter(Boolean).join("; ") || "Radiograph";
+      drawn.length && "drawn by",
+    ].filter(Boolean).join("; ") || "Radiograph", ...drawn.flatMap(({ name, look }) => [" ", make("span", { class: `swatch ${look}` }), name])];
     if (!map) return [viewOf(marked, plain)];
     const overlaid = framed(image, TALLEST_MAP, picture.cloneNode(), coloured(map));
     await overlaid.firstChild.decode();
-    return [viewOf(marked, plain), viewOf(overlaid, "Map: the network's evidence, from violet (low) to yellow (high)", "map")];
+    return [viewOf(marked, plain), viewOf(overlaid, ["Map: the network's evidence, from violet (low) to yellow (high)"], "map")];
   } catch (error) {
     return [make("p", { class: "none" }, error.message)];
   }
 }
 
 function viewOf(frame, caption, kind = "radiograph") {
-  return make("figure", { class: kind }, frame, make("figcaption", {}, caption));
+  return make("figure", { class: kind }, frame, make("figcaption", {}, ...caption));
 }
 
 // Layers of the stored picture's aspect over each other, at most so many mm high.
@@ -232,8 +233,8 @@ function marksOf({ width, height, contours, peak }, drawn) {
   const shapes = [
     ...(contours ?? []).map((polygon) => ["polygon", "contour", { points: points(polygon) }]),
     ...(peak ? [["circle", "peak", { cx: peak[1], cy: peak[0], r: Math.max(width, height) / 60 }]] : []),
-    ...drawn.map((mark) => ["polygon", "drawn", { points: points(mark.kind === "box" ? corners(mark.points) : mark.points) }]),
+    ...drawn.flatMap(({ look, marks }) => marks.map((mark) => ["polygon", `drawn ${look}`, { points: points(mark.kind === "box" ? corners(mark.points) : mark.points) }])),
   ];
-  const layers = shapes.flatMap(([tag, kind, facts]) => ["halo", "line"].map((look) => draw(tag, { class: `printed-${kind} printed-${look}`, ...facts })));
+  const layers = shapes.flatMap(([tag, kind, facts]) => ["halo", "line"].map((part) => draw(tag, { class: `printed-${kind} printed-${part}`, ...facts })));
   return draw("svg", { viewBox: `-0.5 -0.5 ${width} ${height}`, preserveAspectRatio: "none" }, ...layers);
 }

@@ -6,9 +6,12 @@
 //   images, found                the worklist; the verdicts that stand, see `Verdicts`
 //   thresholds                   those of which images have been decided with, { threshold, review_threshold } each
 //   thresholdsOf(image)          those of one image
-//   facts                        { reasons, longest_comment, most_marks }: what can be said beside a verdict
+//   facts                        { reasons, longest_comment, most_marks, blind }: what can be said beside a verdict, and
+//                                whether what others say is hidden until then
 //   reader, isOwn(given)         the reader's name, "" where it is not known; whether a verdict is theirs
 //   keep(changes)                stores verdicts; fails with a sentence
+//   mayImport(reader)            whether lines of a CSV of verdicts are taken that are this reader's; `notImported` are the
+//                                words for one, and for several, that are not; optional
 //   csv(verdicts)                the CSV of all verdicts
 //   noVerdict(image)             why an image can have no verdict, "" where it can
 //   thumbnail(image), picture(image), map(image)   addresses or promises of them, null where there is none
@@ -24,7 +27,7 @@ const CONFLICT = 409;
 class Review {
   constructor(backend) {
     this.backend = backend;
-    this.verdicts = new Verdicts(backend.found, (changes) => backend.keep(changes), (given) => backend.isOwn(given));
+    this.verdicts = new Verdicts(backend.found, (changes) => backend.keep(changes), (given) => backend.isOwn(given), backend.facts.blind);
     this.viewer = new Viewer();
     this.grounds = new GroundsForm(backend.facts, this.viewer, {
       onReason: (reason) => this.#give("retake", reason),
@@ -39,7 +42,7 @@ class Review {
       thresholdsOf: (image) => backend.thresholdsOf(image),
       onSelect: (image) => this.show(image),
     });
-    this.#makeFilters();
+    this.filters = new Filters(this.list, backend.thresholds, (image) => this.verdicts.isConflict(image));
     this.#wire();
     byId("storage").textContent = backend.storage;
     this.refresh();
@@ -108,7 +111,8 @@ class Review {
     await kept;
   }
 
-  // Gives the verdict that stands again, with another comment or other drawn objects; without one they wait for it.
+  // Gives the verdict that stands again, with another comment or other drawn objects; without one they wait for it. What was
+  // changed elsewhere meanwhile is joined with it, and asked about where that cannot be.
   async #amend() {
     const image = this.current;
     const standing = this.verdicts.given(image);
@@ -116,17 +120,23 @@ class Review {
     if (!standing || this.grounds.fault()) return;
     const draft = this.grounds.draft();
     this.grounds.forget(image);
-    if (isSame({ ...groundsOf(standing), ...draft }, groundsOf(standing))) return;
-    await this.#keep(() => this.#keepVerdict(image, standing.verdict, standing.reason, draft));
+    if (isSame(groundsOf({ ...standing, ...draft }), groundsOf(standing))) return;
+    const kept = this.#keep(() => this.#keepVerdict(image, standing.verdict, standing.reason, draft));
+    this.refreshVerdict(); // what is drawn before the answer comes begins from this
+    const failure = await kept;
+    const now = this.verdicts.given(image);
+    const isOther = now && isSame([now.verdict, now.reason], [standing.verdict, standing.reason]) && !isSame(groundsOf(now), groundsOf(standing));
+    if (failure?.status === CONFLICT && isOther && this.current === image) await this.#amend();
   }
 
   // What was written and drawn is there again where the verdict could not be kept.
   async #keepVerdict(image, verdict, reason, draft) {
     const change = { image, verdict, time: now(), reader: this.backend.reader };
+    const { base, ...said } = draft;
     try {
-      await this.verdicts.give([verdict ? { ...change, reason, ...draft } : change]);
+      await this.verdicts.give([verdict ? { ...change, reason, ...said } : change]);
     } catch (error) {
-      if (verdict && (draft.comment || draft.marks.length)) this.grounds.keep(image, draft);
+      if (verdict && !isSame(said, base)) this.grounds.keep(image, draft);
       throw error;
     }
   }
@@ -137,14 +147,20 @@ class Review {
     if (images.length === 1) this.list.select(images[0]);
   }
 
+  // Why a change was not taken, undefined where it was; what was said of the one before is then settled.
   async #keep(change) {
+    let failure;
     try {
       await change();
+      if (this.untaken && byId("notice-text").textContent === this.untaken) this.hush();
     } catch (error) {
+      failure = error;
+      this.untaken = error.message;
       this.tell(error.message, "error");
       await this.#lookAgain(error);
     }
     this.refresh();
+    return failure;
   }
 
   // Shows what another reader has said meanwhile, where that is why a verdict was not taken.
@@ -186,17 +202,10 @@ class Review {
     else byId("notice").hidden = true;
   }
 
-  // Takes all filters away.
-  showAll() {
-    byId("search").value = "";
-    for (const [part, value] of [["text", ""], ["state", "all"], ["verdict", "all"]]) this.list.filter[part] = value;
-    for (const all of document.querySelectorAll('#filters input[value="all"]')) all.checked = true;
-  }
-
   // Everything that depends on verdicts.
   refresh() {
     this.list.update();
-    this.#countFilters();
+    this.filters.count();
     const all = this.#judgeable();
     const { accept, retake } = this.verdicts.counts(all);
     byId("tally").replaceChildren(
@@ -216,8 +225,11 @@ class Review {
       byId(name).disabled = !image || refused !== "";
     }
     byId("verdict-note").textContent = refused;
-    this.grounds.show(image, image && this.verdicts.given(image), Boolean(image) && refused === "");
-    showOthers(image ? this.verdicts.othersOf(image) : [], this.backend.facts.reasons, Boolean(image) && this.verdicts.isConflict(image));
+    const { readers } = this.verdicts;
+    const others = image ? this.verdicts.othersOf(image) : [];
+    this.grounds.show(image, image && this.verdicts.given(image), Boolean(image) && refused === "", drawingsOf(others, readers));
+    byId("show-others").hidden = !readers.length;
+    showOthers(others, this.backend.facts.reasons, Boolean(image) && this.verdicts.isConflict(image), readers);
   }
 
   // The images of the worklist that can have a verdict.
@@ -240,8 +252,9 @@ class Review {
       const rest = [
         left.same && `${counted(left.same, "line says", "lines say")} what already stands`,
         left.older && `${counted(left.older, "line is", "lines are")} older than the verdict here`,
+        left.earlier && `${counted(left.earlier, "line is", "lines are")} followed by a later one on the same image`,
         left.unknown && `${counted(left.unknown, "line is", "lines are")} of images that are not in this worklist`,
-        left.others && `${counted(left.others, "line is", "lines are")} of other readers`,
+        left.others && counted(left.others, ...this.backend.notImported),
         doubts.length && `${counted(doubts.length, "line is", "lines are")} in doubt and not taken: ${doubts.slice(0, 3).join(", ")}`,
       ].filter(Boolean);
       this.tell([`${counted(changes.length, "verdict")} imported`, ...rest].join("; ") + ".");
@@ -250,43 +263,6 @@ class Review {
       await this.#lookAgain(error);
     }
     this.refresh();
-  }
-
-  #makeFilters() {
-    const states = [...new Set(this.backend.thresholds.flatMap(statesWith)), "not_assessable", "remarked", "unreadable"];
-    this.always = new Set(["all", ...statesWith(this.backend.thresholds[0]), "not_assessable", "unreadable"]);
-    this.#makeChips("decisions", "state", [["all", "all"], ...states.map((state) => [state, STATES[state]?.label ?? state])]);
-    this.#makeChips("verdict-filter", "verdict", [["all", "any verdict"], ["none", "none yet"], ["accept", "accepted"], ["retake", "retake"], ["conflict", "conflicts"]]);
-    byId("search").addEventListener("input", (event) => this.#filter("text", event.target.value.trim()));
-    byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  }
-
-  #makeChips(fieldset, part, choices) {
-    for (const [value, label] of choices) {
-      const radio = make("input", { type: "radio", name: part, value, id: `${part}-${value}`, ...(value === "all" && { checked: "" }) });
-      radio.addEventListener("change", () => this.#filter(part, value));
-      byId(fieldset).append(make("label", { class: `chip ${value}` }, radio, make("span", {}, label), make("b", { "data-count": value })));
-    }
-  }
-
-  #filter(part, value) {
-    this.list.setFilter(part, value);
-    this.#countFilters();
-  }
-
-  #countFilters() {
-    for (const [fieldset, part] of [["decisions", "state"], ["verdict-filter", "verdict"]]) {
-      const counts = this.list.counts(part);
-      for (const count of byId(fieldset).querySelectorAll("[data-count]")) {
-        count.textContent = (counts[count.dataset.count] ?? 0).toLocaleString("en");
-      }
-    }
-    for (const radio of document.querySelectorAll('#decisions input')) {
-      const occurs = ({ state, image }) => state === radio.value || (radio.value === "remarked" && isRemarked(image));
-      radio.parentElement.hidden = !this.always.has(radio.value) && !this.list.entries.some(occurs);
-    }
-    const conflicts = byId("verdict-conflict");
-    conflicts.parentElement.hidden = !conflicts.checked && !this.list.entries.some(({ image }) => this.verdicts.isConflict(image));
   }
 
   #toggle(option, id) {
@@ -298,7 +274,7 @@ class Review {
   #wire() {
     const click = (id, action) => byId(id).addEventListener("click", action);
     for (const verdict of Object.keys(VERDICTS)) click(verdict, () => this.judge(verdict));
-    const toggles = { map: "show-map", contours: "show-contours", peak: "show-peak", invert: "invert" };
+    const toggles = { map: "show-map", contours: "show-contours", peak: "show-peak", others: "show-others", invert: "invert" };
     for (const [option, id] of Object.entries(toggles)) click(id, () => this.#toggle(option, id));
     const fade = ({ target }) => this.viewer.set("opacity", Number(target.value));
     byId("opacity").addEventListener("input", fade);
@@ -325,7 +301,7 @@ class Review {
       PageDown: () => this.#page(1), PageUp: () => this.#page(-1),
       a: () => this.judge("accept"), r: () => this.judge("retake"), u: () => this.undo(),
       m: () => this.#toggle("map", "show-map"), c: () => this.#toggle("contours", "show-contours"),
-      p: () => this.#toggle("peak", "show-peak"), i: () => this.#toggle("invert", "invert"),
+      p: () => this.#toggle("peak", "show-peak"), g: () => this.#toggle("others", "show-others"), i: () => this.#toggle("invert", "invert"),
       ...this.viewing.keys,
       e: () => byId("comment").focus(), b: () => this.grounds.draw("box"), o: () => this.grounds.draw("outline"),
       Escape: () => this.grounds.stop(), "/": () => byId("search").focus(), "?": () => byId("help-dialog").showModal(),

@@ -4,6 +4,7 @@
 const NEWS_EVERY = 30_000; // ms
 const VERDICTS_EVERY = 1_500;
 let looking = false;
+let isTaken = false; // and was told so
 
 // Verdicts of others, and images that were screened since. What came while the connection was lost comes with the next
 // look. A server that is gone is noticed when it is asked for something.
@@ -12,9 +13,12 @@ async function lookForNews(images = true) {
   looking = true;
   try {
     const news = await window.review.backend.news({ images });
+    isTaken = false;
     if (news) window.review.renew(news.images, news.found);
-  } catch {
-    // the next look, or the reader's next step, will tell
+  } catch (error) {
+    if (error.isTaken && !isTaken) window.review.tell(error.message, "error");
+    isTaken ||= Boolean(error.isTaken);
+    // of all else the next look, or the reader's next step, will tell
   } finally {
     looking = false;
   }
@@ -31,7 +35,7 @@ async function lookForNews(images = true) {
     return;
   }
   const { model, worklist } = backend;
-  byId("heading").textContent = [backend.reader && `reader ${backend.reader}`, worklist && `folder ${worklist.folder}`, `model ${model.name}`, `input ${model.size}`].filter(Boolean).join(" · ");
+  byId("heading").textContent = [backend.reader && `reader ${backend.reader}`, worklist && `folder ${worklist.folder}`, `model ${model.label}`, `input ${model.size}`].filter(Boolean).join(" · ");
   document.body.classList.toggle("without-folder", !worklist);
   window.review = new Review(backend);
   window.checking = new Checking(window.review);

@@ -6,10 +6,11 @@ const VERDICT_COLUMNS = ["path", "label", "verdict", "name", "key", "probability
 class Verdicts {
   // `found` are the verdicts that stand, [{ key, verdict, time, reader, reason, comment, marks }]; those that `isOwn(given)`
   // says are the reader's own, the others are of others. `keep(changes)` stores [{ image, verdict, time, reader, reason,
-  // comment, marks }] for good; a verdict of null withdraws, and `seen` is the one that stood here before. It may take
-  // long, while what was given is shown as such. It may fail; `kept` of its error then says how many were stored before.
-  constructor(found, keep, isOwn = () => true) {
-    Object.assign(this, { keep, isOwn });
+  // comment, marks }] for good; a verdict of null withdraws, and `seen`, with `seenGrounds`, is the one that stood here before.
+  // It may take long, while what was given is shown as such. It may fail; `kept` of its error then says how many were stored
+  // before. With `isBlind`, what others say is known of images alone on which a verdict of the reader stands.
+  constructor(found, keep, isOwn = () => true, isBlind = false) {
+    Object.assign(this, { keep, isOwn, isBlind });
     this.done = [];
     this.renew(found);
   }
@@ -20,8 +21,9 @@ class Verdicts {
     this.others = new Map();
     for (const given of found) {
       if (this.isOwn(given)) this.#set(given.key, { verdict: given.verdict, time: given.time, reader: given.reader ?? "", ...groundsOf(given) });
-      else this.others.set(given.key, [...this.othersOf(given), given]);
+      else this.others.set(given.key, [...(this.others.get(given.key) ?? []), given]);
     }
+    this.readers = [...new Set([...this.others.values()].flat().map(({ reader }) => reader ?? ""))].sort();
   }
 
   of(image) {
@@ -35,7 +37,7 @@ class Verdicts {
 
   // The verdicts of other readers on an image.
   othersOf({ key }) {
-    return this.others.get(key) ?? [];
+    return this.isBlind && !this.byKey.has(key) ? [] : (this.others.get(key) ?? []);
   }
 
   // Whether as many readers say the one as the other of an image; the same rule as that of labels (screening/labels.py).
@@ -75,7 +77,10 @@ class Verdicts {
     const before = changes.map(({ image }) => [image.key, this.byKey.get(image.key)]);
     for (const { image, verdict, time, reader, ...rest } of changes) this.#set(image.key, verdict && { verdict, time, reader: reader ?? "", ...groundsOf(rest) });
     try {
-      await this.keep(changes.map((change, place) => ({ ...change, seen: before[place][1]?.verdict ?? null })));
+      await this.keep(changes.map((change, place) => {
+        const [, stood] = before[place];
+        return { ...change, seen: stood?.verdict ?? null, seenGrounds: groundsOf(stood) };
+      }));
     } catch (error) {
       for (const [key, value] of before.slice(error.kept ?? 0)) this.#set(key, value);
       throw error;
@@ -113,22 +118,27 @@ class Verdicts {
 
   // The changes that a CSV of verdicts asks for on some images, and how many of its lines are not taken and why;
   // `doubts` says of each line that fits several images, or shares one with other lines, what it could mean. `reasons` are
-  // those that there are, and `mayBeOf(reader)` says whether a line of that reader is taken.
+  // those that there are, and `mayBeOf(reader)` says whether a line of that reader is taken. Of several lines on one image
+  // the last one given counts.
   fromCsv(text, images, reasons, mayBeOf = () => true) {
     const lines = fromCsv(text);
     const taken = lines.filter((line) => mayBeOf(line.reader ?? ""));
     const { found, doubts, unknown } = imagesOf(taken, images);
     const changes = new Map();
-    const left = { unknown, older: 0, same: 0, others: lines.length - taken.length };
+    const left = { unknown, older: 0, earlier: 0, same: 0, others: lines.length - taken.length };
     for (const { line, image } of found) {
       const verdict = verdictIn(line);
-      const given = this.byKey.get(image.key);
       const grounds = groundsIn(line, verdict);
-      const before = changes.get(image.key) ?? given;
+      const reader = line.reader ?? "";
+      const other = changes.get(image.key); // of another line
+      const before = other ?? this.byKey.get(image.key);
       if (grounds.reason && !reasons.some(({ id }) => id === grounds.reason)) doubts.push(`the reason ${grounds.reason} of ${image.name} is not known here`);
-      else if (given?.verdict === verdict && isSame(groundsOf(given), grounds)) left.same += 1;
+      else if (before?.verdict === verdict && isSame(groundsOf(before), grounds)) left.same += other?.reader === reader ? 0 : 1; // copies of a file have a line each
       else if (before && line.time && line.time < before.time) left.older += 1;
-      else changes.set(image.key, { image, verdict, time: line.time || now(), reader: line.reader ?? "", ...grounds });
+      else {
+        if (other) left.earlier += 1;
+        changes.set(image.key, { image, verdict, time: line.time || now(), reader, ...grounds });
+      }
     }
     return { changes: [...changes.values()], left, doubts };
   }

@@ -15,7 +15,7 @@ class Viewer {
     this.message = byId("message");
     this.shown = null; // { image, picture, marks, full }
     this.window = null; // the reader's own, else as the file says
-    this.options = { map: true, contours: true, peak: true, invert: false, opacity: 75 };
+    this.options = { map: true, contours: true, peak: true, others: true, invert: false, opacity: 75 };
     this.onChange = () => {}; // is told whenever something about the view has changed
     this.onShow = () => {}; // is told of an image that is shown
     this.onDrawn = () => {}; // is given what the reader has drawn, { kind, points }, see `startDrawing`
@@ -79,6 +79,7 @@ class Viewer {
     if (option === "invert") this.#paint();
     this.#showMap();
     this.#mark();
+    this.marking.place();
   }
 
   // Shows the values about a centre, `width` of them; nothing given is as the file says. One too narrow to show anything
@@ -186,9 +187,10 @@ class Viewer {
     this.marking.stop();
   }
 
-  // Shows marks, [{ kind, points }, ...], until others are shown or another image is.
-  showMarks(marks) {
-    this.marking.show(marks);
+  // Shows marks, [{ kind, points }, ...], until others are shown or another image is; those of other readers,
+  // [{ name, look, marks }], bear their names, and can be hidden.
+  showMarks(marks, others = []) {
+    this.marking.show(marks, others);
   }
 
   #straighten() {

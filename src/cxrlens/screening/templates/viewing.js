@@ -5,6 +5,7 @@
 const PAUSE = 250; // ms that an image is looked at before more of it is asked for
 const KEPT = 3; // pictures at full depth
 const STEP = 1 / 20; // of the picture's own window, a key
+const TOOLS = ["window", "move", "ruler"];
 
 class Viewing {
   constructor(viewer, backend) {
@@ -16,6 +17,9 @@ class Viewing {
     viewer.onChange = () => this.#changed();
     viewer.onShow = (image) => this.#shown(image);
     viewer.pointing.onWindow = (brighter, wider) => this.#shift(brighter, wider);
+    viewer.pointing.onTool = (now) => {
+      for (const tool of TOOLS) byId(`tool-${tool}`).setAttribute("aria-pressed", tool === now);
+    };
     viewer.marking.onWord = (words) => this.tell(words);
     viewer.marking.onMeasured = () => this.#measured();
     this.keys = {
@@ -43,7 +47,7 @@ class Viewing {
     click("mirror", () => this.viewer.mirror());
     click("fill", () => this.#fillScreen());
     click("reset", () => this.#reset());
-    for (const tool of ["window", "move", "ruler"]) click(`tool-${tool}`, () => this.#setTool(tool));
+    for (const tool of TOOLS) click(`tool-${tool}`, () => this.#setTool(tool));
     byId("preset").addEventListener("change", ({ target }) => this.#preset(target.value));
     for (const id of ["centre", "width"]) byId(id).addEventListener("change", () => this.#typed());
     const { stage } = this.viewer;
@@ -189,14 +193,17 @@ class Viewing {
     this.tell("");
   }
 
+  // Whoever chooses a tool draws no longer.
   #setTool(tool) {
+    if (this.viewer.marking.kind) {
+      this.viewer.stopDrawing();
+      this.viewer.onStopped();
+    }
     this.viewer.pointing.setTool(tool);
-    for (const each of ["window", "move", "ruler"]) byId(`tool-${each}`).setAttribute("aria-pressed", each === tool);
   }
 
   #nextTool() {
-    const tools = ["window", "move", "ruler"];
-    this.#setTool(tools[(tools.indexOf(this.viewer.pointing.tool) + 1) % tools.length]);
+    this.#setTool(TOOLS[(TOOLS.indexOf(this.viewer.pointing.tool) + 1) % TOOLS.length]);
   }
 
   async #fillScreen() {
@@ -259,7 +266,8 @@ class Viewing {
       byId("resolution").textContent = `Full resolution, ${full.bits} bits${full.exact ? "" : ", rounded"}`;
       return;
     }
-    const size = `Preview, ${Math.max(picture.width, picture.height)} of ${Math.max(image.width, image.height)} px a side`;
+    const [seen, all] = [picture, image].map(({ width, height }) => Math.max(width, height));
+    const size = seen < all ? `Preview, ${seen} of ${all} px a side` : `Preview, all ${all} px a side, in 8 bits`;
     const why = this.failed.get(image.key);
     const more = why ? `. ${why}` : this.loading === image ? "; full resolution is on its way …" : "";
     byId("resolution").textContent = size + more;

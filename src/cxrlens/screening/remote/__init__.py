@@ -1,0 +1,1 @@
+"""Images that do not lie on this machine: in a PACS, an Orthanc, or an object store."""
