@@ -7,6 +7,7 @@ EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
 EXIT_SOME_UNREADABLE = 3
 EXIT_NOTHING_TO_DO = 4
+EXIT_LOST = 5
 EXIT_GATE = 10
 EXIT_INTERRUPTED = 130
 
@@ -37,6 +38,12 @@ class NothingToDoError(CxrlensError):
     """The input is valid but holds nothing to work on."""
 
     exit_code = EXIT_NOTHING_TO_DO
+
+
+class ServerLostError(CxrlensError):
+    """A server or bucket failed in the middle; what was finished is kept, and the same command goes on."""
+
+    exit_code = EXIT_LOST
 
 
 class UnreadableImageError(CxrlensError):

@@ -282,7 +282,8 @@ def remove_own(folder: Path, own: Mapping[str, Callable[[Path], bool] | None], *
 
     Args:
         own: patterns of the paths of its own files from the folder on, each with a check of the file's content.
-        last: paths of files that go after all others, so that a killed process leaves a folder that is still known.
+        last: paths of files that go after all others, and after the folders, so that a killed process leaves a folder
+            that is still known, or an empty one.
 
     Raises:
         UsageError: when something else is there; it is named.
@@ -299,11 +300,14 @@ def remove_own(folder: Path, own: Mapping[str, Callable[[Path], bool] | None], *
                 f"{file}: was not written by cxrlens, and its folder would be replaced; move it away, or give another "
                 "name"
             )
-    for file in sorted(files, key=lambda file: (file.relative_to(folder).as_posix() in last, not file.is_symlink())):
+    kept_longest = [file for file in files if file.relative_to(folder).as_posix() in last]
+    for file in sorted(set(files).difference(kept_longest), key=lambda file: not file.is_symlink()):
         file.unlink(missing_ok=True)  # links before what they point to
     for inside in reversed(folders):
         with suppress(OSError):  # another process has written into it since
             inside.rmdir()
+    for file in kept_longest:
+        file.unlink(missing_ok=True)
 
 
 def _is_own(file: Path, name: str, own: Mapping[str, Callable[[Path], bool] | None]) -> bool:

@@ -17,7 +17,8 @@ def cpu_is_faster_in_bfloat16() -> bool:
     """True where networks run faster in bfloat16 than in float32 on the processor.
 
     On x86 that takes the units for matrices (AMX). AVX-512's instructions for bfloat16 alone are not enough: with these
-    ResNet-34 took 1.7 times the time of float32, by torch 2.14 as by OpenVINO 2026.4 (docs/export.md).
+    ResNet-34 took 1.4 to 1.8 times the time of float32 on one processor and half of it on another, by torch 2.14 as by
+    OpenVINO 2026.4 (docs/export.md).
     """
     return not _units().isdisjoint({"amx_bf16", "bf16"})
 

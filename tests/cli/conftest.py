@@ -1,8 +1,9 @@
-"""A tiny phantom data set, and a tiny untrained model."""
+"""A tiny phantom data set, a tiny untrained model, and few figures."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
+from few_figures import few_figures_drawn
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network = build_network("resnet18")
     save_model(path, network, ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=64, width=64)))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _few_figures_are_drawn() -> Iterator[None]:
+    with few_figures_drawn():
+        yield

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import cxrlens, refused, table
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from test_screen import FAST, calibrated, run
 
+from command_line import cxrlens, refused, table
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.store.store import Store
 

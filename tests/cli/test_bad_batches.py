@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from command_line import Finished, agree, cxrlens, table
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from command_line import Finished, agree, cxrlens, table
 from cxrlens.inputs import decoding
 from cxrlens.inputs.readers import Radiograph, decode, read
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import cxrlens, refused
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from command_line import cxrlens, refused
 from cxrlens.errors import NotAssessedError
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
 from cxrlens.inspection.quality_model import load

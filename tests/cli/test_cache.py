@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from command_line import cxrlens, refused
-
 from cxrlens.errors import EXIT_USAGE
 
 TINY = ["--arch", "resnet18", "--recipe", "small", "--image-size", "32", "--epochs", "1", "--batch-size", "8"]

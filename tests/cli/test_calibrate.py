@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from command_line import Finished, cxrlens, refused, table
 from PIL import Image
 from safetensors.torch import load_file
 from scipy.special import expit, logit
@@ -22,6 +22,7 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 import cxrlens as package
+from command_line import Finished, cxrlens, refused, table
 from cxrlens.calibration.run import trained_share
 from cxrlens.calibration.text import SCORES
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -118,6 +119,14 @@ def calibrated(site: Path, meter: Path, tmp_path_factory: pytest.TempPathFactory
     assert finished.code == 0, finished.err
     assert meter.read_bytes() == before
     return out, finished.json
+
+
+@pytest.fixture(scope="module")
+def familiar(calibrated: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network before a calibration, which has seen the site's images: no distance is fitted anew."""
+    distance = load_model(calibrated[0])[1].distance
+    assert distance is not None
+    return write_meter(tmp_path_factory.mktemp("familiar") / "meter.safetensors", distance=distance)
 
 
 def test_calibrate_writes_a_copy_and_all_that_belongs_to_it(calibrated: tuple[Path, dict[str, Any]]) -> None:
@@ -257,9 +266,9 @@ def test_calibrating_again_starts_from_the_network(
         assert again.json[name] == found[name], name
 
 
-def test_the_training_share_is_where_the_shift_starts(site: Path, tmp_path: Path) -> None:
+def test_the_training_share_is_where_the_shift_starts(site: Path, familiar: Path, tmp_path: Path) -> None:
     """Trained on 40 % affected images: the network's log-odds are taken to assume that."""
-    model = write_meter(tmp_path / "m.safetensors", training=TRAINED)
+    model = write_meter(tmp_path / "m.safetensors", training=TRAINED, distance=load_model(familiar)[1].distance)
     given = ("--prevalence", 0.12, "--workers", 0, "--json")
     found = cxrlens("calibrate", site, "-m", model, "-o", tmp_path / "c.safetensors", *given).json
     assert found["source_share"] == pytest.approx(0.4)
@@ -275,10 +284,10 @@ def test_the_training_share_is_where_the_shift_starts(site: Path, tmp_path: Path
     assert shares == [0.5, 0.4, None, None]
 
 
-def test_a_retake_budget_without_review(site: Path, meter: Path, tmp_path: Path) -> None:
+def test_a_retake_budget_without_review(site: Path, familiar: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.safetensors"
     given = ("--max-retake-rate", "3%", "--prevalence", "0.12", "--review", "none", "--workers", 0)
-    finished = cxrlens("calibrate", site, "-m", meter, "-o", out, *given)
+    finished = cxrlens("calibrate", site, "-m", familiar, "-o", out, *given)
     assert finished.code == 0
     text = "".join(finished.out.split())
     for said in ("retake rate of at most 0.03", "Review: not asked for", "finds at most 25 % of the affected images"):
@@ -321,14 +330,14 @@ def test_few_images_are_told_what_they_cannot_establish(meter: Path, tmp_path: P
 
 
 def test_an_unreadable_image_is_left_out_and_listed(
-    simulated: tuple[np.ndarray, np.ndarray], meter: Path, tmp_path: Path
+    simulated: tuple[np.ndarray, np.ndarray], familiar: Path, tmp_path: Path
 ) -> None:
     labels, raw = simulated
     write_images(tmp_path / "site" / "test", labels[150:250], raw[150:250])
     (tmp_path / "site" / "test" / "normal" / "0000.png").write_bytes(b"no picture")
     (tmp_path / "unreadable.txt").write_text("another command's")
     out = tmp_path / "c.safetensors"
-    finished = cxrlens("calibrate", tmp_path / "site", "-m", meter, "-o", out, "--workers", 0, "--json")
+    finished = cxrlens("calibrate", tmp_path / "site", "-m", familiar, "-o", out, "--workers", 0, "--json")
     assert finished.code == 3
     assert finished.json["data"]["images"] == 99
     assert "0000.png" in finished.json["unreadable"][0]
@@ -358,10 +367,10 @@ def test_what_cannot_be_calibrated_is_refused(site: Path, meter: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path, tmp_path: Path) -> None:
+def test_the_model_and_other_files_are_never_overwritten(site: Path, familiar: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "best.safetensors").write_bytes(meter.read_bytes())
+    (run / "best.safetensors").write_bytes(familiar.read_bytes())
     (run / "model.safetensors").symlink_to("best.safetensors")
     for out in (run / "best.safetensors", run / "model.safetensors"):
         finished = cxrlens("calibrate", site, "-m", run, "-o", out, "--force")
@@ -370,7 +379,7 @@ def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path
     other.write_text("mine")
     refused(cxrlens("calibrate", site, "-m", run, "-o", other), 2, other, "already exists", "--force")
     assert other.read_text() == "mine"
-    assert (run / "best.safetensors").read_bytes() == meter.read_bytes()
+    assert (run / "best.safetensors").read_bytes() == familiar.read_bytes()
     finished = cxrlens("calibrate", site, "-m", run, "-o", tmp_path / "folder")
     refused(finished, 2, "ends in .safetensors")
     finished = cxrlens("calibrate", site, "-m", run, "-o", other, "--force", "--workers", 0)
@@ -389,10 +398,10 @@ def test_the_model_and_other_files_are_never_overwritten(site: Path, meter: Path
 
 
 @pytest.mark.parametrize("more", [(), ("--force",)])
-def test_a_second_writer_is_refused(site: Path, meter: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+def test_a_second_writer_is_refused(site: Path, familiar: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     """Two at once would mix their files: the tables of the one beside the model of the other."""
     out = tmp_path / "cal.safetensors"
-    given = ("-m", meter, "-o", out, "--workers", 0, *more)
+    given = ("-m", familiar, "-o", out, "--workers", 0, *more)
     second: list[Finished] = []
 
     def predict_beside_another(*arguments: Any, **named: Any) -> Any:
@@ -420,7 +429,7 @@ def test_who_waited_finds_what_the_first_has_written(site: Path, meter: Path, tm
     assert out.read_bytes() == meter.read_bytes()
 
 
-def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_path: Path) -> None:
+def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, familiar: Path, tmp_path: Path) -> None:
     """`data prepare` of a CSV leaves the images where they are; they are named as the manifest names them."""
     listed = tmp_path / "labels.csv"
     rows = [(path, path.parent.name) for path in sorted((site / "test").glob("*/*.png"))]
@@ -430,7 +439,7 @@ def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_
     )
     assert prepared.code == 0, prepared.err
     out = tmp_path / "cal.safetensors"
-    finished = cxrlens("calibrate", tmp_path / "set", "-m", meter, "-o", out, "--split", "test", "--workers", 0)
+    finished = cxrlens("calibrate", tmp_path / "set", "-m", familiar, "-o", out, "--split", "test", "--workers", 0)
     assert finished.code == 0, finished.err
     written = {row["image"]: row["label"] for row in table(tmp_path / "cal.calibration.csv")}
     manifest = {row["name"]: row["label"] for row in table(tmp_path / "set" / "manifest.csv") if row["split"] == "test"}
@@ -440,19 +449,24 @@ def test_a_prepared_set_whose_images_lie_elsewhere(site: Path, meter: Path, tmp_
 
 @pytest.mark.parametrize("place", ["save_model", "write_json", "write_csv", "save_figure", "write_text"])
 def test_what_fails_while_it_writes_leaves_nothing_new(
-    site: Path, meter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    calibrated: tuple[Path, dict[str, Any]],
+    site: Path,
+    familiar: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
 ) -> None:
-    out = tmp_path / "cal.safetensors"
-    assert cxrlens("calibrate", site, "-m", meter, "-o", out, "--workers", 0).code == 0
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    folder = Path(shutil.copytree(calibrated[0].parent, tmp_path / "calibrated"))
+    out = folder / calibrated[0].name
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(out))
 
     monkeypatch.setattr(f"cxrlens.calibration.run.{place}", full)
-    given = ("-m", meter, "-o", out, "--force", "--specificity", "0.8", "--workers", 0)
+    given = ("-m", familiar, "-o", out, "--force", "--specificity", "0.8", "--workers", 0)
     refused(cxrlens("calibrate", site, *given), 1, out, "No space left on device")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     monkeypatch.undo()
 
 

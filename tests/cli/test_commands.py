@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import Finished, cxrlens, refused, table
 from PIL import Image
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import cxrlens as package
+from command_line import Finished, cxrlens, refused, table
 from cxrlens.inputs.annotations.shapes import parse_annotation, rasterize
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model
@@ -57,8 +57,13 @@ def tested(phantoms: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 def test_test_writes_predictions_scores_and_figures(tested: tuple[Path, Finished], phantoms: Path, model: Path) -> None:
     out, finished = tested
     assert finished.code == 0
-    figures = {"confusion", "reliability", "roc", "precision_recall"}
-    names = {"scores.json", "predictions.csv", *(f"{name}.{kind}" for name in figures for kind in ("png", "svg"))}
+    figures = {"confusion", "reliability", "histogram", "roc", "precision_recall"}
+    names = {
+        "scores.json",
+        "predictions.csv",
+        "report.html",
+        *(f"{name}.{kind}" for name in figures for kind in ("png", "svg")),
+    }
     assert {path.name for path in out.iterdir()} == names | {LOCK, MARK}
     assert set(map(Path, finished.json["files"])) == set(out.iterdir()) - {out / LOCK, out / MARK}
     assert all(is_picture(out / f"{name}.png") and "<svg" in (out / f"{name}.svg").read_text() for name in figures)
@@ -139,7 +144,7 @@ def test_explain_writes_overlays_maps_and_a_table(phantoms: Path, model: Path, t
     assert {row["flat"] for row in rows} >= {"0"}
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     named = (row[column] for row in rows for column in ("map", "overlay"))
-    assert files == {LOCK, MARK, "explanations.csv", *named}
+    assert files == {LOCK, MARK, "explanations.csv", "report.html", *named}
 
 
 def test_explain_takes_several_sources(
@@ -204,7 +209,7 @@ def test_explain_takes_one_image_and_a_data_set(phantoms: Path, model: Path, tmp
     given = ("--method", "normgrad_conv1x1", "--layers", "layer3.0", "--target", "predicted", "--workers", 0)
     finished = cxrlens("explain", image, "-m", model, "-o", tmp_path / "one", *given)
     assert finished.code == 0
-    assert "1 images explained" in finished.out
+    assert "1 image explained" in finished.out
     assert "resize of the maps: centres bicubic\n" in finished.out
     (row,) = table(tmp_path / "one" / "explanations.csv")
     assert (row["image"], row["layers"], row["target"]) == (image.name, "layer3.0", "predicted")
@@ -231,8 +236,10 @@ def played(phantoms: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path, Finished]) -> None:
     out, finished = played
     assert finished.code == 0
+    figures = {f"{name}.{kind}" for name in ("pointing_game", "tolerances") for kind in ("png", "svg")}
     assert {path.name for path in out.iterdir()} == {
-        *(LOCK, MARK, "pointing_game.csv", "per_image.csv", "pointing_game.png", "pointing_game.svg")
+        *(LOCK, MARK, "pointing_game.csv", "per_image.csv", "report.html"),
+        *figures,
     }
     assert is_picture(out / "pointing_game.png")
     rows = table(out / "pointing_game.csv")
@@ -393,7 +400,8 @@ def test_train_writes_a_run_directory(phantoms: Path, tmp_path: Path, architectu
     scores = finished.json["dev_scores"]
     name = f"model-{architecture}-acc{scores['dev_accuracy']:.4f}-auc{scores['dev_auc']:.4f}.safetensors"
     assert {path.name for path in run.iterdir()} == {
-        *(".lock", "config.yaml", "environment.json", "metrics.csv", "checkpoints", name, "model.safetensors")
+        *(".lock", "config.yaml", "environment.json", "metrics.csv", "checkpoints", name, "model.safetensors"),
+        *("curves.png", "curves.svg", "report.html"),
     }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert (run / "model.safetensors").resolve() == (run / name).resolve()

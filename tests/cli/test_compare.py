@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import cxrlens, refused, table
 from sklearn.metrics import roc_auc_score
 
+from command_line import cxrlens, refused, table
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model

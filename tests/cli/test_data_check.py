@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import cxrlens, refused, table
 from PIL import Image, ImageOps
 
+from command_line import cxrlens, refused, table
 from cxrlens.dataset.check.findings import KINDS, Severity
 from cxrlens.dataset.check.run import check_data
 from cxrlens.inputs.annotations.shapes import format_annotation

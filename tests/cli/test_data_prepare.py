@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import cxrlens, refused, table
 from PIL import Image
 from typer.main import get_command
 
+from command_line import cxrlens, refused, table
 from cxrlens.cli.main import app
 from cxrlens.dataset.prepare.sources import KINDS
 from cxrlens.dataset.prepare.split import HOW

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+
 from command_line import cxrlens, refused
+from cxrlens.demo.run import _kept
+from cxrlens.files import sha256_of
+from cxrlens.models.model_file import load_model, save_model
+from cxrlens.models.named import find_kept
+from cxrlens.shelf.keeping import add_model
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +48,30 @@ def test_the_page_needs_no_other_file(demo: Path) -> None:
     words = {"32-true": "float32", "bf16-mixed": "bfloat16 autocast"}[trained_in]
     assert re.search(rf"Training precision\s*</\w+>\s*<\w+[^>]*>\s*{words}", page)
     assert page.count("--grid areas --interpolation bilinear --flip") == 2  # its commands make the same maps
+
+
+def test_its_model_is_kept_under_a_name_of_its_own(demo: Path) -> None:
+    kept = find_kept("demo-quick")
+    assert kept is not None
+    assert kept.record.sha256 == sha256_of(demo / "run" / "model.safetensors")
+    assert kept.record.made_by == "cxrlens demo"
+
+
+def test_a_model_of_a_persons_own_is_never_replaced(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXRLENS_MODELS", str(tmp_path / "models"))
+    trained = demo / "run" / "model.safetensors"
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(trained, mine)
+    network, card = load_model(mine)
+    save_model(mine, network, card.model_copy(update={"created": "mine"}))
+    add_model(mine, "demo-quick")
+    assert _kept(trained, "demo-quick") is None
+    assert "another model is kept as 'demo-quick'" in caplog.text
+    assert find_kept("demo-quick").record.sha256 == sha256_of(mine)  # type: ignore[union-attr]
+    monkeypatch.setenv("CXRLENS_MODELS", str(mine))  # no folder: the demo is finished all the same
+    assert _kept(trained, "demo-quick") is None
 
 
 def test_a_second_run_needs_force(demo: Path) -> None:

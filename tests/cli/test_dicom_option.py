@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import cxrlens, refused
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from command_line import cxrlens, refused
 from cxrlens.models.model_file import load_model, save_model
 
 pytest.importorskip("highdicom")
@@ -72,7 +72,7 @@ def test_explain_writes_a_report_and_a_picture_for_each_dicom_image(images: Path
     out = tmp_path / "out"
     finished = cxrlens("explain", images, "-m", wary, "-o", out, "--dicom", "--workers", 0)
     assert finished.code == 0, finished.err
-    found = {f"{name}.{kind}.dcm" for name in ("ward/a.dcm", "b.dcm") for kind in ("sr", "sc")}
+    found = {f"{name}.{kind}.dcm" for name in ("ward/a.dcm", "b.dcm") for kind in ("sr", "sc", "pr")}
     assert names(out / "dicom") == {*found, "left_out.txt"}
     assert "DICOM results were written: 2" in finished.err
     assert "no DICOM files: 1" in finished.err
@@ -127,7 +127,7 @@ def test_screen_writes_them_by_content_and_goes_on(images: Path, wary: Path, tmp
         for row in map(json.loads, (out / "results.jsonl").read_text().splitlines())
         if row["name"] in ("ward/a.dcm", "b.dcm")
     }
-    found = {f"{key}.{kind}.dcm" for key in keys.values() for kind in ("sr", "sc")}
+    found = {f"{key}.{kind}.dcm" for key in keys.values() for kind in ("sr", "sc", "pr")}
     assert names(out / "dicom") == {*found, "left_out.txt"}
     assert "DICOM results were written: 2" in again.err
     report = out / "dicom" / f"{keys['b.dcm']}.sr.dcm"
@@ -192,7 +192,12 @@ def test_no_result_of_an_earlier_run_stays(images: Path, wary: Path, tmp_path: P
     assert cxrlens("explain", images, *given).code == 0
     (images / "b.dcm").unlink()
     assert cxrlens("explain", images, *given, "--force", "--smooth", 2).code == 0
-    assert names(tmp_path / "out" / "dicom") == {"ward/a.dcm.sr.dcm", "ward/a.dcm.sc.dcm", "left_out.txt"}
+    assert names(tmp_path / "out" / "dicom") == {
+        "ward/a.dcm.sr.dcm",
+        "ward/a.dcm.sc.dcm",
+        "ward/a.dcm.pr.dcm",
+        "left_out.txt",
+    }
     report = (tmp_path / "out" / "dicom" / "ward" / "a.dcm.sr.dcm").read_bytes()
     assert b"map: grad_cam, layers: last, gaussian sigma 2" in report
 

@@ -7,10 +7,10 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from command_line import Finished, agree, cxrlens, refused, table
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from command_line import Finished, agree, cxrlens, refused, table
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
@@ -149,7 +149,7 @@ def test_a_corrupt_image_is_listed_and_the_others_count(
     clean = cxrlens(command, phantoms, "-m", model, "-o", tmp_path / "clean", "--json", *options(command))
     assert (finished.code, clean.code) == (3, 0)
     assert finished.errors == []
-    assert "1 images could not be read" in finished.err
+    assert "1 image could not be read and was left out; it is listed in" in finished.err
     assert str(bad) in finished.err
     (reason,) = finished.json["unreadable"]
     assert reason.startswith(f"{bad}: ")
@@ -221,7 +221,7 @@ def test_a_row_that_cannot_be_parsed(data: Path, model: Path, tmp_path: Path, co
         ((), 2, ("--annotation TEXT", "--annotations CSV")),
         (("--annotation", "0 1 2"), 2, ("--annotation", "'0 1 2' should have 4 numbers")),
         (("--annotation", "5 1 2 3 4"), 2, ("--annotation", "the codes are 0, 1 and 2")),
-        (("--annotation", " "), 4, ("IMAGE", "holds no object")),
+        (("--annotation", " "), 2, ("--annotation is empty",)),
         (("--annotation", "0 900 900 999 999"), 4, ("IMAGE", "wholly outside")),
         (("--annotations", "TRAIN"), 2, ("TRAIN", "has no row for", "--annotation TEXT")),
         (("--annotations", "ABSENT"), 2, ("ABSENT", "no such file")),

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import cxrlens, refused, table
 from filelock import FileLock
 
+from command_line import cxrlens, refused, table
 from cxrlens.errors import EXIT_NOTHING_TO_DO, EXIT_USAGE
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.models.model_file import load_model

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import cxrlens, table
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from command_line import cxrlens, table
 from cxrlens.explanation import run as explain
 from cxrlens.inputs.annotations.shapes import Rectangle
 from cxrlens.inputs.annotations.table import write_annotations

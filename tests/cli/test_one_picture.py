@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import cxrlens, table
 from PIL import Image, ImageDraw
 
 import cxrlens as package
+from command_line import cxrlens, table
 from cxrlens.inputs.decoding import DecodedImage, decode_images
 from cxrlens.inputs.origin import FileOrigin
 from cxrlens.inputs.preprocessing import Preprocessing

@@ -6,9 +6,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_line import cxrlens, refused
 from filelock import FileLock
 
+from command_line import cxrlens, refused
 from cxrlens.outputs import LOCK
 
 CPU = ("--device", "cpu", "--workers", 0)

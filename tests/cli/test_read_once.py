@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import cxrlens
 
+from command_line import cxrlens
 from cxrlens.inputs.dataset import dataset
 
 ROWS = ("--method", "grad_cam", "--layers", "last")

@@ -21,19 +21,18 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from command_line import Finished, cxrlens, refused, table
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from test_bad_batches import REASONS, dicom, odd_names, spoil
 
 import cxrlens as package
+from command_line import Finished, cxrlens, refused, table
 from cxrlens.inputs.names import path_of
 from cxrlens.models import precision
 from cxrlens.models.calibration import Calibration
 from cxrlens.models.model_file import load_model, save_model
-from cxrlens.screening import page
-from cxrlens.screening import screen as screening
+from cxrlens.screening import page, reading
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store import results as store_results
@@ -206,10 +205,10 @@ def killed(at: int, share: float | None, arguments: list[Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         real_append(self, records)
 
-    def row_of(image: ScreenedImage, record: str) -> dict[str, Any]:
+    def row_of(image: ScreenedImage, record: str, state: str = "") -> dict[str, Any]:
         if count == at - 1 and share is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return real_row(image, record)
+        return real_row(image, record, state)
 
     Export.append = append  # type: ignore[method-assign,assignment]
     store_results.row_of = row_of
@@ -602,14 +601,14 @@ def test_a_folder_of_before_goes_on_with_the_tags_that_it_kept(folder: Path, mod
 
 def test_a_file_that_ends_its_process(folder: Path, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
     bad = min(folder.glob("*.jpg"))
-    real = screening.Reading.__call__
+    real = reading.Reading.__call__
 
     def killing(self: Any, task: Any) -> Any:
         if task.origin.path == bad:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, task)
 
-    monkeypatch.setattr(screening.Reading, "__call__", killing)
+    monkeypatch.setattr(reading.Reading, "__call__", killing)
     finished = run(folder, model, tmp_path / "out", "--workers", 2)
     assert finished.code == 3
     assert "ended the process" in results(tmp_path / "out")[bad.name].reason
@@ -622,9 +621,9 @@ def test_only_a_few_results_are_in_memory(folder: Path, model: Path, tmp_path: P
     """Whatever waits is written after a batch: no more files are read ahead than that."""
     real, waiting = Store.add, []
 
-    def add(self: Store, images: list[ScreenedImage]) -> None:
+    def add(self: Store, images: list[ScreenedImage], states: dict[str, str]) -> None:
         waiting.append(len(images))
-        real(self, images)
+        real(self, images, states)
 
     monkeypatch.setattr(Store, "add", add)
     run(folder, model, tmp_path / "out", "--batch-size", 3)

@@ -7,9 +7,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_line import cxrlens
 from test_screen import FAST, folder, results, run, table
 
+from command_line import cxrlens
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.reading import ReadImage
 from cxrlens.screening.record import ScreenedImage
@@ -98,12 +98,12 @@ def test_a_database_that_goes_away_in_the_middle_costs_nothing(
     real, calls, seen = ResultTable.add, 0, 0
     inspect = Screening._inspected
 
-    def add(table: ResultTable, images: list[ScreenedImage]) -> list[str]:
+    def add(table: ResultTable, images: list[ScreenedImage], states: dict[str, str] | None = None) -> list[str]:
         nonlocal calls
         calls += 1
         if calls == 3:  # the first is of what an earlier run could not put there
             postgres.kill()
-        return real(table, images)
+        return real(table, images, states)
 
     def inspected(screening: Screening, images: list[ReadImage]) -> list[ResultToRecord]:
         nonlocal seen

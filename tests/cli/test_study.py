@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import Finished, cxrlens, refused, table
 
+from command_line import Finished, cxrlens, refused, table
 from cxrlens.study.records import Records
 
 PLAN = {
@@ -26,6 +26,11 @@ def write_plan(folder: Path, **changes: object) -> Path:
     path = folder / "plan.yaml"
     path.write_text(yaml.safe_dump({**PLAN, **changes}))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _few_figures_are_drawn() -> None:
+    """All of them are drawn here: studies are compared to the byte."""
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from command_line import cxrlens
 
+from command_line import cxrlens
 from cxrlens.errors import NothingToDoError
 from cxrlens.study import run
 from cxrlens.study.plan import StudyPlan

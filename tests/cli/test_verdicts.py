@@ -6,12 +6,19 @@ import csv
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
-from command_line import cxrlens, refused, table
 from PIL import Image, ImageOps
+from torch import nn
 
+from command_line import cxrlens, refused, table
 from cxrlens.inputs.dataset.label_csv import read_labels
+from cxrlens.inputs.preprocessing import Preprocessing
+from cxrlens.models.card import ModelCard
+from cxrlens.models.model_file import save_model
+from cxrlens.models.registry import build_network
 from cxrlens.screening.folder import ScreenedFolder
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.store.marks import Mark
@@ -139,6 +146,75 @@ def test_verdicts_of_a_folder_are_files_for_other_commands(data: Path, tmp_path:
     assert prepared.code == 0, prepared.err
     found = {row["label"]: row["annotation"] for row in table(tmp_path / "objects" / "manifest.csv")}
     assert found == {"affected": "0 10 20 60 40", "normal": ""}
+
+
+HEIGHT, WIDTH = 96, 128
+SPOT = (28, 100)  # row, column
+
+
+def spot() -> Image.Image:
+    """A radiograph with one bright spot, off its diagonals; all of it is brighter than ImageNet's mean."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    near = np.exp(-((rows - SPOT[0]) ** 2 + (columns - SPOT[1]) ** 2) / 60)
+    return Image.fromarray(np.uint8(130 + 0.2 * columns + 95 * near))
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet-18 that hands the brightness on and does nothing else, so that its maps are highest where that is."""
+    network = build_network("resnet18")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+            if module is network.conv1 or module.kernel_size == (1, 1):
+                middle = module.kernel_size[0] // 2
+                module.weight.data[0, 0, middle, middle] = 1
+    with torch.no_grad():
+        network.fc.weight.zero_()
+        network.fc.bias.zero_()
+        network.fc.weight[1, 0] = 1
+    path = tmp_path_factory.mktemp("seeing") / "model.safetensors"
+    save_model(path, network, ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=96, width=96)))
+    return path
+
+
+def test_drawn_objects_are_what_the_pointing_game_is_scored_on(seeing: Path, tmp_path: Path) -> None:
+    """The peak is on the spot: it hits the box about it, and misses the outline where x and y would be exchanged."""
+    images = tmp_path / "images"
+    images.mkdir()
+    around = ((SPOT[1] - 6, SPOT[0] - 6), (SPOT[1] + 6, SPOT[0] + 6))
+    exchanged = tuple((y, min(x, HEIGHT - 1)) for x, y in ((94, 22), (106, 22), (106, 34), (94, 34)))
+    said = {
+        "on.png": ("retake", Grounds(reason="foreign_object", marks=(Mark(kind="box", points=around),))),
+        "off.png": ("retake", Grounds(reason="foreign_object", marks=(Mark(kind="outline", points=exchanged),))),
+        "fit.png": ("accept", Grounds()),
+        "undrawn.png": ("retake", Grounds(reason="foreign_object")),
+    }
+    folder = ScreenedFolder(tmp_path / "screened")
+    folder.path.mkdir()
+    folder.write_info(INFO.model_copy(update={"root": str(images)}))
+    with Store(folder) as store:
+        for number, (name, (verdict, grounds)) in enumerate(said.items()):
+            spot().save(images / name, pnginfo=None, dpi=(72 + number, 72))  # files that differ
+            key = hashlib.sha256((images / name).read_bytes()).hexdigest()
+            store.results.add([ScreenedImage(name=name, key=key, probability=0.5, height=HEIGHT, width=WIDTH)])
+            assert store.verdicts.give(key, verdict, lambda: "", reader="Anna", grounds=grounds)  # type: ignore[arg-type]
+    labels, objects = tmp_path / "labels.csv", tmp_path / "objects.csv"
+    written = cxrlens("verdicts", folder.path, "--labels", labels, "--objects", objects)
+    assert written.code == 0, written.err
+    out = tmp_path / "game"
+    game = ("--annotations", objects, "--method", "grad_cam", "--layers", "layer1.1", "--workers", 0, "--json")
+    played = cxrlens("pointing-game", images, "-m", seeing, "-o", out, *game)
+    assert played.code == 0, played.err
+    rows = [row for row in table(out / "per_image.csv") if row["method"] == "grad_cam"]
+    assert {Path(row["image"]).name: row["outcome"] for row in rows if row["outcome"] != "not applicable"} == {
+        "on.png": "hit", "off.png": "miss"
+    }  # fmt: skip
+    for row in rows:
+        assert float(row["peak_y"]) == pytest.approx(SPOT[0], abs=HEIGHT / 24)  # one cell of the layer
+        assert float(row["peak_x"]) == pytest.approx(SPOT[1], abs=WIDTH / 24)
+    [score] = [row for row in played.json["table"] if row["method"] == "grad_cam"]
+    assert (score["n"], score["hits"], score["misses"], score["accuracy"]) == (2, 1, 1, 0.5)
 
 
 def test_readers_and_reasons_that_cannot_be_are_refused(model: Path, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def calibrate_model(
         unreadable_name=f"{out.stem}.unreadable.txt",
         batch_size=batch_size,
         workers=workers,
-        see=seen.add,
+        see=lambda _item, grey, _logits: seen.add(grey),
         progress=progress,
     )
     case = _Case(
@@ -223,13 +223,7 @@ def calibrate_model(
         name=data.root.resolve().name, split=chosen.name, images=case.labels.size, affected=int(case.labels.sum())
     )
     distance = _distance(model.card.distance, seen, origin)
-    calibration = _record(
-        case,
-        fitted,
-        origin,
-        _sha256(model, source),
-        [*calibration_remarks.on_distance(model.card.distance, distance)],
-    )
+    calibration = _record(case, fitted, origin, _sha256(model, source), (model.card.distance, distance))
     card = ModelCard.model_validate(
         {
             **dict(model.card),
@@ -304,8 +298,13 @@ def _fit(case: _Case) -> _Fitted:
 
 
 def _record(
-    case: _Case, fitted: _Fitted, data: CalibrationData, source_sha256: str, further_remarks: list[str]
+    case: _Case,
+    fitted: _Fitted,
+    data: CalibrationData,
+    source_sha256: str,
+    distances: tuple[TrainingDistance | None, TrainingDistance | None],
 ) -> Calibration:
+    """What the model file keeps of the calibration; ``distances`` are the model's own and the one that it gets."""
     before, after = (probabilities.calibration_scores(case.labels, odds) for odds in (case.raw, fitted.held_out))
     final, goals = fitted.cuts.decide(fitted.site), case.goals
     expected, apparent = (
@@ -322,7 +321,7 @@ def _record(
         *calibration_remarks.on_data(data.split, case.share, **known),
         *calibration_remarks.on_probabilities(fitted.temperature, after, case.share, auc),
         *calibration_remarks.on_targets(goals.retake, goals.review, fitted.cuts, apparent, counts, case.prevalence),
-        *further_remarks,
+        *calibration_remarks.on_distance(*distances),
     ]
     return Calibration(
         temperature=fitted.temperature,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines, stoppable
-from cxrlens.cli.options import Database, Force, Json
-from cxrlens.errors import EXIT_GATE, UsageError
+from cxrlens.cli.options import Database, Force, Json, all_named
+from cxrlens.errors import EXIT_GATE
 
 if TYPE_CHECKING:
     from cxrlens.analysis.run import AnalysisResult
@@ -59,6 +58,7 @@ def command(
             "-m",
             help="Model file of folders screened by an earlier version, which do not keep its calibration; may be "
             "repeated.",
+            callback=all_named,
         ),
     ] = None,
     database: Database = None,
@@ -66,31 +66,24 @@ def command(
     json: Json = False,
 ) -> None:
     """Reject analysis of screened folders: retake rates, control charts, drift, and agreement with readers."""
-    from cxrlens.analysis.images import Days
-    from cxrlens.analysis.run import OUTPUTS, AnalysisSettings, analyse, check_out
-    from cxrlens.outputs import output_folder
+    from cxrlens.api.analysing import analyse
 
     set_up_logging()
-    days = Days(_day(since, "--since"), _day(until, "--until"))
-    if days.first and days.last and days.last < days.first:
-        raise UsageError(f"--until {until} lies before --since {since}")
-    settings = AnalysisSettings(
-        period=period.value,
-        days=days,
-        baseline=_day(baseline, "--baseline"),
-        false_alarms=false_alarms,
-        models=model or (),
-        database=database,
-    )
     wanted = frozenset(fail_on or ())
-    check_out(screened, out)
-    with stoppable(None), output_folder(out, OUTPUTS, force=force), progress_bar("reading folders") as progress:
+    with stoppable(None), progress_bar("reading folders") as progress:
         result = analyse(
             screened,
             out,
-            settings,
+            period=period.value,
+            since=since,
+            until=until,
+            baseline=baseline,
+            false_alarms=false_alarms,
+            models=model or (),
+            database=database,
             needs_drift=FailOnChange.drift in wanted,
             needs_charts=FailOnChange.signal in wanted,
+            force=force,
             progress=progress,
         )
     if json:
@@ -110,12 +103,3 @@ def _show(result: AnalysisResult) -> None:
         show_lines(f"{label}: {value}" for label, value in facts_of(found))
     show_lines([*(f"note: {note}" for note in result.notes), *(f"warning: {said}" for said in result.warnings)])
     show_lines([f"page: {result.files[0]}", f"tables: {result.files[0].parent / 'tables'}"])
-
-
-def _day(text: str | None, option: str) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{option} takes a day such as 2026-01-31, not '{text}'") from error

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli.console import show_json, show_lines
-from cxrlens.cli.options import CacheDir, Json, store_of
+from cxrlens.cli.options import CacheDir, Json
 
 
 def command(
@@ -16,6 +16,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Show the decoded images that trainings keep for each other, or remove them."""
+    from cxrlens.api.arguments import store_of
     from cxrlens.inputs.cache.location import format_size
 
     store = store_of(cache_dir)

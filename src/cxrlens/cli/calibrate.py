@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
-from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Split, Workers, share_of, workers_of
-from cxrlens.errors import UsageError
+from cxrlens.cli.options import BatchSize, Device, Json, Model, Seed, Split, Workers
 
 if TYPE_CHECKING:
-    from cxrlens.calibration.operating_points import TargetKind, ThresholdTarget
     from cxrlens.calibration.run import CalibrateResult
-
-_DEFAULT_SPECIFICITY = 0.95
-_DEFAULT_SEEN = 0.95
 
 
 def command(
@@ -54,59 +49,29 @@ def command(
     json: Json = False,
 ) -> None:
     """Set a model's threshold and make its probabilities right for your site, in a copy of its file."""
-    from cxrlens.calibration.run import TriageGoals, calibrate_model, only_writer
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.inspection.quality_model import load
+    from cxrlens.api.calibrating import calibrate
 
     set_up_logging()
-    data_set = Dataset(data)
-    retake = _retake(specificity, sensitivity, max_retake_rate)
-    goals = TriageGoals(
-        retake, _review(review, retake), None if prevalence is None else share_of(prevalence, "--prevalence")
-    )
-    loaded = load(model, device=device)
-    with stoppable(None), only_writer(model, out, force=force), progress_bar("calibrating") as progress:
-        result = calibrate_model(
-            data_set,
-            loaded,
+    with stoppable(None), progress_bar("calibrating") as progress:
+        result = calibrate(
+            data,
             model,
             out,
-            goals,
+            specificity=specificity,
+            sensitivity=sensitivity,
+            max_retake_rate=max_retake_rate,
+            prevalence=prevalence,
+            review=review,
             split=split,
             batch_size=batch_size,
-            workers=workers_of(workers),
             seed=seed,
+            force=force,
+            device=device,
+            workers=workers,
             progress=progress,
         )
     _show(result, json=json)
     finish(result.unreadable)
-
-
-def _retake(specificity: str | None, sensitivity: str | None, max_retake_rate: str | None) -> ThresholdTarget:
-    from cxrlens.calibration.operating_points import ThresholdTarget
-
-    options: dict[TargetKind, tuple[str, str | None]] = {
-        "specificity": ("--specificity", specificity),
-        "sensitivity": ("--sensitivity", sensitivity),
-        "retake_rate": ("--max-retake-rate", max_retake_rate),
-    }
-    given = [ThresholdTarget(kind, share_of(text, name)) for kind, (name, text) in options.items() if text is not None]
-    if len(given) > 1:
-        raise UsageError("--specificity, --sensitivity and --max-retake-rate each set the threshold: give one of them")
-    return given[0] if given else ThresholdTarget("specificity", _DEFAULT_SPECIFICITY)
-
-
-def _review(text: str | None, retake: ThresholdTarget) -> ThresholdTarget | None:
-    from cxrlens.calibration.operating_points import ThresholdTarget
-
-    if text is None:
-        return ThresholdTarget("sensitivity", (1 + retake.value) / 2 if retake.kind == "sensitivity" else _DEFAULT_SEEN)
-    if text == "none":
-        return None
-    kind, equals, value = text.partition("=")
-    if not equals or kind not in ("sensitivity", "npv"):
-        raise UsageError(f"--review takes sensitivity=0.95, npv=0.99 or none, not '{text}'")
-    return ThresholdTarget("npv" if kind == "npv" else "sensitivity", share_of(value, "--review"))
 
 
 def _show(result: CalibrateResult, *, json: bool) -> None:

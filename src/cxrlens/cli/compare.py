@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,25 +27,27 @@ from cxrlens.cli.options import (
     Smooth,
     Split,
     Workers,
-    fusion_of,
-    resize_of,
-    rows_of,
-    workers_of,
+    named,
+    named_methods,
+    named_resize,
 )
-from cxrlens.errors import EXIT_GATE, UsageError
+from cxrlens.errors import EXIT_GATE
 
 if TYPE_CHECKING:
     from cxrlens.comparison.run import CompareResult
-    from cxrlens.saliency.explain import Row
 
 _FLIPS_SHOWN = 20
 
 
 def command(
-    a: Annotated[str, typer.Argument(help='A model file or run folder, or a row such as "grad_cam last".')],
+    a: Annotated[
+        str, typer.Argument(help='A model file, run folder or name of a model, or a row such as "grad_cam last".')
+    ],
     b: Annotated[str, typer.Argument(help="What to compare with it: a model with a model, a row with a row.")],
     data: Annotated[Path, typer.Option(help="Data set folder.")],
-    model: Annotated[Path | None, typer.Option("--model", "-m", help="The model whose rows are compared.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="The model whose rows are compared.", callback=named)
+    ] = None,
     method: Methods = None,
     layers: Layers = "combined",
     tolerance: Annotated[float, typer.Option(min=0.0001, max=1, help="Share of the side.")] = 0.025,
@@ -60,7 +62,7 @@ def command(
         bool, typer.Option("--fail-if-worse", help="Exit code 10 when B is worse in any score.")
     ] = False,
     margin: Annotated[float, typer.Option(min=0, max=1, help="How much worse B may be.")] = 0.0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and tables.")] = Path("comparison"),
     split: Split = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
@@ -73,62 +75,39 @@ def command(
 
     B is worse in a score when the 95 % interval of the difference B - A lies wholly below minus the margin.
     """
-    from cxrlens.comparison import run as compare
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import output_folder
-    from cxrlens.pointing.run import PointingSettings
+    from cxrlens.api.comparing import compare
 
     set_up_logging()
-    data_set = Dataset(data)
-    resize = resize_of(grid, interpolation, published=published_grid)
-    fusion = fusion_of(combination, None, smooth, resize, flip=flip)
-    settings = PointingSettings(tolerance, fusion, target.value, seed)
-    shared: dict[str, Any] = {
-        "margin": margin,
-        "split": split,
-        "batch_size": batch_size,
-        "workers": workers_of(workers),
-    }
+    resize = named_resize(grid, interpolation, published=published_grid)
     with stoppable(out), progress_bar("comparing") as progress:
-        if model is None:
-            rows = rows_of(method or ["normgrad_conv1x1"], layers)
-            first, second = load(_model_path(a), device=device), load(_model_path(b), device=device)
-            for loaded in (first, second):
-                loaded.check_rows(rows, fusion)
-            with output_folder(out, compare.OUTPUTS, force=force):
-                result = compare.compare_models(
-                    data_set, first, second, out, rows, settings, progress=progress, **shared
-                )
-        else:
-            if method is not None:
-                raise UsageError("--method is for two models; with --model, A and B are the rows")
-            if a.split() == b.split():
-                raise UsageError(f"A and B are the same row, '{a}'; name two")
-            loaded, pair = load(model, device=device), (_row(a), _row(b))
-            loaded.check_rows(pair, fusion)
-            with output_folder(out, compare.OUTPUTS, force=force):
-                result = compare.compare_methods(data_set, loaded, *pair, out, settings, progress=progress, **shared)
+        result = compare(
+            a,
+            b,
+            data,
+            out,
+            model=model,
+            methods=named_methods(method),
+            layers=layers,
+            tolerance=tolerance,
+            combination=combination.value,
+            smooth=smooth,
+            grid=resize[0],
+            interpolation=resize[1],
+            flip=flip,
+            target=target.value,
+            margin=margin,
+            split=split,
+            batch_size=batch_size,
+            seed=seed,
+            force=force,
+            device=device,
+            workers=workers,
+            progress=progress,
+        )
     _show(result, f"A: {a}, B: {b}", out, json=json)
     if fail_if_worse and result.worse:
         raise typer.Exit(EXIT_GATE)
     finish(result.unreadable)
-
-
-def _model_path(text: str) -> Path:
-    path = Path(text)
-    if not path.exists():
-        raise UsageError(f"{text}: no such model; to compare two rows of one model, name the model with --model")
-    return path
-
-
-def _row(text: str) -> Row:
-    from cxrlens.saliency.explain import Row
-
-    parts = text.split()
-    if len(parts) != 2:
-        raise UsageError(f"with --model, A and B are rows, 'METHOD LAYERS' such as 'grad_cam last', not '{text}'")
-    return Row(*parts)
 
 
 def _show(result: CompareResult, title: str, out: Path, *, json: bool) -> None:
@@ -139,7 +118,7 @@ def _show(result: CompareResult, title: str, out: Path, *, json: bool) -> None:
                 "flips": result.flips,
                 "worse": result.worse,
                 "unreadable": result.unreadable,
-                "files": [out / "comparison.csv", out / "flips.csv"],
+                "files": [out / "comparison.csv", out / "flips.csv", result.page],
             }
         )
         return
@@ -152,4 +131,4 @@ def _show(result: CompareResult, title: str, out: Path, *, json: bool) -> None:
             ("image", "score", "flip"),
             [[flip[column] for column in ("image", "score", "flip")] for flip in shown],
         )
-    show_lines(["worse: " + (", ".join(result.worse) or "nothing"), f"tables: {out}"])
+    show_lines(["worse: " + (", ".join(result.worse) or "nothing"), f"page: {result.page}", f"tables: {out}"])

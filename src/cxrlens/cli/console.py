@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cxrlens.cli.progress_lines import progress_lines
 from cxrlens.errors import EXIT_SOME_UNREADABLE
 from cxrlens.files import printable, to_json
 
@@ -23,7 +24,7 @@ stdout = Console()
 
 _ARGUMENT = re.compile(r"`(?P<name>[a-z][a-z_]*)(=(?P<value>[^`\n]+))?`")
 _OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_OTHERWISE_NAMED = {"run_dir": "name"}
+_OTHERWISE_NAMED = {"methods": "method", "run_dir": "name"}
 
 
 class _Lines(logging.Handler):
@@ -87,14 +88,24 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     (stdout if stdout.is_terminal else Console(width=200)).print(table)
 
 
+def say_line(text: str) -> None:
+    """One line on stderr, never wrapped."""
+    stderr.print(_shown(text), soft_wrap=True, highlight=False)
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr; gives the function that moves it to (done, total), and may say what is being done.
+    """A progress bar on stderr, or lines where that is no terminal, see `progress_lines`.
 
-    The bar appears with the first call and goes when all is done, so that it never stands beside another one.
+    Gives the function that moves it to (done, total), and may say what is being done. The bar appears with the first
+    call and goes when all is done, so that it never stands beside another one.
     """
+    if not stderr.is_terminal:
+        with progress_lines(title, say_line) as moved:
+            yield moved
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    progress = Progress(*columns, console=stderr, transient=True)
     task = progress.add_task(title, total=None)
 
     def move(done: int, total: int, what: str = "") -> None:

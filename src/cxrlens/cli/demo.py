@@ -38,7 +38,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Run everything once on built-in phantoms: draw, train, test, explain, score."""
-    from cxrlens.cli.training_progress import EpochLines
+    from cxrlens.cli.training_progress import EpochLines, Steps
     from cxrlens.demo.run import FULL, QUICK, run_demo
     from cxrlens.devices import resolve_device
     from cxrlens.saliency.fusion import Fusion
@@ -55,7 +55,7 @@ def command(
             fusion=fusion,
             seed=seed,
             force=force,
-            callbacks=[EpochLines()],
+            callbacks=[EpochLines(), Steps(progress)],
             progress=progress,
         )
     if json:
@@ -63,6 +63,7 @@ def command(
             {
                 "page": result.page,
                 "model": result.training.model,
+                "name": result.name,
                 "scores": result.scores.scores.to_dict(),
                 "pointing_game": result.pointing.table,
                 "precision": result.training.precision,
@@ -74,5 +75,15 @@ def command(
             [
                 f"dev AUC {result.scores.scores.auc:.3f}; finished in {result.seconds / 60:.1f} minutes",
                 f"results: {result.page.resolve()}",
+                *_kept(result.name),
             ]
         )
+
+
+def _kept(name: str | None) -> list[str]:
+    if name is None:
+        return []
+    return [
+        f"the model is kept as '{name}', in place of an earlier demo's; try it: cxrlens screen FOLDER --model {name} "
+        "--out screening"
+    ]

@@ -10,13 +10,20 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli.console import set_up_logging, show_json, show_lines
-from cxrlens.cli.options import Device, Json
+from cxrlens.cli.options import Device, Json, named
 from cxrlens.errors import EXIT_USAGE
+from cxrlens.wording import counted
 
 
 def command(
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Also check this model file, or a run folder's best model.")
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Also check this model file, a run folder's best model, or the kept model of this name.",
+            callback=named,
+        ),
     ] = None,
     device: Device = "auto",
     json: Json = False,
@@ -38,6 +45,6 @@ def command(
                 show_lines([f"  {finding.status:<8} {finding.name}: {finding.detail}"])
                 show_lines([f"           -> {finding.remedy}"] if finding.remedy else [])
         count = len(diagnosis.problems)
-        show_lines([f"{count} problem{'s' if count > 1 else ''}, see above" if count else "no problem"])
+        show_lines([f"{counted(count, 'problem')}, see above" if count else "no problem"])
     if diagnosis.problems:
         raise typer.Exit(EXIT_USAGE)

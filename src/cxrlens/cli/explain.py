@@ -33,22 +33,29 @@ from cxrlens.cli.options import (
     Split,
     TargetChoice,
     Workers,
-    fusion_of,
-    resize_of,
-    rows_of,
-    workers_of,
+    named_methods,
+    named_resize,
+    numbers_of,
 )
+from cxrlens.wording import counted
 
 
 def _list_methods(asked: bool) -> None:
     if not asked:
         return
-    from cxrlens.saliency.catalogue import rows
+    from cxrlens.saliency.catalogue import plugged_methods, rows
 
-    for id_, title, formula, cost, source in rows():
-        show_lines([f"{id_} ({title})", f"    {formula}", f"    {cost}", f"    {source}"])
+    for row in rows():
+        show_lines(_in_lines(*row))
     show_lines(["captum:NAME (any attribution class of captum)"])
+    for plugged in plugged_methods():
+        told = [f"{plugged.row[0]} (not usable)", f"    {plugged.fault}"] if plugged.fault else _in_lines(*plugged.row)
+        show_lines([*told, f"    of the package {plugged.package}"])
     raise typer.Exit
+
+
+def _in_lines(id_: str, title: str, formula: str, cost: str, source: str) -> list[str]:
+    return [f"{id_} ({title})", f"    {formula}", f"    {cost}", f"    {source}"]
 
 
 def command(
@@ -83,37 +90,35 @@ def command(
     ] = False,
 ) -> None:
     """Show where a model looks: an overlay and the maps of each image."""
-    from cxrlens.explanation.run import OUTPUTS, ExplanationSettings, dicom_results, explain_images
-    from cxrlens.inputs.readers import require_file
-    from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import output_folder
+    from cxrlens.api.explaining import explain_images
     from cxrlens.saliency.recorded_resize import resizes_of
 
     set_up_logging()
-    rows = rows_of(method, layers)
-    resize = resize_of(grid, interpolation, published=published_grid)
-    fusion = fusion_of(combination, layer_weights, smooth, resize, flip=flip)
-    for source in sources:
-        if not source.is_dir():
-            require_file(source)
-    loaded = load(model, device=device, precision=precision.value)
-    loaded.check_rows(rows, fusion)
-    settings = ExplanationSettings(target.value, fusion, seed, assess_any)
-    results = dicom_results(out, loaded, rows, settings) if dicom else None
-    with stoppable(out), output_folder(out, OUTPUTS, force=force), progress_bar("explaining") as progress:
-        if results:
-            results.clear()
+    named = named_resize(grid, interpolation, published=published_grid)
+    with stoppable(out), progress_bar("explaining") as progress:
         result = explain_images(
             sources,
-            loaded,
+            model,
             out,
-            rows,
-            settings,
+            methods=named_methods(method),
+            layers=layers,
             annotations=annotations,
             split=split,
-            dicom=results,
+            dicom=dicom,
+            target=target.value,
+            combination=combination.value,
+            layer_weights=numbers_of(layer_weights),
+            smooth=smooth,
+            grid=named[0],
+            interpolation=named[1],
+            flip=flip,
+            assess_any=assess_any,
             batch_size=batch_size,
-            workers=workers_of(workers),
+            seed=seed,
+            force=force,
+            device=device,
+            precision=precision.value,
+            workers=workers,
             progress=progress,
         )
     if json:
@@ -123,7 +128,8 @@ def command(
         unjudged = f", {len(result.not_assessable)} not assessable" if result.not_assessable else ""
         show_lines(
             [
-                f"{images} images explained{unjudged}: {out / 'overlays'}, {out / 'explanations.csv'}",
+                f"{counted(images, 'image')} explained{unjudged}: {out / 'overlays'}, {out / 'explanations.csv'}",
+                f"page: {result.page}",
                 f"resize of the maps: {resizes_of(result.rows)}",
             ]
         )

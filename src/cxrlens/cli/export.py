@@ -18,8 +18,7 @@ from cxrlens.cli.options import (
     PublishedGrid,
     Workers,
     named_methods,
-    resize_of,
-    workers_of,
+    named_resize,
 )
 
 
@@ -59,21 +58,21 @@ def command(
     json: Json = False,
 ) -> None:
     """Write a model as one ONNX graph that gives probability and map; it needs neither torch nor cxrlens to run."""
-    from cxrlens.export.run import export_model
+    from cxrlens.api.exporting import export
     from cxrlens.inspection.quality_model import DEFAULT_METHOD
 
     set_up_logging(quiet=json)
-    resize = resize_of(grid, interpolation, published=published_grid)
+    named, methods = named_resize(grid, interpolation, published=published_grid), named_methods(method)
     with stoppable(None):
-        methods = named_methods(method) or [DEFAULT_METHOD]
-        result = export_model(
+        result = export(
             model,
-            methods=methods,
+            out,
+            methods=DEFAULT_METHOD if methods is None else methods,
             layers=layers,
-            resize=resize,
-            out=out,
+            grid=named[0],
+            interpolation=named[1],
             int8=int8,
-            workers=workers_of(workers),
+            workers=workers,
             force=force,
         )
     parity, quality = result.parity, result.int8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from cxrlens.errors import EXIT_INTERRUPTED
@@ -25,6 +27,25 @@ def end_at_interrupts() -> None:
     """From here on, when all is done, the first Ctrl-C ends the process at once."""
     if _is_ours():
         signal.signal(signal.SIGINT, _end)
+
+
+@contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C, and a service manager's request, ask for an end; a second Ctrl-C enforces it."""
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
+            signal.raise_signal(number)
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is asked:
+                signal.signal(number, handler)
 
 
 def _is_ours() -> bool:

@@ -21,6 +21,8 @@ from cxrlens.cli import (
     doctor,
     explain,
     export,
+    model,
+    node,
     pointing_game,
     screen,
     serve,
@@ -30,9 +32,11 @@ from cxrlens.cli import (
     train,
     verdicts,
 )
+from cxrlens.cli.command import Command
 from cxrlens.cli.console import show_error
 from cxrlens.cli.interrupts import end_at_interrupts, take_interrupts
 from cxrlens.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ArgumentError, CxrlensError
+from cxrlens.plugins import at_fault
 from cxrlens.process import ignore_local_figure_settings, isolate_children, keep_freed_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -44,7 +48,8 @@ app = typer.Typer(
     add_completion=False,
     help="Explainable quality control of chest radiographs. For research; not a medical device.",
     epilog="Exit codes: 0 ok, 1 unexpected, 2 usage, 3 finished but some inputs were unreadable, 4 nothing to do, "
-    "10 a condition that was asked for (--fail-if-worse, --fail-on) holds.",
+    "5 a server was lost on the way (the same command goes on), 10 a condition that was asked for (--fail-if-worse, "
+    "--fail-on) holds.",
 )
 
 
@@ -64,22 +69,24 @@ def _root(
 
 
 app.add_typer(data.app, name="data")
-app.command("train")(train.command)
-app.command("test")(test.command)
-app.command("explain")(explain.command)
-app.command("pointing-game")(pointing_game.command)
-app.command("screen")(screen.command)
-app.command("share")(share.command)
-app.command("analyse")(analyse.command)
-app.command("study")(study.command)
-app.command("compare")(compare.command)
-app.command("calibrate")(calibrate.command)
-app.command("serve")(serve.command)
-app.command("verdicts")(verdicts.command)
-app.command("card")(card.command)
-app.command("export")(export.command)
-app.command("demo")(demo.command)
-app.command("doctor")(doctor.command)
+app.add_typer(model.app, name="model")
+app.command("train", cls=Command)(train.command)
+app.command("test", cls=Command)(test.command)
+app.command("explain", cls=Command)(explain.command)
+app.command("pointing-game", cls=Command)(pointing_game.command)
+app.command("screen", cls=Command)(screen.command)
+app.command("share", cls=Command)(share.command)
+app.command("analyse", cls=Command)(analyse.command)
+app.command("study", cls=Command)(study.command)
+app.command("compare", cls=Command)(compare.command)
+app.command("calibrate", cls=Command)(calibrate.command)
+app.command("serve", cls=Command)(serve.command)
+app.command("node", cls=Command)(node.command)
+app.command("verdicts", cls=Command)(verdicts.command)
+app.command("card", cls=Command)(card.command)
+app.command("export", cls=Command)(export.command)
+app.command("demo", cls=Command)(demo.command)
+app.command("doctor", cls=Command)(doctor.command)
 
 
 def main() -> None:
@@ -102,6 +109,12 @@ def main() -> None:
         sys.exit(EXIT_UNEXPECTED)
     except KeyboardInterrupt:  # the command itself has ended
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        fault = at_fault(error)
+        if fault is None:
+            raise
+        show_error(str(fault))
+        sys.exit(fault.exit_code)
     finally:
         end_at_interrupts()
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their texts become rows and paths."""
+"""Options that several commands share, and how their texts become numbers and names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import typer
 from cxrlens.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.inputs.cache.store import ArrayStore
-    from cxrlens.saliency.explain import Row
-    from cxrlens.saliency.fusion import Fusion
     from cxrlens.saliency.resizing import MapResize
+
+
+class EngineChoice(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 class TargetChoice(StrEnum):
@@ -57,6 +59,28 @@ class ScoringTarget(StrEnum):
     affected = "affected"
     predicted = "predicted"
     true = "true"
+
+
+def named(path: Path | None) -> Path | None:
+    """The file of the model that is kept under this name; any other path as it is."""
+    from cxrlens.models.named import named_model
+
+    return None if path is None else named_model(path)
+
+
+def all_named(paths: list[Path] | None) -> list[Path] | None:
+    """As `named`, each of them."""
+    from cxrlens.models.named import named_model
+
+    return None if paths is None else [named_model(path) for path in paths]
+
+
+def _no_model() -> Path:
+    raise UsageError(
+        "which model? give --model a model file, a run folder, or a name that 'cxrlens model list' shows; "
+        "'cxrlens demo' makes a model of built-in drawings, 'cxrlens train DATA' one of your images, and "
+        "'cxrlens model add FILE --name NAME' keeps one that you were given"
+    )
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -104,8 +128,48 @@ ReasonList = Annotated[
         "The folder keeps it; see docs/screening.md for the one that is used without.",
     ),
 ]
+KeepTags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-tags",
+        help="What to keep of DICOM headers, joined with commas, by default nothing: station, room, date, "
+        "operator, view, exposure-index, target-exposure-index, deviation-index, detector, manufacturer, device; "
+        "and, only if the patient may be known, patient-id, accession-number, study-uid, image-uid.",
+    ),
+]
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(
+        "--engine", help="Where the work is done: local on this computer, ray on the workers of a Ray cluster."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the Ray cluster: auto for the one that this computer belongs to, or HOST:PORT; without it, one is "
+        "started on this computer that ends with the command."
+    ),
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        min=1,
+        help="Workers of the Ray cluster; by default as many as it has room for, and more when it grows.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
-Model = Annotated[Path, typer.Option("--model", "-m", help="Model file, or a run folder (its best model).")]
+Model = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model file, run folder (its best model), or name of a kept model (cxrlens model list).",
+        default_factory=_no_model,
+        show_default=False,
+        callback=named,
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="train, dev or test; by default test, else dev.")]
 Methods = Annotated[
     list[str] | None,
@@ -158,22 +222,16 @@ AssessAny = Annotated[
 Flip = Annotated[bool, typer.Option("--flip", help="Average with the map of the mirrored image, at twice the cost.")]
 
 
-def fusion_of(
-    combination: CombinationChoice,
-    layer_weights: str | None,
-    smooth: float | None,
-    resize: MapResize,
-    *,
-    flip: bool,
-) -> Fusion:
-    """The way to a map of the input's size, as the options name it."""
-    from cxrlens.saliency.fusion import Fusion
+def numbers_of(layer_weights: str | None) -> list[float] | None:
+    """The weights of the layers that the option names.
 
+    Raises:
+        UsageError: when they are no numbers.
+    """
     try:
-        weights = None if layer_weights is None else tuple(float(part) for part in layer_weights.split(","))
+        return None if layer_weights is None else [float(part) for part in layer_weights.split(",")]
     except ValueError as error:
         raise UsageError(f"--layer-weights takes numbers joined with commas, not '{layer_weights}'") from error
-    return Fusion(combination.value, weights, smooth, resize, flip)
 
 
 def resize_of(grid: GridChoice | None, interpolation: InterpolationChoice | None, *, published: bool) -> MapResize:
@@ -199,17 +257,18 @@ def named_resize(
     return grid and grid.value, interpolation and interpolation.value
 
 
-def rows_of(methods: list[str] | None, layers: str) -> list[Row]:
-    """The (method, layers) rows that the options name."""
-    from cxrlens.saliency.explain import default_rows
-    from cxrlens.saliency.methods import DEFAULT_METHODS
+def named_methods(methods: list[str] | None) -> list[str] | None:
+    """The method ids that the option names, each once; None where it is left out.
 
-    return default_rows(named_methods(methods) or DEFAULT_METHODS, layers)
-
-
-def named_methods(methods: list[str] | None) -> list[str]:
-    """The method ids that the option names, each once; none where it is left out."""
-    return list(dict.fromkeys(part.strip() for text in methods or [] for part in text.split(",") if part.strip()))
+    Raises:
+        UsageError: when it names none.
+    """
+    if methods is None:
+        return None
+    found = list(dict.fromkeys(part.strip() for text in methods for part in text.split(",") if part.strip()))
+    if not found:
+        raise UsageError(f"--method names none in '{methods[0]}'; name one, or leave it out")
+    return found
 
 
 def workers_of(workers: int | None) -> int:
@@ -217,30 +276,3 @@ def workers_of(workers: int | None) -> int:
     from cxrlens.inputs.processes import default_workers
 
     return default_workers() if workers is None else workers
-
-
-def share_of(text: str, option: str) -> float:
-    """A share such as "0.12" or "12%", strictly between 0 and 1.
-
-    Raises:
-        UsageError: when it is none.
-    """
-    number = text.strip().removesuffix("%")
-    try:
-        share = float(number) / (100 if number != text.strip() else 1)
-    except ValueError as error:
-        raise UsageError(f"{option} takes a share such as 0.12 or 12%, not '{text}'") from error
-    if not 0 < share < 1:
-        raise UsageError(
-            f"{option} takes a share between 0 and 1, such as 0.12 or 12%, both ends left out; not '{text}'"
-        )
-    return share
-
-
-def store_of(cache_dir: Path | None, cache_size: str | None = None) -> ArrayStore:
-    """The cache of decoded images."""
-    from cxrlens.inputs.cache.location import default_folder, default_limit, parse_size
-    from cxrlens.inputs.cache.store import ArrayStore
-
-    limit = default_limit() if cache_size is None else parse_size(cache_size)
-    return ArrayStore(cache_dir or default_folder(), limit)

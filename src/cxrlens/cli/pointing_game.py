@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,10 +28,9 @@ from cxrlens.cli.options import (
     Smooth,
     Split,
     Workers,
-    fusion_of,
-    resize_of,
-    rows_of,
-    workers_of,
+    named_methods,
+    named_resize,
+    numbers_of,
 )
 from cxrlens.errors import UsageError
 
@@ -62,7 +61,7 @@ def command(
     published_grid: PublishedGrid = False,
     flip: Flip = False,
     target: Annotated[ScoringTarget, typer.Option(help="The class to explain.")] = ScoringTarget.affected,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figure or overlay.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and tables, or the overlay.")] = Path(
         "pointing-game"
     ),
     split: Split = None,
@@ -74,70 +73,77 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure whether the highest point of each map lies on an annotated object."""
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.inputs.readers import require_file
-    from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import output_folder
-    from cxrlens.pointing.run import PointingSettings, annotated_item, outputs_of, play_folder, play_image
+    from cxrlens.api.pointing import play_on_image, play_pointing_game
     from cxrlens.saliency.recorded_resize import resizes_of
 
     set_up_logging()
-    rows = rows_of(method, layers)
-    resize = resize_of(grid, interpolation, published=published_grid)
-    fusion = fusion_of(combination, layer_weights, smooth, resize, flip=flip)
-    settings = PointingSettings(tolerance, fusion, target.value, seed)
-    is_folder = source.is_dir()
-    if not is_folder:
-        require_file(source)
-        if [annotations, annotation, mask].count(None) != 2:
-            raise UsageError("a single image needs one of --annotation TEXT, --annotations CSV and --mask IMAGE")
-    elif annotation is not None or mask is not None:
-        given = "--annotation" if mask is None else "--mask"
-        raise UsageError(
-            f"{given} is for a single image; give the CSV of a folder with --annotations, "
-            "or prepare a data set of images and masks (cxrlens data prepare)"
-        )
-    loaded = load(model, device=device)
-    loaded.check_rows(rows, fusion)
-    taken = output_folder(out, outputs_of(source), force=force)
-    if not is_folder:
-        with stoppable(out), taken:
-            single = play_image(
-                annotated_item(source, annotation=annotation, table=annotations, mask=mask), loaded, out, rows, settings
+    named = named_resize(grid, interpolation, published=published_grid)
+    shared: dict[str, Any] = {
+        "methods": named_methods(method),
+        "layers": layers,
+        "tolerance": tolerance,
+        "combination": combination.value,
+        "layer_weights": numbers_of(layer_weights),
+        "smooth": smooth,
+        "grid": named[0],
+        "interpolation": named[1],
+        "flip": flip,
+        "target": target.value,
+        "seed": seed,
+        "force": force,
+        "device": device,
+    }
+    if not source.is_dir():
+        with stoppable(out):
+            single = play_on_image(
+                source, model, out, annotation=annotation, annotations=annotations, mask=mask, **shared
             )
         if json:
             show_json({"per_image": single.per_image, "overlay": single.overlay})
         else:
             shown = ("method", "layers", "outcome", "distance", "tied")
             show_table(
-                f"{source.name}, tolerance {settings.tolerance(loaded.preprocessing):g} px",
+                f"{source.name}, tolerance {single.tolerance:g} px",
                 shown,
                 [[record.get(column) for column in shown] for record in single.per_image],
             )
             show_lines([f"resize of the maps: {resizes_of(single.per_image)}", f"overlay: {single.overlay}"])
         return
-    with stoppable(out), taken, progress_bar("pointing game") as progress:
-        result = play_folder(
-            Dataset(source),
-            loaded,
+    if annotation is not None or mask is not None:
+        given = "--annotation" if mask is None else "--mask"
+        raise UsageError(
+            f"{given} is for a single image; give the CSV of a folder with --annotations, "
+            "or prepare a data set of images and masks (cxrlens data prepare)"
+        )
+    with stoppable(out), progress_bar("pointing game") as progress:
+        result = play_pointing_game(
+            source,
+            model,
             out,
-            rows,
-            settings,
             annotations=annotations,
             train_annotations=train_annotations,
             split=split,
             batch_size=batch_size,
-            workers=workers_of(workers),
+            workers=workers,
             progress=progress,
+            **shared,
         )
     if json:
         show_json({"table": result.table, "unreadable": result.unreadable, "files": result.files})
     else:
+        first = result.table[0]
+        size = first["image_size"].replace("x", " x ")
         columns = ("method", "layers", "accuracy", "low", "high", "n", "tied", "note")
         show_table(
-            f"Pointing Game, tolerance {settings.tolerance(loaded.preprocessing):g} px of {loaded.preprocessing.size}",
+            f"Pointing Game, tolerance {first['tolerance']:g} px of {size} px",
             columns,
             [[row[column] for column in columns] for row in result.table],
         )
-        show_lines([f"resize of the maps: {resizes_of(result.table)}", f"tables and figure: {out}"])
+        show_lines(
+            [
+                f"resize of the maps: {resizes_of(result.table)}",
+                f"tables and figures: {out}",
+                f"page: {result.page}",
+            ]
+        )
     finish(result.unreadable)

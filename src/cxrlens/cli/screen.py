@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cxrlens.cli.console import finish, set_up_logging, show_json, show_lines, stderr, stoppable
+from cxrlens.cli.console import finish, say_line, set_up_logging, show_json, show_lines, stderr, stoppable
+from cxrlens.cli.interrupts import stopping
 from cxrlens.cli.options import (
+    Address,
     AssessAny,
     BatchSize,
     Database,
     Device,
     Dicom,
+    EngineChoice,
+    EngineOption,
     Flip,
     Grid,
     Interpolation,
     Json,
+    KeepTags,
     Model,
     Precision,
     PrecisionChoice,
     PublishedGrid,
+    RayWorkers,
     ReasonList,
     Runtime,
     Seed,
     Workers,
     named_resize,
-    workers_of,
 )
+from cxrlens.cli.progress_lines import clock, progress_lines
 from cxrlens.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
-    from cxrlens.screening.run import Progress as Far
-
-_EVERY = 10.0  # seconds between lines where stderr is no terminal
+    from cxrlens.screening.progress import Progress as Far
 
 
 class MapsChoice(StrEnum):
@@ -60,10 +61,19 @@ class FailOnResult(StrEnum):
 
 def command(
     sources: Annotated[
-        list[str], typer.Argument(help="A folder, searched as a whole; or files; or - for paths on the standard input.")
+        list[str],
+        typer.Argument(
+            help="A folder, searched as a whole; or files; or - for paths on the standard input; or an address: "
+            "dicomweb://HOST/PATH?date=20260131, orthanc://HOST, s3://BUCKET/FOLDER and others (docs/remote.md)."
+        ),
     ],
     model: Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results; the same command goes on with it.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", help="Folder for results, or the address of one; the same command goes on with it."
+        ),
+    ],
     maps: Annotated[
         MapsChoice, typer.Option(help="Which images get a map: those suggested for a retake or review, all, or none.")
     ] = MapsChoice.flagged,
@@ -93,17 +103,29 @@ def command(
             "not-assessable: it cannot be judged."
         ),
     ] = None,
-    keep_tags: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep-tags",
-            help="What to keep of DICOM headers, joined with commas, by default nothing: station, room, date, "
-            "operator, view, exposure-index, target-exposure-index, deviation-index, detector, manufacturer, device; "
-            "and, only if the patient may be known, patient-id, accession-number, study-uid, image-uid.",
-        ),
-    ] = None,
+    keep_tags: KeepTags = None,
     assess_any: AssessAny = False,
     dicom: Dicom = False,
+    send: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send DICOM results there: https://HOST/PATH (STOW-RS), dicom://AETITLE@HOST:PORT, or "
+            "dicoms:// with TLS; repeat it for several. Implies --dicom."
+        ),
+    ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of users and passwords of servers, in the form of netrc, readable by you alone; by default "
+            "$CXRLENS_PACS_CREDENTIALS.",
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Certificates of the authorities that are trusted (PEM), with HTTPS and TLS.")
+    ] = None,
+    work_folder: Annotated[
+        Path | None, typer.Option(help="Where results are worked out before they are published at the --out address.")
+    ] = None,
     reasons: ReasonList = None,
     database: Database = None,
     batch_size: BatchSize = 8,
@@ -113,54 +135,63 @@ def command(
     precision: Precision = PrecisionChoice.f32,
     workers: Workers = None,
     runtime: Runtime = None,
+    engine: EngineOption = EngineChoice.local,
+    address: Address = None,
+    ray_workers: RayWorkers = None,
     json: Json = False,
 ) -> None:
     """Screen a folder of radiographs: a worklist of suggested retakes, with pictures, maps and a page to look at."""
-    from cxrlens.screening.run import ScreeningSettings, screen
-    from cxrlens.screening.sources import take_sources
-    from cxrlens.screening.tags import named_tags
+    from cxrlens.api.screening import screen
+    from cxrlens.screening.remote.addresses import is_address, parse_address
 
     set_up_logging()
-    taken = take_sources(sources)
-    if watch and taken.from_stdin:
-        raise UsageError("--watch follows folders and files, not the standard input; give one of them")
     if watch and fail_on:
         raise UsageError("--fail-on asks for a screening that ends; leave it or --watch out")
     named = named_resize(grid, interpolation, published=published_grid)
-    settings = ScreeningSettings(
-        model=model,
-        maps=maps.value,
-        method=method,
-        layers=layers,
-        grid=named[0],
-        interpolation=named[1],
-        flip=flip,
-        keep_tags=named_tags(keep_tags or ()),
-        assess_any=assess_any,
-        runtime=runtime.value if runtime else None,
-        precision=precision.value,
-        batch_size=batch_size,
-        workers=workers_of(workers),
-        device=device,
-        seed=seed,
-    )
     stop = threading.Event()
     goes_on = "without --force" if force else ""
-    with stoppable(out, goes_on=goes_on), _stopping(stop) if watch else nullcontext(), _shown() as progress:
+    with (
+        stoppable(work_folder or Path(out), goes_on=goes_on),
+        stopping(stop) if watch else nullcontext(),
+        _shown(is_following=watch) as progress,
+    ):
         result = screen(
-            taken,
+            sources,
+            model,
             out,
-            settings,
-            force=force,
-            dicom=dicom,
-            reasons=reasons,
-            database=database,
-            needs_triage=fail_on is FailOnResult.retake,
+            maps=maps.value,
+            method=method,
+            layers=layers,
+            grid=named[0],
+            interpolation=named[1],
+            flip=flip,
             watch=interval if watch else None,
             stop=stop,
+            needs_triage=fail_on is FailOnResult.retake,
+            keep_tags=keep_tags or (),
+            assess_any=assess_any,
+            dicom=dicom,
+            send=send or (),
+            credentials=credentials,
+            ca_file=ca_file,
+            work_folder=work_folder,
+            reasons=reasons,
+            database=database,
+            batch_size=batch_size,
+            seed=seed,
+            force=force,
+            device=device,
+            precision=precision.value,
+            workers=workers,
+            runtime=runtime.value if runtime else None,
+            engine=engine.value,
+            address=address,
+            ray_workers=ray_workers,
             progress=progress,
         )
-    files = {name: str(path) for name, path in result.files().items()}
+    folder = result.folder.path
+    where = parse_address(out).root if is_address(out) else str(folder)
+    files = {name: f"{where}/{path.relative_to(folder)}" for name, path in result.files().items()}
     if json:
         show_json(
             {
@@ -191,29 +222,11 @@ def _sentence(counts: dict[str, int]) -> str:
 
 
 @contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C, and a service manager's request, ask for an end; a second Ctrl-C enforces it."""
-
-    def asked(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            signal.signal(number, before[signal.SIGINT])
-            signal.raise_signal(number)
-        stop.set()
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is asked:
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _shown() -> Iterator[Callable[[Far], None]]:
-    """A line on stderr: a bar on a terminal, else a sentence every few seconds."""
+def _shown(*, is_following: bool) -> Iterator[Callable[[Far], None]]:
+    """A bar on a terminal, else lines; where files are waited for, only while some come."""
     if not stderr.is_terminal:
-        yield _lines()
+        with progress_lines("screening", say_line, idle=not is_following) as move:
+            yield lambda far: move(far.done, far.total, pace=_pace(far))
         return
     columns = (TextColumn("screening"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     with Progress(*columns, console=stderr, transient=True) as bar:
@@ -221,24 +234,6 @@ def _shown() -> Iterator[Callable[[Far], None]]:
         yield lambda far: bar.update(task, completed=far.done, total=far.total, pace=_pace(far))
 
 
-def _lines() -> Callable[[Far], None]:
-    shown = time.monotonic()
-
-    def show(far: Far) -> None:
-        nonlocal shown
-        if time.monotonic() - shown < _EVERY:
-            return
-        shown = time.monotonic()
-        stderr.print(f"{far.done}{f' of {far.total}' if far.total else ''} files, {_pace(far)}", highlight=False)
-
-    return show
-
-
 def _pace(far: Far) -> str:
     left = far.seconds_left
-    return f"{far.rate:.1f} images/s" + ("" if left is None else f", {_clock(left)} left")
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    return f"{far.rate:.1f} images/s" + ("" if left is None else f", {clock(left)} left")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import (
+    Address,
     Device,
+    EngineChoice,
+    EngineOption,
     Flip,
     Grid,
     Interpolation,
     Json,
     PrecisionChoice,
     PublishedGrid,
+    RayWorkers,
     Split,
     Workers,
-    resize_of,
-    workers_of,
+    all_named,
+    named_resize,
 )
 
 
@@ -29,7 +33,12 @@ def command(
     plan: Annotated[str, typer.Option(help="quick, paper, or a study.yaml (docs/study.md).")] = "quick",
     model: Annotated[
         list[Path] | None,
-        typer.Option("--model", "-m", help="A trained model (repeat it), in place of the plan's trainings."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A trained model or the name of one (repeat it), in place of the plan's trainings.",
+            callback=all_named,
+        ),
     ] = None,
     row: Annotated[
         list[str] | None, typer.Option("--row", help="Add a row, such as 'xgrad_cam combined'; repeat it.")
@@ -46,47 +55,48 @@ def command(
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Devices, or processes on a CPU, that share the images.")] = 1,
     workers: Workers = None,
+    engine: EngineOption = EngineChoice.local,
+    address: Address = None,
+    ray_workers: RayWorkers = None,
     json: Json = False,
 ) -> None:
     """Run the paper's experiments and the checks that they lack; goes on where it was stopped."""
-    from cxrlens.devices import device_names, resolve_device
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.models.precision import resolve_precision
-    from cxrlens.study.plan import load_plan, map_settings
-    from cxrlens.study.run import run
+    from cxrlens.api.studying import study
+    from cxrlens.cli.training_progress import EpochLines, Steps
 
     set_up_logging()
-    changes: dict[str, Any] = {key: value for key, value in (("split", split), ("seed", seed)) if value is not None}
-    resize = resize_of(grid, interpolation, published=published_grid)
-    if grid is not None or published_grid:
-        changes["grid"] = resize.grid
-    if interpolation is not None or published_grid:
-        changes["interpolation"] = resize.interpolation
-    if flip:
-        changes["flip"] = True
-    if precision is not None:
-        changes["precision"] = resolve_precision(precision.value, resolve_device(device))
-    chosen = load_plan(plan, changes)
-    if row:
-        chosen = load_plan(plan, {**changes, "rows": [*chosen.rows, *row]})
+    named = named_resize(grid, interpolation, published=published_grid)
     with (
         stoppable(out, goes_on=""),
         progress_bar("study") as progress,
+        progress_bar("training") as training,
         progress_bar("decoding images") as decoding,
     ):
-        result = run(
-            Dataset(data),
+        result = study(
+            data,
             out,
-            chosen,
+            plan=plan,
             models=model or [],
-            devices=device_names(device, devices),
-            workers=workers_of(workers),
+            rows=row or [],
+            grid=named[0],
+            interpolation=named[1],
+            flip=flip,
+            split=split,
+            seed=seed,
+            device=device,
+            precision=precision and precision.value,
+            devices=devices,
+            workers=workers,
+            engine=engine.value,
+            address=address,
+            ray_workers=ray_workers,
             progress=progress,
             training_progress=lambda _split, done, total: decoding(done, total),
+            callbacks=[EpochLines(), Steps(training)],
         )
     if json:
         show_json({"report": result.page, "findings": result.findings, "tables": result.tables,
-                   "unreadable": result.unreadable, "maps": map_settings(chosen)})  # fmt: skip
+                   "unreadable": result.unreadable, "maps": result.maps})  # fmt: skip
     else:
         show_lines([*result.findings, "", f"report: {result.page}", f"tables: {out / 'tables'}"])
     finish(result.unreadable)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
-from cxrlens.cli.options import BatchSize, Device, Force, Json, Model, Seed, Split, Workers, workers_of
+from cxrlens.cli.options import BatchSize, Device, Force, Json, Model, Seed, Split, Workers
 
 
 def command(
@@ -27,23 +27,20 @@ def command(
     json: Json = False,
 ) -> None:
     """Score a model on labelled images."""
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.inspection.quality_model import load
-    from cxrlens.outputs import output_folder
-    from cxrlens.testing.run import OUTPUTS, score_model
+    from cxrlens.api.testing import test
 
     set_up_logging()
-    data_set = Dataset(data)
-    loaded = load(model, device=device)
-    with stoppable(out), output_folder(out, OUTPUTS, force=force), progress_bar("testing") as progress:
-        result = score_model(
-            data_set,
-            loaded,
+    with stoppable(out), progress_bar("testing") as progress:
+        result = test(
+            data,
+            model,
             out,
             split=split,
             batch_size=batch_size,
-            workers=workers_of(workers),
             seed=seed,
+            force=force,
+            device=device,
+            workers=workers,
             progress=progress,
         )
     scores = result.scores
@@ -73,6 +70,7 @@ def command(
         show_lines(
             [
                 f"true negatives {tn}, false positives {fp}, false negatives {fn}, true positives {tp}",
+                f"page: {result.page}",
                 f"predictions and figures: {out}",
             ]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,15 @@ import typer
 import yaml
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, stderr, stoppable
-from cxrlens.cli.options import CacheDir, CacheSize, Device, Json, Workers, store_of, workers_of
+from cxrlens.cli.options import CacheDir, CacheSize, Device, Json, Workers
 from cxrlens.errors import UsageError
+
+
+class LoggerChoice(StrEnum):
+    csv = "csv"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
 
 
 def command(
@@ -20,11 +28,22 @@ def command(
         Path | None,
         typer.Option(help="CSV (path,label) of new labels and further training images, such as a worklist's verdicts."),
     ] = None,
-    arch: Annotated[str | None, typer.Option(help="resnet34 (default), efficientnet_b0, resnet18 or resnet50.")] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="resnet34 (default), efficientnet_b0, resnet18, resnet50, torchvision:NAME, timm:NAME, or a plug-in's."
+        ),
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="paper (default), small, or a .yaml file.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default ARCH-RECIPE.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    weights: Annotated[str | None, typer.Option(help="imagenet, none (random), or a weights file.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet, none (random), a weights file, a kept model's name, timm:NAME, torchvision:NAME, "
+            "https://...#sha256=HEX or hf:OWNER/NAME@COMMIT/FILE."
+        ),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the square input in pixels.")] = None,
     resize: Annotated[
         str | None, typer.Option(help="stretch (fills the input) or letterbox (keeps the aspect).")
@@ -39,6 +58,13 @@ def command(
         typer.Option("--set", help="Any other recipe value: NAME=VALUE, e.g. augmentation.degrees=10."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; by default the recipe's.")] = None,
+    logger: Annotated[
+        list[LoggerChoice] | None,
+        typer.Option(
+            help="Also write each epoch's scores for this tool, into the run's folder logs; repeat it for several. "
+            "Nothing is sent unless MLFLOW_TRACKING_URI or WANDB_MODE say so."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of the same name.")] = False,
     device: Device = "auto",
@@ -51,40 +77,44 @@ def command(
     json: Json = False,
 ) -> None:
     """Train a classifier and keep the epoch with the best AUC on the dev images."""
-    from cxrlens.cli.training_progress import EpochLines, StderrProgressBar
-    from cxrlens.devices import resolve_device
-    from cxrlens.inputs.dataset.dataset import Dataset
-    from cxrlens.training.fitting import Hardware
-    from cxrlens.training.run import train_model
+    from cxrlens.api.training import default_run_dir, train
+    from cxrlens.cli.training_progress import EpochLines, StderrProgressBar, Steps
 
     set_up_logging()
-    options = {
-        "weights": weights,
-        "image_size": image_size,
-        "resize": resize,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "class_weights": class_weights,
-        "precision": precision,
-        "seed": seed,
-    }
-    overrides = {key: value for key, value in options.items() if value is not None} | _parse_set(set_ or [])
-    run_dir = runs / (name or f"{arch or 'resnet34'}-{Path(recipe or 'paper').stem}")
-    bars = [StderrProgressBar()] if stderr.is_terminal else []
-    with stoppable(run_dir, goes_on="with --resume"), progress_bar("decoding images") as progress:
-        result = train_model(
-            Dataset(data),
-            run_dir,
-            architecture=arch,
+    settings = _parse_set(set_ or [])
+    run_dir = default_run_dir(arch, recipe, name=name, runs=runs)
+    with (
+        stoppable(run_dir, goes_on="with --resume"),
+        progress_bar("training") as moved,
+        progress_bar("decoding images") as progress,
+    ):
+        result = train(
+            data,
+            run_dir=run_dir,
+            arch=arch,
             recipe=recipe,
-            overrides=overrides,
-            hardware=Hardware(resolve_device(device), devices, num_nodes, strategy, workers_of(workers)),
-            store=store_of(cache_dir, cache_size),
+            weights=weights,
+            image_size=image_size,
+            resize=resize,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            class_weights=class_weights,
+            precision=precision,
+            seed=seed,
+            settings=settings,
             labels=labels,
-            force=force,
             resume=resume,
-            callbacks=[EpochLines(), *bars],
+            force=force,
+            device=device,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=strategy,
+            workers=workers,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            loggers=[each.value for each in logger or []],
+            callbacks=[EpochLines(), StderrProgressBar() if stderr.is_terminal else Steps(moved)],
             progress=lambda _split, done, total: progress(done, total),
         )
     if result is None:  # another process reports
@@ -100,6 +130,7 @@ def command(
                 + ", ".join(f"{name} {value:.2f}" for name, value in result.class_weights.items()),
                 f"distance from the training images: {result.distance}",
                 f"model: {result.model}",
+                f"curves and how to go on: {result.page}",
             ]
         )
     finish(result.unreadable)

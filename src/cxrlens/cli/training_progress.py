@@ -1,8 +1,9 @@
-"""The display of a training run: a progress bar on a terminal, and a line an epoch."""
+"""The display of a training run: a progress bar on a terminal, how far its steps are, and a line an epoch."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -40,3 +41,23 @@ class EpochLines(Callback):
                 row["dev_sensitivity"],
                 row["dev_specificity"],
             )
+
+
+class Steps(Callback):
+    """Tells how many of a training's steps are done, those of all epochs together.
+
+    Args:
+        move: called as move(done, total, which epoch it is).
+    """
+
+    def __init__(self, move: Callable[..., None]) -> None:
+        self._move = move
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not trainer.is_global_zero or not trainer.max_epochs:
+            return
+        steps, epoch = int(trainer.num_training_batches), trainer.current_epoch
+        what = f"epoch {epoch + 1} of {trainer.max_epochs}"
+        self._move(epoch * steps + batch_idx + 1, steps * trainer.max_epochs, what)

@@ -17,6 +17,7 @@ import cxrlens
 from cxrlens.dataset.phantom.dataset import OWN_FILES as PHANTOM_FILES
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.environment import timestamp
+from cxrlens.errors import UsageError
 from cxrlens.evaluation.pointing_game import distance_to_objects, find_peak, judge
 from cxrlens.inputs.annotations.ground_truth import object_mask
 from cxrlens.inputs.dataset.dataset import Dataset
@@ -35,6 +36,7 @@ from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
 from cxrlens.saliency.methods import DEFAULT_METHODS
 from cxrlens.saliency.recorded_resize import RecordedResize
 from cxrlens.saliency.resizing import DEFAULT_RESIZE
+from cxrlens.shelf.keeping import add_model
 from cxrlens.testing.run import OUTPUTS as TEST_OUTPUTS
 from cxrlens.testing.run import ScoreResult, score_model
 from cxrlens.training.fitting import OWN_FILES as RUN_FILES
@@ -65,21 +67,27 @@ class DemoSize:
     image_size: int
     epochs: int
     sheet: int
+    name: str  # under which the model is kept
 
 
-FULL = DemoSize(train=320, dev=80, picture=256, image_size=192, epochs=7, sheet=6)
-QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2)
+FULL = DemoSize(train=320, dev=80, picture=256, image_size=192, epochs=7, sheet=6, name="demo")
+QUICK = DemoSize(train=16, dev=8, picture=96, image_size=64, epochs=1, sheet=2, name="demo-quick")
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The results of a demo, and the page that shows them."""
+    """The results of a demo, and the page that shows them.
+
+    Attributes:
+        name: under which the model is kept for other commands; None where it could not be.
+    """
 
     page: Path
     training: TrainingResult
     scores: ScoreResult
     pointing: PointingGameResult
     seconds: float
+    name: str | None
 
 
 def run_demo(
@@ -95,6 +103,8 @@ def run_demo(
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoResult:
     """Draw phantoms, train, test, play the Pointing Game with every method, and write ``README.html``.
+
+    The model is kept under a name, ``demo`` or ``demo-quick``, see `cxrlens.shelf`.
 
     Args:
         fusion: how the maps are resized and combined.
@@ -164,7 +174,17 @@ def _run(
     save_figure(sheet, out / "contact-sheet", dpi=110)
     seconds = time.monotonic() - began
     page = _page(out, model, training, scores, pointing, settings, size, seconds)
-    return DemoResult(page, training, scores, pointing, seconds)
+    return DemoResult(page, training, scores, pointing, seconds, _kept(training.model, size.name))
+
+
+def _kept(model: Path, name: str) -> str | None:
+    """Keep the model under a name, in place of that of an earlier demo alone; None where that cannot be done."""
+    try:
+        add_model(model, name, made_by="cxrlens demo")
+    except (UsageError, OSError) as error:  # the demo itself is finished
+        log.warning("the model is not kept under a name: %s", error)
+        return None
+    return name
 
 
 @contextmanager

@@ -95,6 +95,10 @@ def _of_card(card: ModelCard) -> Iterator[DoctorFinding]:
         )
     else:
         yield DoctorFinding(_SECTION, "distance from training", "ok", str(card.distance))
+        if card.distance.framing is None:
+            yield DoctorFinding(
+                _SECTION, "turned and cut pictures", "note", "are not judged apart", "train with this version"
+            )
 
 
 def _of_blank(probability: float) -> DoctorFinding:

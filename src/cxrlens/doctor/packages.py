@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import platform
+import shlex
 from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
 from cxrlens.doctor.finding import DoctorFinding
+from cxrlens.plugins import installed_plugins
 
 PACKAGE = "cxrlens"
 
-_FOR_TESTS = "test"  # an extra for developers, of which users need but these, for what stands beside them
-_USED_OF_TESTS = {"captum": "methods named captum:NAME"}
+_FOR_DEVELOPERS = ("docs", "release", "test")  # extras whose packages no function of this one needs
+_OF_NO_EXTRA = {
+    "captum": "methods named captum:NAME",
+    "mlflow": "train --logger mlflow",
+    "wandb": "train --logger wandb",
+}
 
 
 def packages() -> Iterator[DoctorFinding]:
@@ -36,21 +43,42 @@ def packages() -> Iterator[DoctorFinding]:
 
 
 def optional_packages() -> Iterator[DoctorFinding]:
-    """Findings on the packages that only some functions need: the extras."""
-    section = "optional packages"
+    """Findings on the packages that only some functions need: those of extras, and of none."""
     for extra in extras():
-        for requirement in requirements(extra):
-            name = requirement.name
-            if extra == _FOR_TESTS and name not in _USED_OF_TESTS:
-                continue
-            use = _USED_OF_TESTS.get(name, f"part of {PACKAGE}[{extra}]")
-            found, fits = installed(requirement)
-            if fits:
-                yield DoctorFinding(section, name, "ok", f"{found} ({use})")
-                continue
-            detail = "is not installed" if found is None else f"{found}, but {requirement.specifier} is needed"
-            wanted = str(requirement) if extra == _FOR_TESTS else f"{PACKAGE}[{extra}]"
-            yield DoctorFinding(section, name, "note", f"{detail} ({use})", f"pip install --upgrade '{wanted}'")
+        if extra not in _FOR_DEVELOPERS:
+            for requirement in requirements(extra):
+                yield _optional(requirement, f"part of {PACKAGE}[{extra}]", f"pip install '{PACKAGE}[{extra}]'")
+    if not extras():
+        return
+    tested = {requirement.name: requirement for requirement in requirements("test")}
+    for name, use in _OF_NO_EXTRA.items():
+        requirement = tested.get(name, Requirement(name))
+        yield _optional(requirement, use, f"pip install {shlex.quote(str(requirement))}")
+
+
+def _optional(requirement: Requirement, use: str, remedy: str) -> DoctorFinding:
+    section = "optional packages"
+    found, fits = installed(requirement)
+    if fits:
+        return DoctorFinding(section, requirement.name, "ok", f"{found} ({use})")
+    detail = "is not installed" if found is None else f"{found}, but {requirement.specifier} is needed"
+    return DoctorFinding(section, requirement.name, "note", f"{detail} ({use})", remedy)
+
+
+def plugged_packages() -> Iterator[DoctorFinding]:
+    """Findings on what other packages add: see docs/extending.md."""
+    found = installed_plugins()
+    for package in sorted({plugin.package for plugin in found}):
+        own = [plugin for plugin in found if plugin.package == package]
+        kinds = [
+            f"{group.partition('.')[2]}: {', '.join(plugin.name for plugin in own if plugin.group == group)}"
+            for group in dict.fromkeys(plugin.group for plugin in own)
+        ]
+        yield DoctorFinding("plug-ins", package, "ok", f"{own[0].version} ({'; '.join(kinds)})")
+    for plugin, other in itertools.pairwise(found):
+        if (plugin.group, plugin.name) == (other.group, other.name):
+            detail = f"is given by {plugin.package} and by {other.package}, and refused"
+            yield DoctorFinding("plug-ins", plugin.name, "note", detail, f"pip uninstall {other.package}")
 
 
 def extras() -> list[str]:

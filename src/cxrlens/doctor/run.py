@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlens.doctor.finding import DoctorFinding
-from cxrlens.doctor.packages import PACKAGE, optional_packages, packages
+from cxrlens.doctor.packages import PACKAGE, optional_packages, packages, plugged_packages
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def diagnose(*, model: Path | None = None, device: str = "auto") -> Diagnosis:
     }
     if model is not None:
         parts["model"] = lambda: _model(model, device)
-    findings = [*packages(), *optional_packages()]
+    findings = [*packages(), *optional_packages(), *plugged_packages()]
     for section, part in parts.items():
         try:
             findings += part()

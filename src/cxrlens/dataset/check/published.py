@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final
 
 from cxrlens.dataset.check.contents import Contents
 from cxrlens.dataset.check.findings import Finding, Severity, new_kind
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES, Split
+from cxrlens.inputs.dataset.object_cxr import LIKE, PUBLISHED_IDS, published_id
 
-PUBLISHED_IDS: Final = {"train": range(1, 8001), "dev": range(8001, 9001), "test": range(9001, 10001)}
-_LIKE = 0.9  # share of the images of each split whose names are ids of that split
 _PART = 0.5
 
 INCOMPLETE = new_kind(
@@ -52,7 +49,7 @@ def is_object_cxr(splits: Sequence[Split]) -> bool:
     filled = [split for split in splits if split.items]
     return bool(filled) and all(
         split.name in PUBLISHED_IDS
-        and sum(_id(item.name) in PUBLISHED_IDS[split.name] for item in split.items) >= _LIKE * len(split.items)
+        and sum(published_id(item.name) in PUBLISHED_IDS[split.name] for item in split.items) >= LIKE * len(split.items)
         for split in filled
     )
 
@@ -63,9 +60,9 @@ def published_findings(contents: Contents) -> Iterator[Finding]:
         return
     for split in contents.own:
         ids = PUBLISHED_IDS[split.name]
-        present = {number for item in split.items if (number := _id(item.name)) in ids}
+        present = {number for item in split.items if (number := published_id(item.name)) in ids}
         for item in split.items:
-            if _id(item.name) not in ids:
+            if published_id(item.name) not in ids:
                 name = contents.name(item.origin)
                 yield Finding(FOREIGN, f"{name}: is no image of Object-CXR's '{split.name}'", (name,))
         missing = sorted(set(ids) - present)
@@ -76,12 +73,6 @@ def published_findings(contents: Contents) -> Iterator[Finding]:
         elif split.counts() != published_counts(split.name):
             found = " and ".join(f"{number} {name}" for name, number in split.counts().items())
             yield Finding(CLASSES, f"{split.name}: has {found}, published are {len(ids) // 2} of each")
-
-
-def _id(name: str) -> int:
-    """The number of a file name of five digits; 0, which is no id, for others."""
-    match = re.match(r"(\d{5})\.\w+$", name)
-    return int(match[1]) if match else 0
 
 
 def _ranges(numbers: Iterable[int], most: int = 10) -> str:
