@@ -80,6 +80,25 @@ class Opened:
         """The texts of all elements that a selector names, at one moment."""
         return list(self.page.locator(place).all_inner_texts())
 
+    def barriers(self) -> list[str]:
+        """What axe-core finds on the page that keeps people out, "rule: element (why)" each; nothing of a good one."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{rule['id']}: {' '.join(map(str, node['target']))} ({node['failureSummary']})"
+            for rule in found
+            for node in rule["nodes"]
+        ]
+
+    def drag(self, start: tuple[float, float], *stops: tuple[float, float], button: str = "left") -> None:
+        """From one point of the browser's window over others."""
+        self.page.mouse.move(*start)
+        self.page.mouse.down(button=button)
+        for stop in stops:
+            self.page.mouse.move(*stop, steps=4)
+        self.page.mouse.up(button=button)
+
     def boxes(self, *places: str) -> Sequence[dict[str, float]]:
         """Where the first elements that selectors name are on the screen, px, at one moment."""
         script = "(places) => places.map((place) => document.querySelector(place).getBoundingClientRect().toJSON())"

@@ -1,4 +1,4 @@
-"""All that ``cxrlens[dicom,onnx,openvino,postgres,serve]`` brings is under a licence that binds its users to little."""
+"""All that ``cxrlens`` and its extras for users bring is under a licence that binds its users to little."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def installed() -> Iterator[Distribution]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [
         line
-        for name in ("dicom", "onnx", "openvino", "postgres", "serve")
+        for name in ("dicom", "hub", "onnx", "openvino", "pacs", "postgres", "ray", "remote", "serve", "timm")
         for line in project["optional-dependencies"][name]
     ]
     waiting = [Requirement(line) for line in [*project["dependencies"], *extras]]

@@ -10,6 +10,7 @@ Commands are called by `cxrlens.cli.main` and the names of `cxrlens` alone, so t
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import inspect
 import io
 import json
@@ -22,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -55,12 +57,22 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "MPLBACKEND": "agg",
 }
+VERSION, INSTALLED = "0.1.0", importlib.metadata.version("cxrlens")
+"""Of cxrlens: that of all texts, and that of the checkout, whose digits grow with every commit and would stand in
+captions; processes of their own tell it."""
 COMMANDS = (
     "data",
     "data phantom",
     "data check",
     "data prepare",
     "data cache",
+    "model",
+    "model list",
+    "model info",
+    "model add",
+    "model export",
+    "model verify",
+    "model remove",
     "train",
     "test",
     "explain",
@@ -71,6 +83,7 @@ COMMANDS = (
     "compare",
     "calibrate",
     "serve",
+    "node",
     "card",
     "export",
     "demo",
@@ -91,7 +104,7 @@ class Golden:
 
         self.out = out
         self.work = work
-        self.words = Words(__version__, {str(work): "<work>"})
+        self.words = Words(__version__, {str(work): "<work>", INSTALLED: "<version>"})
         self.seen: dict[Path, tuple[int, int]] = {}
         out.mkdir(parents=True, exist_ok=True)
 
@@ -158,6 +171,7 @@ def call(arguments: list[str]) -> tuple[int, str, str]:
 
     log = logging.getLogger("cxrlens")
     before = log.handlers[:], log.level, log.propagate
+    interrupted = signal.getsignal(signal.SIGINT)
     out, err = io.StringIO(), io.StringIO()
     code = 0
     try:
@@ -168,6 +182,7 @@ def call(arguments: list[str]) -> tuple[int, str, str]:
     finally:
         log.handlers[:], log.propagate = before[0], before[2]
         log.setLevel(before[1])
+        signal.signal(signal.SIGINT, interrupted)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -460,6 +475,7 @@ def at_a_site(golden: Golden) -> None:
     golden.run("card-json", "card -m model.safetensors --json")
 
     mixed_folder(golden.work / "data", golden.work / "mixed")
+    time.sleep(2.1)  # a file that has just been changed may change again unseen, and would be read once more
     site = "-m site.safetensors --workers 0"
     golden.run("screen", f"screen mixed {site} --device cpu -o screened --maps all --json")
     golden.run("screen-again", f"screen mixed {site} --device cpu -o screened --maps all", looks=False)
@@ -470,7 +486,7 @@ def at_a_site(golden: Golden) -> None:
     golden.run("analyse", "analyse screened screened-dicom -o analysed --json")
 
     golden.run("export", "export -m site.safetensors --to onnx --json")
-    golden.run("export-words", "export -m model.safetensors --method grad_cam -o graph.onnx")
+    golden.run("export-words", "export -m model.safetensors --method grad_cam --layers last -o graph.onnx")
     golden.run("screen-onnx", "screen mixed -m site.onnx --workers 0 -o screened-onnx --json")
 
     out = golden.run("doctor-json", "doctor -m site.safetensors --json --device cpu")
@@ -687,9 +703,11 @@ def python_api(golden: Golden) -> None:
 def write_all(out: Path) -> None:
     """Runs all steps in a folder of their own and writes the texts into ``out``."""
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
-        work = Path(folder).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder).resolve() / "golden"  # by which name the models that lie in it are called
+        work.mkdir()
         os.environ["CXRLENS_CACHE"] = str(work / "cache")
+        os.environ["CXRLENS_MODELS"] = str(work / "models")
         before = Path.cwd()
         os.chdir(work)
         try:
@@ -724,6 +742,8 @@ def main(arguments: list[str]) -> int:
         return 2
     os.environ.pop("CXRLENS_CACHE_SIZE", None)
     os.environ.update(ENVIRONMENT)
+    installed = importlib.metadata.version
+    importlib.metadata.version = lambda name: VERSION if name == "cxrlens" else installed(name)
     if arguments[0] == "--freeze":
         freeze()
     else:

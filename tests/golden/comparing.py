@@ -18,6 +18,9 @@ _LOOSE = re.compile(
             r"\"peak(_[xy])?\":",
             r"[|│>] (last|layer4\S*) [|│<]",
             r"^\w+\|(last|layer4[^|]*)\|",
+            r"<td> [^<]*, (last|layer4\S*) <td> method <td",
+            r"^<tr> <td> dev/affected/\S+ <td class=\"number\"> \d+ <td class=\"number\"> [\d.]+ <td",
+            r"^In \d+ maps several places",
             r"\|points:",
             r"Graphic Data",
             r"^epoch \d",
@@ -34,6 +37,8 @@ _PARITY = re.compile(
     r"|(?<=^\"probability\": )[^,]*-\d\d(?=,)|(?<= by )[\d.e-]+(?= (?:at most|on average))"
     r"|(?<=average, )[\d.e-]+(?= at most)"
 )
+# Said every half a minute: of a slow machine.
+_PROGRESS = re.compile(r": (?:.*, )?(?:at work for \d+:\d\d:\d\d|\d+:\d\d:\d\d left)$")
 _MOST = 12
 
 
@@ -55,7 +60,11 @@ def differences(frozen: str, found: str) -> list[str]:
 
 def _lines(text: str) -> list[str]:
     lines = (" ".join(line.split()) for line in without_marks(text).splitlines())
-    return [_PARITY.sub("<rounding>", _OF_A_PROCESSOR.sub("<of a processor>", line)) for line in lines]
+    return [
+        _PARITY.sub("<rounding>", _OF_A_PROCESSOR.sub("<of a processor>", line))
+        for line in lines
+        if not _PROGRESS.search(line)
+    ]
 
 
 def _shape(line: str) -> str:

@@ -39,6 +39,7 @@ _BY_SHAPE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<sha256>"),
     (re.compile(r"(?<=\.safetensors \()[0-9a-f]{8}(?=\))"), "<digest>"),
     (re.compile(r"\b(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{12,63}\b"), "<digest>"),
+    (re.compile(r"(?<![\w.])(?<!exact )[0-9]{12}(?!\w|\.\d)"), "<digest>"),  # one in 300 has no letters
     (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"\b\d+(\.\d+)? images/s(, \d+:\d\d:\d\d left)?"), "<speed>"),
     (re.compile(r"(\"(?:seconds|duration|[a-z_]*_seconds|images_per_second)\": )[\d.e-]+"), r"\1<seconds>"),
