@@ -1,9 +1,12 @@
-"""What cannot be judged: ``python -m benchmarks.gate --good FOLDER ... --wrong FOLDER ... [--model MODEL]``.
+"""What cannot be judged: ``python -m benchmarks.gate --good FOLDER ... --wrong FOLDER ... [--fitted-to DATA]``.
 
 Prints a Markdown table: of wrong inputs, how many are caught; of good radiographs, how many are lost. Folders of good
 images hold frontal chest radiographs alone, folders of wrong ones none. Further good images are phantoms; further wrong
 ones are pydicom's test files (looked at by hand: none is a radiograph of a chest), pictures made here, and the good
-images turned, inverted, cut or spoilt. Without a model, header and pixels judge alone.
+images turned, inverted, cut or spoilt. Header and pixels judge alone, or with the distance from the training images of
+a model, or with one fitted to the splits train and dev of a data set as `cxrlens train` does (without a network).
+
+A second table tells of other views of the good radiographs, and of such as are cut and turned in further ways.
 """
 
 from __future__ import annotations
@@ -19,19 +22,24 @@ import numpy as np
 import pydicom
 import pydicom.data
 from PIL import Image, ImageDraw, ImageFilter
+from scipy.ndimage import rotate
 
 from benchmarks.page import table
 from cxrlens.dataset.phantom.dataset import make_phantom
 from cxrlens.errors import UnreadableImageError
 from cxrlens.evaluation.proportions import clopper_pearson_interval
-from cxrlens.inputs.readers import Radiograph, doubts, read, refusals
-from cxrlens.inspection.quality_model import QualityModel, as_radiograph, load
+from cxrlens.inputs.preprocessing import Preprocessing, Resize
+from cxrlens.inputs.readers import Pixels, Radiograph, doubts, read, refusals
+from cxrlens.inspection.distance_fitting import FeatureTable, fitted_distance
+from cxrlens.inspection.quality_model import as_radiograph, load
+from cxrlens.models.distance import TrainingDistance
 
 PHANTOMS = 100
 MADE = 20  # pictures of each kind that is drawn here
 SIDE = 512
 AT_LEAST = (SIDE, SIDE)  # rows and columns that are decoded where no model asks for others
 
+Ways: TypeAlias = dict[str, Callable[[Pixels], Pixels]]
 Judge: TypeAlias = Callable[[Radiograph], tuple[bool, bool]]  # whether it is refused, and whether there are doubts
 
 
@@ -59,15 +67,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--good", type=Path, nargs="+", default=[])
     parser.add_argument("--wrong", type=Path, nargs="+", default=[])
-    parser.add_argument("--model", type=Path, help="judges as well, where it knows its training images")
+    parser.add_argument("--model", type=Path, help="its distance judges as well")
+    parser.add_argument(
+        "--fitted-to", type=Path, help="data set with folders train and dev; its distance judges as well"
+    )
+    parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     options = parser.parse_args()
-    judge = _judge(load(options.model, device="cpu") if options.model else None)
+    judge = _judge(*_known(options.model, options.fitted_to, options.resize))
     good = {folder.name: list(_images(folder)) for folder in options.good}
     chests = [image for images in good.values() for image in images if image is not None]
     good["phantoms"] = list(_phantoms())
-    wrong = {folder.name: list(_images(folder)) for folder in options.wrong} | _pydicom() | _drawn() | _spoilt(chests)
+    wrong = {folder.name: list(_images(folder)) for folder in options.wrong} | _pydicom() | _drawn()
+    wrong |= _changed(chests, SPOILT)
+    _print({"good radiographs": good, "wrong inputs": wrong}, judge)
+    more = {"other views of good radiographs": OTHER_VIEWS, "further wrong inputs": FURTHER}
+    _print({title: _changed(chests, ways) for title, ways in more.items()}, judge)
+
+
+def _print(titles: dict[str, dict[str, list[Radiograph | None]]], judge: Judge) -> None:
     rows = []
-    for title, kinds in (("good radiographs", good), ("wrong inputs", wrong)):
+    for title, kinds in titles.items():
         tallies = {}
         for name, images in kinds.items():
             tallies[name] = _tally(images, judge)
@@ -77,9 +96,34 @@ def main() -> None:
     print(table(["kind", "images", "unreadable", "refused", "in doubt", "share refused"], rows))  # noqa: T201
 
 
-def _judge(model: QualityModel | None) -> Judge:
+def _known(model: Path | None, data: Path | None, resize: Resize) -> tuple[Preprocessing, TrainingDistance | None]:
+    """How images are shown to a network, and its distance from the training images."""
+    if model is not None:
+        card = load(model, device="cpu").card
+        return card.preprocessing, card.distance
+    preprocessing = Preprocessing(height=SIDE // 2, width=SIDE // 2, resize=resize)
+    if data is None:
+        return preprocessing, None
+    seen = {split: table_of(_images(data / split), preprocessing) for split in ("train", "dev")}
+    return preprocessing, fitted_distance(seen["train"], seen["dev"], data.name)
+
+
+def table_of(images: Iterable[Radiograph | None], preprocessing: Preprocessing) -> FeatureTable:
+    return FeatureTable(preprocessing, (prepared(image, preprocessing) for image in images if image is not None))
+
+
+def prepared(image: Radiograph, preprocessing: Preprocessing) -> Pixels:
+    """What a network is shown of it."""
+    pixels: Pixels = preprocessing.resized(image.pixels, (image.height, image.width))[0]
+    return pixels
+
+
+def _judge(preprocessing: Preprocessing, distance: TrainingDistance | None) -> Judge:
     def judge(image: Radiograph) -> tuple[bool, bool]:
-        remarks = image.remarks if model is None else model.check(image, layers="last").remarks
+        remarks = [*image.remarks]
+        if distance is not None:
+            said = distance.refusal(distance.of(preprocessing.shown(prepared(image, preprocessing))))
+            remarks += [said] if said else []
         return bool(refusals(remarks)), bool(doubts(remarks))
 
     return judge
@@ -165,16 +209,56 @@ def _page(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(picture, np.float32) / 255
 
 
-def _spoilt(chests: list[Radiograph]) -> dict[str, list[Radiograph | None]]:
-    """The good images turned, inverted, cut to a corner, and exposed beyond all use."""
-    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "turned by 90 degrees": lambda pixels: np.rot90(pixels),
-        "turned by 180 degrees": lambda pixels: np.rot90(pixels, 2),
-        "inverted": lambda pixels: 1 - pixels,
-        "a quarter of both sides": lambda pixels: pixels[: pixels.shape[0] // 4, : pixels.shape[1] // 4],
-        "nearly black": lambda pixels: np.clip(pixels - 0.95, 0, 1),
-        "nearly white": lambda pixels: np.clip(pixels + 0.95, 0, 1),
-    }
+SPOILT: Ways = {
+    "turned by 90 degrees": lambda pixels: np.rot90(pixels),
+    "turned by 180 degrees": lambda pixels: np.rot90(pixels, 2),
+    "inverted": lambda pixels: 1 - pixels,
+    "a quarter of both sides": lambda pixels: _cut(pixels, bottom=3 / 4, right=3 / 4),
+    "nearly black": lambda pixels: np.clip(pixels - 0.95, 0, 1),
+    "nearly white": lambda pixels: np.clip(pixels + 0.95, 0, 1),
+}
+"""What is counted in the sums."""
+
+FURTHER: Ways = {
+    "turned by 90 degrees clockwise": lambda pixels: np.rot90(pixels, -1),
+    "mirrored and turned by 90 degrees": lambda pixels: np.rot90(pixels[:, ::-1]),
+    "upside down, left as it was": lambda pixels: pixels[::-1],
+    "a quarter, top right": lambda pixels: _cut(pixels, bottom=3 / 4, left=3 / 4),
+    "a quarter, bottom left": lambda pixels: _cut(pixels, top=3 / 4, right=3 / 4),
+    "a quarter, bottom right": lambda pixels: _cut(pixels, top=3 / 4, left=3 / 4),
+    "a third, top left": lambda pixels: _cut(pixels, bottom=2 / 3, right=2 / 3),
+    "a third, right of the middle": lambda pixels: _cut(pixels, top=0.35, bottom=0.35, left=0.55, right=0.15),
+    "half of both sides, top left": lambda pixels: _cut(pixels, bottom=1 / 2, right=1 / 2),
+    "left half": lambda pixels: _cut(pixels, right=1 / 2),
+    "upper half": lambda pixels: _cut(pixels, bottom=1 / 2),
+    "lower half": lambda pixels: _cut(pixels, top=1 / 2),
+}
+
+OTHER_VIEWS: Ways = {
+    "mirrored": lambda pixels: pixels[:, ::-1],
+    "tilted by 5 degrees": lambda pixels: _tilted(pixels, 5),
+    "tilted by 10 degrees": lambda pixels: _tilted(pixels, -10),
+    "5 % cut off each side": lambda pixels: _cut(pixels, *[0.05] * 4),
+    "10 % cut off each side": lambda pixels: _cut(pixels, *[0.1] * 4),
+    "lowest 15 % cut off": lambda pixels: _cut(pixels, bottom=0.15),
+    "gamma 0.7": lambda pixels: pixels**0.7,
+    "gamma 1.4": lambda pixels: pixels**1.4,
+    "black bars of 10 % at the sides": lambda pixels: np.pad(pixels, ((0, 0), (pixels.shape[1] // 10,) * 2)),
+}
+
+
+def _cut(pixels: Pixels, top: float = 0, bottom: float = 0, left: float = 0, right: float = 0) -> Pixels:
+    """Without these shares of its sides."""
+    height, width = pixels.shape
+    return pixels[round(top * height) : round((1 - bottom) * height), round(left * width) : round((1 - right) * width)]
+
+
+def _tilted(pixels: Pixels, degrees: float) -> Pixels:
+    return np.clip(rotate(pixels, degrees, reshape=False, order=1), 0, 1)
+
+
+def _changed(chests: list[Radiograph], ways: Ways) -> dict[str, list[Radiograph | None]]:
+    """The good images in each of these ways."""
     return {name: [_of(way(image.pixels)) for image in chests] for name, way in ways.items()}
 
 

@@ -37,7 +37,8 @@ from cxrlens.models.onnx_sessions import Runtime
 from cxrlens.models.registry import build_network
 from cxrlens.process import keep_freed_memory
 from cxrlens.saliency.resizing import DEFAULT_RESIZE
-from cxrlens.screening.run import ScreeningSettings, screen
+from cxrlens.screening.run import screen
+from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.sources import take_sources
 
 ARCHITECTURE = "resnet34"

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.commands import running
 from benchmarks.export import TORCH
 from benchmarks.saliency import ARCHITECTURES
 from benchmarks.timing import lively, medians
@@ -79,7 +76,7 @@ class Sizes:
 
     @classmethod
     def of(cls, *, quick: bool) -> Sizes:
-        return cls(64, 256, 3, 2) if quick else cls(600, 2048, 16, 8)
+        return cls(64, 256, 3, 2) if quick else cls(600, 2048, 8, 4)
 
 
 def serving_all(*, quick: bool, repeats: int, progress: Callable[[str], None]) -> list[TimedServing]:
@@ -97,7 +94,7 @@ def serving_all(*, quick: bool, repeats: int, progress: Callable[[str], None]) -
                     for row in METHODS if runtime == TORCH else (COMBINED,):
                         method, layers = METHODS[row]
                         data = {"method": method, "layers": layers}
-                        _load(url, uploads, data, 1, 2)  # the first passes and processes
+                        _load(url, uploads, data, CLIENTS, 1)  # the first passes of any number of images, and processes
                         alone[runtime, row] = _load(url, uploads, data, 1, sizes.alone)
                         before = _passes(url)
                         crowd[runtime, row] = _load(url, uploads, data, CLIENTS, sizes.each)
@@ -155,23 +152,8 @@ def _forward(path: Path, repeats: int) -> float:
 def _server(options: list[str]) -> Iterator[str]:
     """The command in a process of its own."""
     common = ["--port", "0", "--json", "--device", "cpu", "--batch-size", str(BATCH)]
-    command = [sys.executable, "-m", "cxrlens", "serve", *options, *common]
-    source = Path(__file__).parents[1] / "src"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        try:
-            while not lines or lines[-1].rstrip() != "}":
-                line = process.stdout.readline()
-                if not line:
-                    raise RuntimeError("the server did not start")
-                lines.append(line)
-            yield str(json.loads("".join(lines))["url"])
-        finally:
-            process.terminate()
+    with running("serve", *options, *common) as ready:
+        yield str(ready["url"])
 
 
 def _load(url: str, uploads: list[bytes], data: dict[str, str], clients: int, each: int) -> Load:

@@ -137,9 +137,10 @@ STEPS: dict[str, Callable[[ScreenedFolder, int], float | None]] = {
 """Each gives its seconds where not all that it does counts."""
 
 
-def _measure(name: str, folder: Path, results: int) -> Step:
+def time_step(step: Callable[[ScreenedFolder, int], float | None], folder: Path, results: int) -> Step:
+    """A step on a folder of so many results, in this process; the seconds that it gives are its own."""
     began, cpu = time.perf_counter(), time.process_time()
-    seconds = STEPS[name](ScreenedFolder(folder), results)
+    seconds = step(ScreenedFolder(folder), results)
     whole = time.perf_counter() - began
     return Step(whole if seconds is None else seconds, time.process_time() - cpu, peak_mib())
 
@@ -151,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.step:
         name, folder = options.step
-        print(json.dumps(vars(_measure(name, Path(folder), options.results))))  # noqa: T201
+        print(json.dumps(vars(time_step(STEPS[name], Path(folder), options.results))))  # noqa: T201
         return
     time_store(options.results, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
 

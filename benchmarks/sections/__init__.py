@@ -6,7 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.sections import export, reading, review_page, saliency, screening, serving, store, study, training_input
+from benchmarks.sections import (
+    export,
+    node,
+    reading,
+    review_page,
+    saliency,
+    scale,
+    screening,
+    serving,
+    store,
+    study,
+    training_input,
+)
 
 Progress = Callable[[str], None]
 
@@ -25,6 +37,8 @@ SECTIONS: dict[str, Section] = {
     "screening": screening.section,
     "review_page": review_page.section,
     "store": store.section,
+    "scale": scale.section,
     "serving": serving.section,
+    "node": node.section,
     "export": export.section,
 }

@@ -19,10 +19,11 @@ files that the store has replaced."""
 def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str], None]) -> str:
     results = 2000 if quick else 100_000
     steps = time_store(results, progress)
-    rows = [[name, _seconds(step.seconds), f"{step.peak:.0f} MiB"] for name, step in steps.items()]
+    rows = [[name, in_seconds(step.seconds), f"{step.peak:.0f} MiB"] for name, step in steps.items()]
     described = paragraph(_INTRODUCTION.format(results, BATCH, measured_on()))
     return "\n\n".join(["## The store of results", described, table(["step", "time", "peak"], rows)])
 
 
-def _seconds(seconds: float) -> str:
+def in_seconds(seconds: float) -> str:
+    """A time in a table."""
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
