@@ -1,0 +1,1 @@
+"""An architecture, a saliency method and a source of images for cxrlens."""
