@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check locked lock audit bench docs clean
+.PHONY: demo test check locked lock audit bench docs site release-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cxrlens demo --out demo --force
@@ -35,6 +35,12 @@ bench: $(VENV)/.installed-test
 docs: $(VENV)/.installed
 	$(BIN)/python -m cxrlens.saliency.catalogue docs/methods.md
 
+site: $(VENV)/.installed-test # the documentation as a site in site/; a link that leads nowhere ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+release-check: $(VENV)/.installed-test # what would be released, in dist/, built, checked and tried
+	.ci/release $(VENV)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -47,4 +53,4 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
