@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from cxrlens.processor import cpu_has_bfloat16, cpu_is_faster_in_bfloat16
+
 _INTRODUCTION = """\
 `make bench` measures all sections of this page, `python -m benchmarks NAME` one of them ({}). Each says where and
 when it was measured: compare ratios within a section, not times between machines. **Bold**: a goal that is missed."""
@@ -30,9 +32,13 @@ def update_page(path: Path, sections: dict[str, str], order: Sequence[str]) -> N
 
 def measured_on() -> str:
     """One sentence on the machine and the day."""
-    capabilities = torch.backends.cpu.get_cpu_capability()
+    units = torch.backends.cpu.get_cpu_capability()
+    if cpu_is_faster_in_bfloat16():
+        units += ", bfloat16 in matrices"  # such as AMX's
+    elif cpu_has_bfloat16():
+        units += ", bfloat16 in vectors"
     day = datetime.now(UTC).date().isoformat()
-    return f"Measured on {torch.get_num_threads()} CPU threads ({capabilities}) with torch {torch.__version__}, {day}."
+    return f"Measured on {torch.get_num_threads()} CPU threads ({units}) with torch {torch.__version__}, {day}."
 
 
 def paragraph(text: str) -> str:

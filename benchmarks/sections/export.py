@@ -11,6 +11,7 @@ import openvino
 from benchmarks.export import OUTCOMES, ROWS, TORCH, TimedExport, runtimes, time_exports
 from benchmarks.page import against, measured_on, paragraph, table
 
+NOTES = Path(__file__).with_name("export_notes.md")
 GOALS = {
     ("resnet34", "torch f32"): 1.6,
     ("efficientnet_b0", "torch f32"): 2.2,
@@ -44,7 +45,7 @@ def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str]
     versions = onnxruntime.__version__, openvino.__version__.split("-")[0]
     text = f"{_INTRODUCTION.format(*versions)} {measured_on()}"
     head = ["network", "input", "batch", "what", *names]
-    return "\n\n".join(["## Exported models", paragraph(text), table(head, [*goals, *rows])])
+    return "\n\n".join(["## Exported models", paragraph(text), table(head, [*goals, *rows]), NOTES.read_text("utf-8")])
 
 
 def _goal(architecture: str, name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.page import against, measured_on, paragraph, table
 from benchmarks.serving import BATCH, CLIENTS, COMBINED, GOALS, Sizes, serving_all
 
+NOTES = Path(__file__).with_name("serving_notes.md")
 _INTRODUCTION = """\
 `cxrlens serve` on the same machine as its clients, which send grey JPEGs of {} px one after the other and wait for
 probability, map, contours and preview: one client alone, then {} at once. Milliseconds from the request to its answer.
@@ -41,4 +42,6 @@ def section(folder: Path, *, quick: bool, repeats: int, progress: Callable[[str]
     ]
     goals = " and ".join(f"{goal:g} s ({architecture})" for architecture, goal in GOALS.items())
     described = _INTRODUCTION.format(sizes.upload, CLIENTS, sizes.side, BATCH, CLIENTS, goals)
-    return "\n\n".join(["## Serving", paragraph(f"{described} {measured_on()}"), table(head, rows)])
+    return "\n\n".join(
+        ["## Serving", paragraph(f"{described} {measured_on()}"), table(head, rows), NOTES.read_text("utf-8")]
+    )
