@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,22 @@ def describe_environment(*, device: str, seed: int) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "seed": seed,
     }
+
+
+def origin_lines(environment: Mapping[str, Any], *about: str) -> list[str]:
+    """What the foot of a page says of where it comes from.
+
+    Args:
+        environment: of `describe_environment`.
+        about: lines of what the page is of, such as its model.
+    """
+    return [
+        environment["command"],
+        *about,
+        ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
+        f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {environment['seed']}, "
+        f"{environment['device']}, {environment['time']}",
+    ]
 
 
 def command_line() -> str:

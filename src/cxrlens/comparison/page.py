@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cxrlens.environment import describe_environment
+from cxrlens.environment import describe_environment, origin_lines
 from cxrlens.report.figures import (
     BLUE,
     GREY,
@@ -128,7 +128,6 @@ def write_comparison_page(
     _, svg = save_figure(
         differences_figure(result.scores, margin=compared.margin), out / DIFFERENCES, formats=("png", "svg")
     )
-    environment = describe_environment(device=compared.device, seed=compared.seed)
     lost = sum(flip["flip"] == "lost" for flip in result.flips)
     return render_page(
         "comparison.html.jinja",
@@ -167,12 +166,7 @@ def write_comparison_page(
             for image in differing
         ],
         differing=_differing(result, len(differing)),
-        footer=[
-            environment["command"],
-            ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
-            f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {compared.seed}, {compared.device}, "
-            f"{environment['time']}",
-        ],
+        footer=origin_lines(describe_environment(device=compared.device, seed=compared.seed)),
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from cxrlens.environment import describe_environment
+from cxrlens.environment import describe_environment, origin_lines
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.inspection.result import ImageResult
 from cxrlens.report.html import inline_script, render_page
@@ -96,7 +96,6 @@ def write_explanation_page(
         unreadable: a sentence for each image that was left out.
     """
     script, script_name = inline_script("filter.js", "cxrlens.explanation")
-    environment = describe_environment(device=str(model.device), seed=seed)
     decisions = {name: sum(card.decision == name for card in cards) for name in sorted({c.decision for c in cards})}
     return render_page(
         "explanations.html.jinja",
@@ -116,13 +115,10 @@ def write_explanation_page(
         more_unreadable=max(len(unreadable) - _MOST_UNREADABLE, 0),
         filter_script=script,
         filter_hash=script_name,
-        footer=[
-            environment["command"],
+        footer=origin_lines(
+            describe_environment(device=str(model.device), seed=seed),
             f"model {model.identity.name}, SHA-256 {model.identity.sha256 or 'n/a'}",
-            ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
-            f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {seed}, {environment['device']}, "
-            f"{environment['time']}",
-        ],
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from cxrlens.environment import describe_environment
+from cxrlens.environment import describe_environment, origin_lines
 from cxrlens.evaluation.proportions import clopper_pearson_interval
 from cxrlens.evaluation.published import published
 from cxrlens.inputs.dataset.object_cxr import published_split
@@ -64,7 +64,6 @@ class GameFacts:
 
 def write_game_page(page: Path, model: QualityModel, game: GameFacts) -> Path:
     """Write the page beside the figures that it embeds; returns its path."""
-    environment = describe_environment(device=str(model.device), seed=game.seed)
     out = page.parent
     return render_page(
         "pointing_game.html.jinja",
@@ -90,13 +89,10 @@ def write_game_page(page: Path, model: QualityModel, game: GameFacts) -> Path:
         tables=[*_score_tables(game), *_published_tables(model, game), *_image_tables(game)],
         commands=[],
         groups=game.gallery,
-        footer=[
-            environment["command"],
+        footer=origin_lines(
+            describe_environment(device=str(model.device), seed=game.seed),
             f"model {model.identity.name}, SHA-256 {model.identity.sha256 or 'n/a'}",
-            ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
-            f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {game.seed}, {environment['device']}, "
-            f"{environment['time']}",
-        ],
+        ),
     )
 
 

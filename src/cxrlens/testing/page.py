@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cxrlens.environment import describe_environment
+from cxrlens.environment import describe_environment, origin_lines
 from cxrlens.evaluation.classification import ClassificationScores
 from cxrlens.evaluation.published import published
 from cxrlens.inputs.dataset.layouts import CLASS_NAMES
@@ -72,7 +72,6 @@ class TestFacts:
 
 def write_test_page(out: Path, model: QualityModel, test: TestFacts) -> Path:
     """Write ``report.html`` beside the figures that it embeds; returns its path."""
-    environment = describe_environment(device=str(model.device), seed=test.seed)
     return render_page(
         "test.html.jinja",
         out / PAGE,
@@ -97,13 +96,10 @@ def write_test_page(out: Path, model: QualityModel, test: TestFacts) -> Path:
             }
             for image in test.wrong
         ],
-        footer=[
-            environment["command"],
+        footer=origin_lines(
+            describe_environment(device=str(model.device), seed=test.seed),
             f"model {model.identity.name}, SHA-256 {model.identity.sha256 or 'n/a'}",
-            ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
-            f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {test.seed}, {environment['device']}, "
-            f"{environment['time']}",
-        ],
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cxrlens.environment import origin_lines
 from cxrlens.evaluation.dev_scores import DevScore, scored
 from cxrlens.models.card import ModelCard
 from cxrlens.models.distance import NOT_KNOWN
@@ -86,7 +87,6 @@ def write_training_page(run_dir: Path, run: RunFacts) -> Path:
     title = f"Training of {run.card.architecture}"
     figure = curves_figure(run.history, run.best_epoch, title=run.card.architecture)
     _, svg = save_figure(figure, run_dir / CURVES, formats=("png", "svg"))
-    environment = run.environment
     return render_page(
         "report.html.jinja",
         run_dir / PAGE,
@@ -105,12 +105,7 @@ def write_training_page(run_dir: Path, run: RunFacts) -> Path:
         ],
         tables=[_scores_table(run), _epochs_table(run), _data_table(run), _recipe_table(run)],
         commands=_commands(run_dir, run),
-        footer=[
-            f"{environment['command']}",
-            ", ".join(f"{name} {version}" for name, version in environment["versions"].items()),
-            f"commit {environment['commit'] or 'n/a (not a working copy)'}, seed {environment['seed']}, "
-            f"{environment['device']}, {environment['time']}",
-        ],
+        footer=origin_lines(run.environment),
     )
 
 
