@@ -205,6 +205,9 @@ def test_a_network_that_fails_while_it_runs_is_named(site: Path, phantoms: Path,
         finished = cxrlens(command, phantoms, "-m", tmp_path / "model.safetensors", "-o", out, "--workers", 0)
         refused(finished, 2, "package plugged-networks", "'plugged_failing'", "LookupError: no table, line 15 of")
         shutil.rmtree(out, ignore_errors=True)
+    with pytest.raises(PluginError, match="LookupError: no table, line 15 of") as caught:
+        library.screen(phantoms, tmp_path / "model.safetensors", out, workers=0)
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 SOURCES = """

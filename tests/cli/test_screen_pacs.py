@@ -190,7 +190,7 @@ def test_results_that_do_not_arrive_are_kept(filled: OrthancServer, model: Path,
     pytest.importorskip("highdicom")
     out, source = tmp_path / "out", f"{orthanc(filled)}?date=20260101"
     away = "http://127.0.0.1:9/dicom-web"
-    refused(screen(source, model, out, "--send", away), 5, "of 1 images have not arrived", away, "the same command")
+    refused(screen(source, model, out, "--send", away), 5, "of 1 image have not arrived", away, "the same command")
     assert (out / "worklist.csv").exists()
     both = screen(source, model, out, "--send", away, "--send", filled.web_address)
     assert both.code == 5

@@ -1,4 +1,4 @@
-"""Empty text on the command line, as of a variable of the shell that is not set, is never taken for a default."""
+"""Words of a command line that are not understood are one sentence; empty text is never taken for a default."""
 
 from __future__ import annotations
 
@@ -64,3 +64,22 @@ def test_methods_that_are_commas_are_none() -> None:
 def test_what_is_no_choice_is_one_sentence(words: tuple[str, ...], option: str) -> None:
     choice = "'csv'" if option == "--logger" else "'centres'"
     refused(cxrlens(*words, option, "bogus"), 2, f"{option} takes one of {choice}", "not 'bogus'")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("compare", "a", "b", "--tolerance", "0"), "invalid value for '--tolerance': "),
+        (("train", "x", "--epochs", "many"), "invalid value for '--epochs': "),
+        (("train", "x", "--epochs"), "option '--epochs' requires an argument"),
+        (("train", "x", "--epoch", "3"), "no such option: --epoch (possible options: --arch, --epochs)"),
+        (("train",), "missing argument 'data"),
+        (("train", "x", "y"), "unexpected extra argument(s) (y)"),
+        (("model", "info"), "missing argument 'name"),
+    ],
+)
+def test_words_that_are_not_understood_are_one_sentence(words: tuple[str, ...], said: str) -> None:
+    finished = cxrlens(*words)
+    name = "model info" if words[0] == "model" else words[0]
+    refused(finished, 2, f"`cxrlens {name} --help`")
+    assert said in finished.errors[0].lower()

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand
 
 from cxrlens.errors import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_NotUnderstood: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever Typer has click
+
+
+class Commands(typer.Typer):
+    """A group of subcommands, each of which is a `Command`."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Register a function, as `typer.Typer.command` does."""
+        return super().command(name, cls=Command, **options)
 
 
 class Command(TyperCommand):
@@ -20,23 +33,22 @@ class Command(TyperCommand):
         """Take the words of a command line apart.
 
         Raises:
-            UsageError: when one of them is empty, or no choice of its option.
+            UsageError: when one of them is empty, is no option or no value that its option takes, or is missing.
         """
-        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        try:
+            given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+            self._refuse_empty(ctx, given)
+            return super().parse_args(ctx, args)
+        except _NotUnderstood as error:
+            raise UsageError(_sentence(ctx, error)) from error
+
+    def _refuse_empty(self, ctx: Any, given: dict[str, Any]) -> None:
         for parameter in self.get_params(ctx):
             if _is_empty(given.get(parameter.name or "")):
                 is_argument = isinstance(parameter, TyperArgument)
                 what = f"the argument {parameter.name}" if is_argument else max(parameter.opts, key=len)
                 remedy = "give it" if is_argument else "give it a value, or leave it out"
                 raise UsageError(f"{what} is empty, as where a variable of the shell is not set; {remedy}")
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            _, known, choices = error.message.removesuffix(".").partition(" is not one of ")
-            if not known or error.param is None:
-                raise
-            name, value = max(error.param.opts, key=len), error.message.partition(known)[0].partition("'")[2]
-            raise UsageError(f"{name} takes one of {choices}, not '{value}") from error
 
 
 def _is_empty(given: object) -> bool:
@@ -44,3 +56,14 @@ def _is_empty(given: object) -> bool:
     if isinstance(given, list | tuple):
         return any(map(_is_empty, given))
     return isinstance(given, str) and not given.strip()
+
+
+def _sentence(ctx: Any, error: Any) -> str:
+    """What is wrong with the words of a command, and what says more."""
+    if isinstance(error, typer.BadParameter) and error.param is not None:
+        _, known, choices = error.message.removesuffix(".").partition(" is not one of ")
+        if known:
+            name, value = max(error.param.opts, key=len), error.message.partition(known)[0].partition("'")[2]
+            return f"{name} takes one of {choices}, not '{value}"
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    return f"{text[:1].lower()}{text[1:]}; `{ctx.command_path} --help` lists what it takes"

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from cxrlens.cli import cache, data_check, data_prepare
-from cxrlens.cli.command import Command
+from cxrlens.cli.command import Commands
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
-app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
+app = Commands(no_args_is_help=True, help="Make and check data sets.")
 
 
 @app.callback()
@@ -20,11 +20,11 @@ def _group() -> None:
     pass
 
 
-app.command("prepare", cls=Command)(data_prepare.command)
-app.command("check", cls=Command)(data_check.command)
+app.command("prepare")(data_prepare.command)
+app.command("check")(data_check.command)
 
 
-@app.command("phantom", cls=Command)
+@app.command("phantom")
 def phantom(
     out: Annotated[Path, typer.Argument(help="New folder for the data set.")],
     train: Annotated[int, typer.Option(help="Number of training images, half of them affected.")] = 320,
@@ -48,4 +48,4 @@ def phantom(
         show_lines([f"{train} training and {dev} dev images are in {out}"])
 
 
-app.command("cache", cls=Command)(cache.command)
+app.command("cache")(cache.command)

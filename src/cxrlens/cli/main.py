@@ -32,7 +32,7 @@ from cxrlens.cli import (
     train,
     verdicts,
 )
-from cxrlens.cli.command import Command
+from cxrlens.cli.command import Commands
 from cxrlens.cli.console import show_error
 from cxrlens.cli.interrupts import end_at_interrupts, take_interrupts
 from cxrlens.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ArgumentError, CxrlensError
@@ -41,7 +41,7 @@ from cxrlens.process import ignore_local_figure_settings, isolate_children, keep
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-app = typer.Typer(
+app = Commands(
     name="cxrlens",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -70,23 +70,23 @@ def _root(
 
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
-app.command("train", cls=Command)(train.command)
-app.command("test", cls=Command)(test.command)
-app.command("explain", cls=Command)(explain.command)
-app.command("pointing-game", cls=Command)(pointing_game.command)
-app.command("screen", cls=Command)(screen.command)
-app.command("share", cls=Command)(share.command)
-app.command("analyse", cls=Command)(analyse.command)
-app.command("study", cls=Command)(study.command)
-app.command("compare", cls=Command)(compare.command)
-app.command("calibrate", cls=Command)(calibrate.command)
-app.command("serve", cls=Command)(serve.command)
-app.command("node", cls=Command)(node.command)
-app.command("verdicts", cls=Command)(verdicts.command)
-app.command("card", cls=Command)(card.command)
-app.command("export", cls=Command)(export.command)
-app.command("demo", cls=Command)(demo.command)
-app.command("doctor", cls=Command)(doctor.command)
+app.command("train")(train.command)
+app.command("test")(test.command)
+app.command("explain")(explain.command)
+app.command("pointing-game")(pointing_game.command)
+app.command("screen")(screen.command)
+app.command("share")(share.command)
+app.command("analyse")(analyse.command)
+app.command("study")(study.command)
+app.command("compare")(compare.command)
+app.command("calibrate")(calibrate.command)
+app.command("serve")(serve.command)
+app.command("node")(node.command)
+app.command("verdicts")(verdicts.command)
+app.command("card")(card.command)
+app.command("export")(export.command)
+app.command("demo")(demo.command)
+app.command("doctor")(doctor.command)
 
 
 def main() -> None:
@@ -123,7 +123,7 @@ def _run() -> None:
     """Run the command; what it prints is written before it ends, so that a full disk is not passed over."""
     try:
         try:
-            app()
+            app(prog_name="cxrlens")  # however it was started
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read it has seen enough

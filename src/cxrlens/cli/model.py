@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrlens.cli.command import Command
+from cxrlens.cli.command import Commands
 from cxrlens.cli.console import set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import Json
 from cxrlens.errors import EXIT_USAGE, UsageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cxrlens.models.card import ModelCard
     from cxrlens.models.named import KeptModel, Record
 
-app = typer.Typer(no_args_is_help=True, help="Keep models under names: list, look at, add, check, export, remove.")
+app = Commands(no_args_is_help=True, help="Keep models under names: list, look at, add, check, export, remove.")
 
 _SHOWN_DIGITS = 12
 
@@ -37,7 +37,7 @@ def _group() -> None:
     pass
 
 
-@app.command("list", cls=Command)
+@app.command("list")
 def list_models(models: Models = None, json: Json = False) -> None:
     """List the models that are kept."""
     from cxrlens.models.named import kept_models
@@ -73,7 +73,7 @@ def list_models(models: Models = None, json: Json = False) -> None:
         )
 
 
-@app.command("info", cls=Command)
+@app.command("info")
 def info(name: Name, models: Models = None, json: Json = False) -> None:
     """Say what a kept model is: network, input, scores, calibration, hash, and where it is from."""
     from cxrlens.shelf.keeping import read_card, require_kept
@@ -103,7 +103,7 @@ def info(name: Name, models: Models = None, json: Json = False) -> None:
     show_lines([*lines, f"all there is to know: cxrlens card --model {name}"] if record.kind != "onnx" else lines)
 
 
-@app.command("add", cls=Command)
+@app.command("add")
 def add(
     file: Annotated[
         Path, typer.Argument(help="Model file, run folder, exported .onnx file, or a bundle of 'cxrlens model export'.")
@@ -130,7 +130,7 @@ def add(
     _show_kept(kept, before, json=json)
 
 
-@app.command("export", cls=Command)
+@app.command("export")
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle, a .zip file.")],
     name: Annotated[list[str] | None, typer.Argument(help="Names of kept models.")] = None,
@@ -154,7 +154,7 @@ def export(
         show_lines([f"bundle: {out} ({names})", f"on another computer: cxrlens model add {out.name}"])
 
 
-@app.command("verify", cls=Command)
+@app.command("verify")
 def verify(
     name: Annotated[list[str] | None, typer.Argument(help="Names of kept models; by default all.")] = None,
     models: Models = None,
@@ -175,7 +175,7 @@ def verify(
         raise typer.Exit(EXIT_USAGE)
 
 
-@app.command("remove", cls=Command)
+@app.command("remove")
 def remove(name: Name, models: Models = None, json: Json = False) -> None:
     """Forget a kept model and delete its copy, not the file that it was added from."""
     from cxrlens.shelf.keeping import remove_model
