@@ -30,13 +30,17 @@ def test_a_failing_method_is_a_fault_of_the_server_and_no_other_request_is_kept_
     on_path.syspath_prepend(str(tmp_path))
     content = encoded(pixels(3))
     with (
-        caplog.at_level(logging.ERROR, "cxrlens"),
+        caplog.at_level(logging.WARNING, "cxrlens"),
         running(create_app(ServerSettings(), served_model)) as url,
         asking(url) as client,
     ):
+        offered = {method["id"] for method in client.get("/api/methods").json()["methods"]}
         failed = check(client, content, method="failing", layers="last")
         broken = check(client, content, method="broken", layers="last")
         fine = check(client, content, method="grad_cam", layers="last")
+    assert "failing" in offered
+    assert "broken" not in offered
+    assert "the package plugged-broken, which gives 'broken', cannot be loaded" in caplog.text
     assert failed.status_code == broken.status_code == 500
     assert "package plugged-failing" in failed.json()["detail"]
     assert "ZeroDivisionError: by hand, line 6 of plugged_failing.py" in failed.json()["detail"]

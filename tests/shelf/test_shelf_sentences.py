@@ -54,4 +54,5 @@ def test_a_file_in_place_of_the_folder_keeps_no_models(tmp_path: Path, monkeypat
     file.write_text("no folder")
     monkeypatch.setenv("CXRLENS_MODELS", str(file))
     refused(cxrlens("model", "list"), 2, file, "is no folder", "CXRLENS_MODELS")
+    refused(cxrlens("screen", str(file.parent), "-m", "ward", "-o", str(file.parent / "out")), 2, file, "is no folder")
     refused(cxrlens("model", "list", "--models", file), 2, file, "is no folder", "--models")

@@ -11,7 +11,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from cxrlens.errors import UsageError
+from cxrlens.errors import CxrlensError, UsageError
+from cxrlens.plugins import at_fault
 
 if TYPE_CHECKING:
     from cxrlens.inputs.cache.store import ArrayStore
@@ -64,6 +65,7 @@ def checked(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
 
     Raises:
         UsageError: in place of whatever such an argument would lead to.
+        PluginError: in place of what an installed package's part raises, such as its network while it runs.
     """
     signature = inspect.signature(function)
 
@@ -72,7 +74,15 @@ def checked(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             _check_kind(name, value, str(signature.parameters[name].annotation))
             _check_filled(name, value)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except CxrlensError:
+            raise
+        except Exception as error:
+            fault = at_fault(error)
+            if fault is None:
+                raise
+            raise fault from error
 
     return call
 

@@ -97,14 +97,18 @@ def kept_models(folder: Path | None = None) -> list[KeptModel]:
         UsageError: when something else is in the folder's place.
     """
     folder = default_folder() if folder is None else folder
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder that could keep models; name one with `models` or {FOLDER_VARIABLE}")
+    _require_folder(folder)
     return sorted(_found(folder), key=lambda each: each.record.name)
 
 
 def find_kept(name: str, folder: Path | None = None) -> KeptModel | None:
-    """The model of this name; None where there is none."""
+    """The model of this name; None where there is none.
+
+    Raises:
+        UsageError: when what should keep models is no folder.
+    """
     folder = default_folder() if folder is None else folder
+    _require_folder(folder)
     return _read(folder / f"{name}.json") if is_name(name) else None
 
 
@@ -132,6 +136,9 @@ def named_model(path: Path) -> Path:
     """The file of the model that is kept under this name.
 
     The path itself where it leads to a model's file or a run with one, is no name, or no model is kept under it.
+
+    Raises:
+        UsageError: when what should keep models is no folder.
     """
     if not is_name(str(path)) or leads_to_model(path):
         return path
@@ -141,7 +148,12 @@ def named_model(path: Path) -> Path:
 
 def is_ambiguous(path: Path) -> bool:
     """True where the path leads to a model while another one is kept under the same name."""
-    return is_name(str(path)) and leads_to_model(path) and _known(str(path)) is not None
+    if not (is_name(str(path)) and leads_to_model(path)):
+        return False
+    try:
+        return _known(str(path)) is not None
+    except UsageError:  # no matter, as a file was named
+        return False
 
 
 def leads_to_model(path: Path) -> bool:
@@ -158,11 +170,17 @@ def near_names(name: str) -> list[str]:
 
 
 def _known(name: str) -> KeptModel | None:
-    """As `find_kept`; nothing is known where there is no folder."""
+    """As `find_kept`; nothing is known where this user has no folder."""
     try:
-        return find_kept(name)
+        folder = default_folder()
     except UsageError:
         return None
+    return find_kept(name, folder)
+
+
+def _require_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder that could keep models; name one with `models` or {FOLDER_VARIABLE}")
 
 
 def _found(folder: Path) -> Iterator[KeptModel]:

@@ -14,7 +14,7 @@ from cxrlens.inspection.torch_inspector import TorchInspector
 from cxrlens.models.card import ModelCard
 from cxrlens.saliency.explain import LAYER_CHOICES, Row, make_row
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
-from cxrlens.saliency.methods import METHODS, SaliencyMethod, find_method
+from cxrlens.saliency.methods import SaliencyMethod, find_method, usable_methods
 from cxrlens.saliency.resizing import MapResize
 
 
@@ -121,7 +121,7 @@ class TorchServedModel:
 
     def maps(self, fusion: Fusion, *, slow_methods: bool) -> OfferedMaps:
         """See `ServedModel`. A method that asks the network many times holds up everybody else."""
-        offered = (method for method in METHODS.values() if slow_methods or method.reads != "network")
+        offered = (method for method in usable_methods() if slow_methods or method.reads != "network")
         methods = tuple(OfferedMethod(each, LAYER_CHOICES if each.has_layers else ()) for each in offered)
         return OfferedMaps(methods, make_row(DEFAULT_METHOD, DEFAULT_LAYERS), fusion)
 
