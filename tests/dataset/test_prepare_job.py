@@ -50,8 +50,11 @@ def rows_of(out: Path) -> dict[tuple[str, str], ManifestRow]:
 
 def too_small(count: int, example: Path) -> str:
     """What is said of so many pictures, which are smaller than what can be judged."""
+    what = "images look wrong or were not taken as their files say"
+    if count == 1:
+        what = "image looks wrong or was not taken as its file says"
     return (
-        f"{count} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
+        f"{count} {what} ('cxrlens data check' lists them), such as "
         f"{example}: It is too small to be judged: {WIDTH} x {HEIGHT} pixels, and 64 a side are the least."
     )
 
@@ -260,7 +263,7 @@ def test_sizes_that_contradict_the_source_are_remarked(tmp_path: Path) -> None:
     write(source, {"train.json": json.dumps({"images": [image]})})
     result = prepare(source / "train.json", tmp_path / "out", Options())
     assert result.remarks == [
-        "1 images have another size than the source says, so that their objects may lie elsewhere, such as "
+        "1 image has another size than the source says, so that their objects may lie elsewhere, such as "
         f"{source / 'a.jpg'}",
         too_small(1, source / "a.jpg"),
     ]
@@ -278,8 +281,8 @@ def test_images_that_are_displayed_oddly_are_remarked(tmp_path: Path, size: int 
     write(tmp_path / "in", pictures)
     for _ in range(2):  # the second run reads nothing anew
         result = prepare(tmp_path / "in", tmp_path / "out", Options(form=Form(size), dev_share=0, test_share=0))
-        (remark,) = (each for each in result.remarks if "look wrong" in each)
-        assert remark.startswith("1 images look wrong")
+        (remark,) = (each for each in result.remarks if "looks wrong" in each)
+        assert remark.startswith("1 image looks wrong")
         assert "a.png: " in remark
         assert "12 bits" in remark
         assert remark in json.loads((tmp_path / "out" / "prepared.json").read_text("utf-8"))["remarks"]

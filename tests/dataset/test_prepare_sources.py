@@ -98,7 +98,7 @@ def test_object_cxr_in_class_folders_within_an_archive(tmp_path: Path) -> None:
         "dev/normal/5.jpg": ("dev", NORMAL, (), ""),
     }
     assert found.remarks == (
-        "dev: 1 images have no row in dev.csv: 5.jpg",
+        "dev: 1 image has no row in dev.csv: 5.jpg",
         "4.jpg: lies in 'normal' but its row has objects; the folder counts",
     )
 
@@ -139,10 +139,10 @@ def test_class_folders_without_splits_and_images_beside_them(tmp_path: Path) -> 
         "pins/b.jpg": ("", AFFECTED, (), ""),
         "plain/c.jpg": ("", NORMAL, (), ""),
     }
-    assert found.remarks == (f"{tmp_path}: 1 images lie in no class folder and are left out",)
+    assert found.remarks == (f"{tmp_path}: 1 image lies in no class folder and is left out",)
     found = scan(tmp_path, "image-folder", ClassNames(("pins",), ("plain",)))
     assert set(facts(found)) == {"pins/b.jpg", "plain/c.jpg"}
-    assert f"{tmp_path}: 1 images lie in the class 'pacemaker' and are left out" in found.remarks
+    assert f"{tmp_path}: 1 image lies in the class 'pacemaker' and is left out" in found.remarks
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     }
     assert found.refused == (f"gone.jpg: there is no such image in {table.parent} ({table}, line 8)",)
     assert found.remarks == (
-        f"{table}: 1 rows name an image again and are left out, 1 of them with another label, split or objects, such "
+        f"{table}: 1 row names an image again and is left out, 1 of them with another label, split or objects, such "
         "as line 9: x\\c.jpg",
     )
 
@@ -431,7 +431,7 @@ def test_masks_find_their_image(tmp_path: Path, image: str, mask: str) -> None:
     assert (one.name, one.split, one.label, one.mask) == (image, "train", None, FileOrigin(tmp_path / mask))
     assert (two.name, two.split, two.label, two.mask) == (other, "dev", NORMAL, None)
     *loose, without = found.remarks
-    assert without == f"{tmp_path}: 1 images have no mask and count as normal"
+    assert without == f"{tmp_path}: 1 image has no mask and counts as normal"
     other_case = f"1 masks name their image in another letter case, such as {mask} for {image}"
     assert loose == ([other_case] if "A-Mask" in mask else [])
 
@@ -443,7 +443,7 @@ def test_masks_that_are_odd(tmp_path: Path) -> None:
         "affected/a.jpg": (AFFECTED, True),  # where its objects lie is not known
         "normal/b.jpg": (None, False),
     }
-    assert found.remarks == (f"{tmp_path}: 1 masks belong to no image, such as masks/gone.png",)
+    assert found.remarks == (f"{tmp_path}: 1 mask belongs to no image, such as masks/gone.png",)
     write(tmp_path, files("normal/masks/b.png"))
     with pytest.raises(UsageError, match=r"normal/b_mask\.png and normal/masks/b\.png are masks of one image"):
         scan(tmp_path, "masks")

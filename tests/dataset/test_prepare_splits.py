@@ -122,7 +122,7 @@ def test_the_rule_that_options_mean(splits, patients, how, shares, rule) -> None
 @pytest.mark.parametrize(
     ("splits", "how", "shares", "reason"),
     [
-        (["train", ""], None, (None, None), "1 images belong to no split, such as 1;"),
+        (["train", ""], None, (None, None), "1 image belongs to no split, such as 1;"),
         (["", ""], "given", (None, None), "2 images belong to no split"),
         (["", ""], "patient", (None, None), "no image's patient is known"),
         (["", ""], None, (0.6, 0.4), "leave nothing to train on"),

@@ -8,6 +8,7 @@ import typer
 
 from cxrlens.cli.console import show_json, show_lines
 from cxrlens.cli.options import CacheDir, Json
+from cxrlens.wording import counted
 
 
 def command(
@@ -31,9 +32,15 @@ def command(
         return
     lines = [f"folder: {store.folder}"]
     if before:
-        lines.append(f"removed: {before.entries - held.entries} images, {format_size(before.size - held.size)}")
-    lines.append(f"holds: {held.entries} images, {format_size(held.size)} of at most {format_size(store.limit)}")
-    lines += [f"  {name}: {part['entries']} images, {format_size(part['size'])}" for name, part in groups.items()]
+        lines.append(
+            f"removed: {counted(before.entries - held.entries, 'image')}, {format_size(before.size - held.size)}"
+        )
+    lines.append(
+        f"holds: {counted(held.entries, 'image')}, {format_size(held.size)} of at most {format_size(store.limit)}"
+    )
+    lines += [
+        f"  {name}: {counted(part['entries'], 'image')}, {format_size(part['size'])}" for name, part in groups.items()
+    ]
     if held.in_use:
-        lines.append(f"in use by running trainings: {held.in_use} images")
+        lines.append(f"in use by running trainings: {counted(held.in_use, 'image')}")
     show_lines(lines)

@@ -12,6 +12,7 @@ import typer
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import Force, Json, Seed, Workers, workers_of
 from cxrlens.errors import EXIT_GATE
+from cxrlens.wording import counted
 
 if TYPE_CHECKING:
     from cxrlens.dataset.check.run import CheckResult
@@ -67,7 +68,7 @@ def command(
 def _show(result: CheckResult, out: Path | None) -> None:
     from cxrlens.dataset.check.findings import by_kind
 
-    show_table(f"{result.images} images", *result.count_table())
+    show_table(counted(result.images, "image"), *result.count_table())
     if result.probes:
         show_table("global statistics", *result.probe_table())
     for kind, findings in by_kind(result.findings):

@@ -10,6 +10,7 @@ import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
+from cxrlens.wording import counted
 
 
 class KindChoice(StrEnum):
@@ -99,8 +100,9 @@ def command(
         columns = ("split", *next(iter(result.counts.values())))
         show_table(f"{source}", columns, [(name, *counts.values()) for name, counts in result.counts.items()])
         left_out = f", {len(result.unreadable)} could not be read" if result.unreadable else ""
+        reused = counted(result.reused, "was", "were")
         show_lines([
-            f"{result.made} images prepared, {result.reused} were there already{left_out}",
+            f"{counted(result.made, 'image')} prepared, {reused} there already{left_out}",
             f"manifest: {result.manifest}",
         ])  # fmt: skip
     finish(result.unreadable)

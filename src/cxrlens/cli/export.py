@@ -20,6 +20,7 @@ from cxrlens.cli.options import (
     named_methods,
     named_resize,
 )
+from cxrlens.wording import counted
 
 
 class Format(StrEnum):
@@ -83,8 +84,8 @@ def command(
     show_lines(
         [
             f"ONNX model: {result.file}",
-            f"against torch, {parity.images} images: probability differs by {parity.probability:.1e} at most, maps "
-            f"({', '.join(result.info.methods)}, {result.info.layers}) by {parity.map_mean:.1e} on average, "
+            f"against torch, {counted(parity.images, 'image')}: probability differs by {parity.probability:.1e} at "
+            f"most, maps ({', '.join(result.info.methods)}, {result.info.layers}) by {parity.map_mean:.1e} on average, "
             f"{parity.map:.1e} at most",
             *([f"8-bit integers, on training images: {quality}"] if quality else []),
         ]

@@ -36,6 +36,7 @@ from cxrlens.cli.options import (
 from cxrlens.cli.screen import MapsChoice
 from cxrlens.cli.serve import TOKEN_VARIABLE
 from cxrlens.errors import UsageError
+from cxrlens.wording import counted
 
 if TYPE_CHECKING:
     from cxrlens.node.run import NodeAddress, NodeResult
@@ -240,7 +241,7 @@ def _sentence(result: NodeResult) -> str:
         if number
     ]
     rest = f"; {', '.join(left)}: the same command goes on with them" if left else ""
-    return f"{result.received} images received, {result.screened} screened{rest}"
+    return f"{counted(result.received, 'image')} received, {result.screened} screened{rest}"
 
 
 def _titles(allow: list[str] | None) -> frozenset[str] | None:

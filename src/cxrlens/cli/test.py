@@ -10,6 +10,7 @@ import typer
 
 from cxrlens.cli.console import finish, progress_bar, set_up_logging, show_json, show_lines, show_table, stoppable
 from cxrlens.cli.options import BatchSize, Device, Force, Json, Model, Seed, Split, Workers
+from cxrlens.wording import counted
 
 
 def command(
@@ -62,7 +63,7 @@ def command(
         }
         names = ("accuracy", "auc", "average_precision", "sensitivity", "specificity", "f1", "brier", "ece")
         show_table(
-            f"{scores.n} images of {result.split}, {scores.n_affected} affected",
+            f"{counted(scores.n, 'image')} of {result.split}, {scores.n_affected} affected",
             ("score", "value", "95 % interval"),
             [(name, getattr(scores, name), intervals.get(name, "")) for name in names],
         )

@@ -10,6 +10,7 @@ import typer
 from cxrlens.cli.console import set_up_logging, show_json, show_lines
 from cxrlens.cli.options import Database, Json
 from cxrlens.errors import UsageError
+from cxrlens.wording import counted
 
 
 def command(
@@ -48,4 +49,6 @@ def command(
         return
     for path, exported in written.items():
         left_out = exported.remark()
-        show_lines([f"{path}: {exported.images} images{f'; without a label: {left_out}' if left_out else ''}"])
+        show_lines(
+            [f"{path}: {counted(exported.images, 'image')}{f'; without a label: {left_out}' if left_out else ''}"]
+        )

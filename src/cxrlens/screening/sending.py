@@ -16,6 +16,7 @@ from cxrlens.dicom_out import files_of, paths_of
 from cxrlens.dicom_out.results import FOLDER
 from cxrlens.errors import ServerLostError
 from cxrlens.screening.folder import ScreenedFolder
+from cxrlens.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ class Sending:
             log.info("%s: has taken the DICOM results of %d images", destination.name, tally.delivered)
             if left := tally.waiting + tally.refused:
                 raise ServerLostError(
-                    f"the DICOM results of {left} images have not arrived: {self._failures.get(destination.name, '')}; "
-                    "they are kept, and the same command sends them"
+                    f"the DICOM results of {counted(left, 'image')} have not arrived: "
+                    f"{self._failures.get(destination.name, '')}; they are kept, and the same command sends them"
                 )
 
     def _collect(self, folder: Path, outbox: Outbox) -> None:

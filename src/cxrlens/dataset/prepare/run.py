@@ -42,6 +42,7 @@ from cxrlens.inputs.reading import Unreadable, attempt, read_each
 from cxrlens.inputs.remarked import remarked
 from cxrlens.inputs.unreadable import report_unreadable
 from cxrlens.outputs import LOCK, claimed, remove_partials
+from cxrlens.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -312,7 +313,8 @@ def _other_sizes(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
     if not odd:
         return []
     return [
-        f"{len(odd)} images have another size than the source says, so that their objects may lie elsewhere, such as "
+        f"{counted(len(odd), 'image has', 'images have')} another size than the source says, so that their objects may "
+        f"lie elsewhere, such as "
         f"{odd[0].origin}"
     ]
 
@@ -322,10 +324,12 @@ def _displayed_oddly(made: Sequence[tuple[Record, PreparedImage]]) -> list[str]:
     odd = [remarked(record.origin, each.remarks) for record, each in made if each.remarks]
     if not odd:
         return []
-    return [
-        f"{len(odd)} images look wrong or were not taken as their files say ('cxrlens data check' lists them), such as "
-        f"{min(odd, key=lambda line: isinstance(line, Note))}"
-    ]
+    what = counted(
+        len(odd),
+        "image looks wrong or was not taken as its file says",
+        "images look wrong or were not taken as their files say",
+    )
+    return [f"{what} ('cxrlens data check' lists them), such as {min(odd, key=lambda line: isinstance(line, Note))}"]
 
 
 def _row(record: Record, made: PreparedImage, source: Path, out: Path, options: Options) -> ManifestRow:

@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from cxrlens.dataset.prepare.record import Record
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.manifest import ManifestRow
+from cxrlens.wording import counted
 
 How: TypeAlias = Literal["given", "random", "patient"]
 HOW: tuple[How, ...] = get_args(How)
@@ -56,7 +57,7 @@ def choose_rule(
         how = "given" if len(unsplit) < len(records) else "patient" if known else "random"
     if how == "given" and unsplit:
         raise UsageError(
-            f"{len(unsplit)} images belong to no split, such as {unsplit[0]}; "
+            f"{counted(len(unsplit), 'image belongs', 'images belong')} to no split, such as {unsplit[0]}; "
             "name their split in the source, or draw all with --split-by random or --split-by patient"
         )
     if how == "patient" and not any(record.patient_id for record in records):

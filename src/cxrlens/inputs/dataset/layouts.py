@@ -19,6 +19,7 @@ from cxrlens.inputs.annotations.table import AnnotationTable, MatchedRows, read_
 from cxrlens.inputs.finding import list_images, require_folder
 from cxrlens.inputs.origin import FileOrigin, Origin
 from cxrlens.inputs.readers import IMAGE_SUFFIXES
+from cxrlens.wording import counted
 
 NORMAL, AFFECTED = 0, 1
 CLASS_NAMES = ("normal", "affected")
@@ -168,10 +169,14 @@ def _remarks(name: str, paths: Iterable[Path], table: AnnotationTable | None, ro
     without_row = [path.name for path in paths if path not in rows.rows]
     remarks = [*table.remarks, *rows.repeated]
     if without_row:
-        remarks.append(f"{name}: {len(without_row)} images have no row in {table.path.name}: {some(without_row)}")
+        remarks.append(
+            f"{name}: {counted(len(without_row), 'image has', 'images have')} no row in {table.path.name}: "
+            f"{some(without_row)}"
+        )
     if rows.without_image:
         remarks.append(
-            f"{name}: {len(rows.without_image)} rows of {table.path.name} have no image: {some(rows.without_image)}"
+            f"{name}: {counted(len(rows.without_image), 'row')} of {table.path.name} "
+            f"{'has' if len(rows.without_image) == 1 else 'have'} no image: {some(rows.without_image)}"
         )
     if rows.doubts:
         more = f" (and {len(rows.doubts) - 1} more such doubts)" if len(rows.doubts) > 1 else ""

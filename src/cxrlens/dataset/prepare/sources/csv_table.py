@@ -21,6 +21,7 @@ from cxrlens.inputs.dataset.layouts import AFFECTED, NORMAL
 from cxrlens.inputs.dataset.manifest import find_manifest, safe_name
 from cxrlens.inputs.matching import Disk, Doubt, plain_path, shared_parts
 from cxrlens.inputs.origin import FileOrigin
+from cxrlens.wording import are, counted
 
 _PATH_COLUMNS = ("path", "image_path", "image_name")
 _VERDICT = "verdict"
@@ -87,12 +88,19 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     if repeated:
         other = f", {contradicting} of them with another label, split or objects" if contradicting else ""
         remarks.append(
-            f"{path}: {len(repeated)} rows name an image again and are left out{other}, such as {repeated[0]}"
+            f"{path}: {counted(len(repeated), 'row names', 'rows name')} an image again and {are(len(repeated))} left "
+            f"out{other}, such as {repeated[0]}"
         )
     if left_out:
-        remarks.append(f"{path}: {left_out} images have neither the affected nor the normal label and are left out")
+        remarks.append(
+            f"{path}: {counted(left_out, 'image has', 'images have')} neither the affected nor the normal label and "
+            f"{are(left_out)} left out"
+        )
     if unlabelled:
-        remarks.append(f"{path}: {unlabelled} rows have a verdict and no label, and are left out")
+        remarks.append(
+            f"{path}: {counted(unlabelled, 'row has', 'rows have')} a verdict and no label, and "
+            f"{are(unlabelled)} left out"
+        )
     return Found(tuple(taken), (*tree.refused, *refused), (*tree.remarks, *remarks))
 
 

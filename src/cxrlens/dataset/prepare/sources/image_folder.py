@@ -14,6 +14,7 @@ from cxrlens.dataset.prepare.record import ClassNames, Found, Record, split_of
 from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.errors import UsageError
 from cxrlens.inputs.matching import shared_parts
+from cxrlens.wording import are, counted
 
 
 def applies(source: Path, tree: Tree) -> bool:
@@ -43,7 +44,7 @@ def scan(source: Path, tree: Tree, names: ClassNames) -> Found:
     remarks = list(tree.remarks)
     for class_name, count in sorted(left_out.items()):
         where = f"in the class '{class_name}'" if class_name else "in no class folder"
-        remarks.append(f"{source}: {count} images lie {where} and are left out")
+        remarks.append(f"{source}: {counted(count, 'image lies', 'images lie')} {where} and {are(count)} left out")
     return Found(tuple(records), tree.refused, tuple(remarks))
 
 

@@ -18,6 +18,7 @@ from cxrlens.dataset.prepare.tree import Tree
 from cxrlens.errors import UsageError
 from cxrlens.inputs.dataset.layouts import AFFECTED, CLASS_NAMES, NORMAL
 from cxrlens.inputs.matching import Differences, Likeness, Match, folded, path_parts, without_ending
+from cxrlens.wording import counted
 
 _MASK_FOLDERS = frozenset({"mask", "masks"})
 _IMAGE_FOLDERS = frozenset({"image", "images"})
@@ -60,10 +61,14 @@ def scan(source: Path, tree: Tree, _names: ClassNames) -> Found:
         records.append(Record(name, tree.files[name], split, label, mask=None if mask is None else tree.files[mask]))
     remarks = [*tree.remarks, *differences.remarks("masks")]
     if without:
-        remarks.append(f"{source}: {without} images have no mask and count as normal")
+        remarks.append(
+            f"{source}: {counted(without, 'image has no mask and counts', 'images have no mask and count')} as normal"
+        )
     alone = sorted(set(masks) - set(by_image.values()) - {mask for pair in doubtful.values() for mask in pair})
     if alone:
-        remarks.append(f"{source}: {len(alone)} masks belong to no image, such as {alone[0]}")
+        remarks.append(
+            f"{source}: {counted(len(alone), 'mask belongs', 'masks belong')} to no image, such as {alone[0]}"
+        )
     refused = [
         f"{source / name}: the mask {pair[0]} may be that of another image of this name; give them names of their own"
         for name, pair in doubtful.items()
