@@ -161,11 +161,6 @@ def guarded(group: str, name: str, function: Callable[_Given, _Result]) -> Calla
     return call
 
 
-def package_of(group: str, name: str) -> str:
-    """The name of the package that gives something; "" of what none gives."""
-    return next(map(_package, _points(group, name)), "")
-
-
 def _points(group: str, name: str) -> list[EntryPoint]:
     """Each once: a package may be found twice, by an editable install beside another."""
     found = {(_package(point), point.value): point for point in entry_points(group=group, name=name)}
