@@ -67,19 +67,28 @@ def test_what_is_no_choice_is_one_sentence(words: tuple[str, ...], option: str) 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "command", "said"),
     [
-        (("compare", "a", "b", "--tolerance", "0"), "invalid value for '--tolerance': "),
-        (("train", "x", "--epochs", "many"), "invalid value for '--epochs': "),
-        (("train", "x", "--epochs"), "option '--epochs' requires an argument"),
-        (("train", "x", "--epoch", "3"), "no such option: --epoch (possible options: --arch, --epochs)"),
-        (("train",), "missing argument 'data"),
-        (("train", "x", "y"), "unexpected extra argument(s) (y)"),
-        (("model", "info"), "missing argument 'name"),
+        (("compare", "a", "b", "--tolerance", "0"), " compare", "invalid value for '--tolerance': "),
+        (("train", "x", "--epochs", "many"), " train", "invalid value for '--epochs': "),
+        (("train", "x", "--epochs"), " train", "option '--epochs' requires an argument"),
+        (("train", "x", "--epoch", "3"), " train", "no such option: --epoch (possible options: --arch, --epochs)"),
+        (("train",), " train", "missing argument 'data"),
+        (("train", "x", "y"), " train", "unexpected extra argument(s) (y)"),
+        (("model", "info"), " model info", "missing argument 'name"),
+        (("model", "lst"), " model", "no such command 'lst'"),
+        (("trian", "x"), "", "no such command 'trian'. did you mean 'train'?"),
+        (("--foo", "train"), "", "no such option: --foo"),
     ],
 )
-def test_words_that_are_not_understood_are_one_sentence(words: tuple[str, ...], said: str) -> None:
+def test_words_that_are_not_understood_are_one_sentence(words: tuple[str, ...], command: str, said: str) -> None:
     finished = cxrlens(*words)
-    name = "model info" if words[0] == "model" else words[0]
-    refused(finished, 2, f"`cxrlens {name} --help`")
+    refused(finished, 2, f"`cxrlens{command} --help` lists what it takes")
     assert said in finished.errors[0].lower()
+
+
+@pytest.mark.parametrize("words", [(), ("model",), ("data",)])
+def test_a_group_alone_shows_its_help(words: tuple[str, ...]) -> None:
+    finished = cxrlens(*words)
+    assert finished.code in (0, 2)
+    assert "Usage: cxrlens" in finished.out + finished.err

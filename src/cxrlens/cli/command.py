@@ -1,12 +1,13 @@
-"""What every subcommand does with its words before they become values."""
+"""What commands do with their words before they become values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from cxrlens.errors import UsageError
 
@@ -17,6 +18,9 @@ _NotUnderstood: type[Exception] = typer.BadParameter.__bases__[0]  # click's Usa
 
 class Commands(typer.Typer):
     """A group of subcommands, each of which is a `Command`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=_Group, no_args_is_help=True, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Register a function, as `typer.Typer.command` does."""
@@ -35,12 +39,10 @@ class Command(TyperCommand):
         Raises:
             UsageError: when one of them is empty, is no option or no value that its option takes, or is missing.
         """
-        try:
+        with _in_a_sentence(ctx):
             given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             self._refuse_empty(ctx, given)
             return super().parse_args(ctx, args)
-        except _NotUnderstood as error:
-            raise UsageError(_sentence(ctx, error)) from error
 
     def _refuse_empty(self, ctx: Any, given: dict[str, Any]) -> None:
         for parameter in self.get_params(ctx):
@@ -49,6 +51,28 @@ class Command(TyperCommand):
                 what = f"the argument {parameter.name}" if is_argument else max(parameter.opts, key=len)
                 remedy = "give it" if is_argument else "give it a value, or leave it out"
                 raise UsageError(f"{what} is empty, as where a variable of the shell is not set; {remedy}")
+
+
+class _Group(TyperGroup):
+    """A group whose unknown subcommands and options are a sentence too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args:  # which shows the help
+            return super().parse_args(ctx, args)
+        with _in_a_sentence(ctx):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        with _in_a_sentence(ctx):
+            return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _in_a_sentence(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except _NotUnderstood as error:
+        raise UsageError(_sentence(ctx, error)) from error
 
 
 def _is_empty(given: object) -> bool:
@@ -66,4 +90,5 @@ def _sentence(ctx: Any, error: Any) -> str:
             name, value = max(error.param.opts, key=len), error.message.partition(known)[0].partition("'")[2]
             return f"{name} takes one of {choices}, not '{value}"
     text = " ".join(error.format_message().split()).removesuffix(".")
-    return f"{text[:1].lower()}{text[1:]}; `{ctx.command_path} --help` lists what it takes"
+    end = "" if text.endswith("?") else ";"
+    return f"{text[:1].lower()}{text[1:]}{end} `{ctx.command_path} --help` lists what it takes"

@@ -12,7 +12,7 @@ from cxrlens.cli.command import Commands
 from cxrlens.cli.console import progress_bar, set_up_logging, show_json, show_lines, stoppable
 from cxrlens.cli.options import Json, Seed, Workers, workers_of
 
-app = Commands(no_args_is_help=True, help="Make and check data sets.")
+app = Commands(help="Make and check data sets.")
 
 
 @app.callback()

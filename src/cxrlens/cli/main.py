@@ -43,7 +43,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = Commands(
     name="cxrlens",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Explainable quality control of chest radiographs. For research; not a medical device.",

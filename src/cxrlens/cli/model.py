@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cxrlens.models.card import ModelCard
     from cxrlens.models.named import KeptModel, Record
 
-app = Commands(no_args_is_help=True, help="Keep models under names: list, look at, add, check, export, remove.")
+app = Commands(help="Keep models under names: list, look at, add, check, export, remove.")
 
 _SHOWN_DIGITS = 12
 
