@@ -37,7 +37,7 @@ def said(
 def test_nothing_is_said_where_all_is_well() -> None:
     assert said() == []
     assert list(on_data("test", 0.5, prevalence_given=True, source_known=True)) == []
-    assert list(on_probabilities(1.5, GOOD, 0.2, Interval(0.9, 0.95))) == []
+    assert list(on_probabilities(1.5, GOOD, 0.2, Interval(0.9, 0.95), all_right=True)) == []
     assert list(on_distance(None, limited(1, 1))) == list(on_distance(limited(1, 2), limited(1, 2))) == []
 
 
@@ -62,16 +62,17 @@ def test_raised_limits_are_told_with_what_they_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "after", "auc", "told"),
+    ("temperature", "after", "auc", "all_right", "told"),
     [
-        (TEMPERATURES[0], GOOD, 0.9, "takes the right side for every image"),
-        (TEMPERATURES[1], GOOD, 0.9, "as probabilities the network's numbers say next to nothing"),
-        (1.5, GOOD, 0.45, "may be as low as 0.45"),
-        (1.5, CalibrationScores(0.2, 0.1, 0.02, 0.35, -7.0), 0.9, "mean probability is 35 % where 20 %"),
+        (TEMPERATURES[0], GOOD, 0.9, True, "takes the right side for every image"),
+        (TEMPERATURES[0], GOOD, 0.9, False, "likeliest temperature is below 0.05: the network's log-odds are all next"),
+        (TEMPERATURES[1], GOOD, 0.9, False, "as probabilities the network's numbers say next to nothing"),
+        (1.5, GOOD, 0.45, False, "may be as low as 0.45"),
+        (1.5, CalibrationScores(0.2, 0.1, 0.02, 0.35, -7.0), 0.9, False, "mean probability is 35 % where 20 %"),
     ],
 )
-def test_of_probabilities(temperature: float, after: CalibrationScores, auc: float, told: str) -> None:
-    (remark,) = on_probabilities(temperature, after, 0.2, Interval(auc, 0.99))
+def test_of_probabilities(temperature: float, after: CalibrationScores, auc: float, all_right: bool, told: str) -> None:
+    (remark,) = on_probabilities(temperature, after, 0.2, Interval(auc, 0.99), all_right=all_right)
     assert told in remark
 
 

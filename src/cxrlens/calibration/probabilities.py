@@ -61,7 +61,7 @@ def fit_temperature(labels: Labels, log_odds: Floats, *, shift: float = 0.0) -> 
     """The temperature that makes the labels likeliest (Guo et al., ICML 2017), within `TEMPERATURES`.
 
     The likelihood is concave in 1 / temperature, so there is one maximum. It lies at the lower end where the sign of
-    the log-odds is right for every image, and at the upper end where they tell nothing.
+    the log-odds is right for every image, or all are next to 0, and at the upper end where they tell nothing.
 
     Args:
         labels: [n], 1 = affected; both classes occur.

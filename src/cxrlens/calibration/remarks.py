@@ -50,11 +50,14 @@ def on_distance(before: TrainingDistance | None, after: TrainingDistance | None)
         )
 
 
-def on_probabilities(temperature: float, after: CalibrationScores, share: float, auc: Interval) -> Iterator[str]:
+def on_probabilities(
+    temperature: float, after: CalibrationScores, share: float, auc: Interval, *, all_right: bool
+) -> Iterator[str]:
     """Of the network's ranking, the temperature, and whether one number was enough.
 
     Args:
         auc: its 95 % interval.
+        all_right: whether its log-odds have the right sign for every image.
     """
     if auc.low <= 0.5:
         yield (
@@ -62,13 +65,21 @@ def on_probabilities(temperature: float, after: CalibrationScores, share: float,
             "threshold makes up for that."
         )
     if at_temperature_bound(temperature):
-        yield (
-            "The network takes the right side for every image, so that no temperature is the likeliest; at "
-            f"{TEMPERATURES[0]:g} its probabilities are next to 0 or 1, which these images cannot confirm."
-            if temperature < 1
-            else f"The likeliest temperature is above {TEMPERATURES[1]:g}: as probabilities the network's numbers say "
-            "next to nothing, though their order may."
-        )
+        if temperature > 1:
+            yield (
+                f"The likeliest temperature is above {TEMPERATURES[1]:g}: as probabilities the network's numbers say "
+                "next to nothing, though their order may."
+            )
+        elif all_right:
+            yield (
+                "The network takes the right side for every image, so that no temperature is the likeliest; at "
+                f"{TEMPERATURES[0]:g} its probabilities are next to 0 or 1, which these images cannot confirm."
+            )
+        else:
+            yield (
+                f"The likeliest temperature is below {TEMPERATURES[0]:g}: the network's log-odds are all next to 0, as "
+                "after too short a training, and its probabilities too near to one another; their order may be right."
+            )
     if abs(after.offset) > _MUCH:
         yield (
             f"The mean probability is {percent(after.mean_probability)} where {percent(share)} of the images are "

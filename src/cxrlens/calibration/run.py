@@ -317,9 +317,10 @@ def _record(
     auc = auc_interval(case.labels, case.raw, seed=case.seed)
     counts = data.images - data.affected, data.affected
     known = {"prevalence_given": goals.prevalence is not None, "source_known": case.trained_share is not None}
+    all_right = bool(((case.raw > 0) == (case.labels == 1)).all())
     remarks = [
         *calibration_remarks.on_data(data.split, case.share, **known),
-        *calibration_remarks.on_probabilities(fitted.temperature, after, case.share, auc),
+        *calibration_remarks.on_probabilities(fitted.temperature, after, case.share, auc, all_right=all_right),
         *calibration_remarks.on_targets(goals.retake, goals.review, fitted.cuts, apparent, counts, case.prevalence),
         *calibration_remarks.on_distance(*distances),
     ]
