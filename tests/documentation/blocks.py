@@ -24,6 +24,11 @@ PROGRAMS = frozenset(
 )  # fmt: skip
 """What lines of commands begin with."""
 
+SHELLS = frozenset({"sh", "console"})
+"""Languages of blocks for a terminal."""
+
+_DOCUMENT = re.compile(r"<<'(\w+)'.*?^\1$", re.MULTILINE | re.DOTALL)
+_BREAK = "\0"
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`(cxrlens [^`]+)`(?!`)")
 _ENDS = {"|", "||", "&", "&&", ";", ">", ">>", "<", "(", ")"}
@@ -43,18 +48,29 @@ class Block:
         return f"{self.page}#{self.number}"
 
     @property
-    def lines(self) -> list[str]:
-        """Lines of commands: what a terminal would answer, documents that are typed in, and comments are left out."""
-        joined = re.sub(r"<<'(\w+)'.*?^\1$", "", self.text.replace("\\\n", " "), flags=re.MULTILINE | re.DOTALL)
+    def statements(self) -> list[str]:
+        """What is typed in, with the documents that go along; answers of the terminal and comments are left out."""
+        joined = _DOCUMENT.sub(lambda found: found[0].replace("\n", _BREAK), self.text.replace("\\\n", " "))
         lines = joined.splitlines()
         if any(line.startswith("$ ") for line in lines):
             lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-        return [line for line in lines if line.strip() and not line.strip().startswith("#")]
+        found: list[str] = []
+        for line in lines:
+            if found and self.language in SHELLS and _is_open(found[-1]):
+                found[-1] += f"\n{line}"
+            elif line.strip() and not line.strip().startswith("#"):
+                found.append(line)
+        return [statement.replace(_BREAK, "\n") for statement in found]
+
+    @property
+    def lines(self) -> list[str]:
+        """The statements without their documents."""
+        return [_DOCUMENT.sub("", statement) for statement in self.statements]
 
     @property
     def is_commands(self) -> bool:
         """Whether it is for a terminal."""
-        if self.language in ("sh", "console"):
+        if self.language in SHELLS:
             return True
         return not self.language and any(program_of(line) in PROGRAMS or calls(line) for line in self.lines)
 
@@ -80,6 +96,15 @@ def words_of(line: str) -> list[str]:
         return list(lexer)
     except ValueError:  # a quote that is a line of another language's
         return line.split()
+
+
+def _is_open(line: str) -> bool:
+    """Whether a quote goes on in the next line."""
+    try:
+        shlex.split(line, comments=True)
+    except ValueError:
+        return True
+    return False
 
 
 def program_of(line: str) -> str:
