@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -46,12 +48,6 @@ SMALL = {
 }
 """What is added to a command, so that it takes seconds; of an option that is given twice the last one counts."""
 
-ASKED = {
-    "serve": "curl http://127.0.0.1:8000/health",
-    "node": "echoscu -aet PACS -aec CXRLENS 127.0.0.1 11112",
-}
-"""Servers, and how they are asked where the page asks nothing."""
-
 CLIENTS = {"curl", "echoscu", "storescu"}
 RUN = {*CLIENTS, "cat", "chmod", "export", "find", "Orthanc", "python"}
 """Programs that are run beside this one."""
@@ -83,6 +79,26 @@ def labelled_by(model: Path, data: Path, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, folder)
     return out
+
+
+def _is_healthy(ports: Mapping[str, int]) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['8000']}/health", timeout=60) as answer:
+        assert json.load(answer)["status"] == "ok"
+
+
+def _answers_an_echo(ports: Mapping[str, int]) -> None:
+    from pynetdicom import AE
+
+    caller = AE("PACS")
+    caller.add_requested_context("1.2.840.10008.1.1")
+    association = caller.associate("127.0.0.1", ports["11112"], ae_title="CXRLENS")
+    assert association.is_established
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+ANSWERS = {"serve": _is_healthy, "node": _answers_an_echo}
+"""Servers, and what is asked of them where the page asks nothing."""
 
 
 class Terminal:
@@ -124,8 +140,10 @@ class Terminal:
 
     def _run(self, statement: str, clients: Sequence[str], and_then: Callable[[Terminal], None] | None) -> None:
         def ask(server: str) -> None:
-            for client in clients or [ASKED[server]]:
+            for client in clients:
                 self.ask(client)
+            if not clients:
+                ANSWERS[server](self.ports)
             if and_then is not None:
                 and_then(self)
 
@@ -153,7 +171,7 @@ class Terminal:
             model = next(arguments[place + 1] for place, each in enumerate(arguments) if each in ("-m", "--model"))
             arguments[1] = str(labelled_by(Path(model), Path(arguments[1]), Path("labelled")))
         given = [self.put(word) for word in made_small(arguments)]
-        if arguments[0] in ASKED:
+        if arguments[0] in ANSWERS:
             with asked_by(lambda: ask(arguments[0]), self._learn):
                 ended = cxrlens(*given)
         elif "--watch" in arguments:

@@ -175,8 +175,12 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Callable[[Terminal], None]:
     return lambda terminal: None
 
 
-OTHERS = {"docs/remote.md": ("archive", "buckets"), "docs/serving.md": ("reviews",), "docs/training.md": ("search",)}
-"""Programs and libraries of others, by page: names of fixtures."""
+OTHERS = {
+    "docs/remote.md#0": ["archive", "buckets"],
+    "docs/serving.md#8": ["reviews"],
+    "docs/training.md#1": ["search"],
+}
+"""Programs and libraries of others, from a block on: names of fixtures."""
 
 
 def _answers_as_described(terminal: Terminal) -> None:
@@ -297,12 +301,12 @@ def terminal(shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("page", EXECUTED)
 def test_a_page_runs(page: str, shared: Shared, terminal: Terminal, request: pytest.FixtureRequest) -> None:
-    for name in OTHERS.get(page, ()):
-        request.getfixturevalue(name)(terminal)
     for name in GIVEN.get(page, "").split():
         put(name, shared)
     names: dict[str, Any] = {}
     for block in filter(is_run, blocks(page)):
+        for other in OTHERS.get(str(block), ()):
+            request.getfixturevalue(other)(terminal)
         MADE.get(str(block), lambda shared: None)(shared)
         if block.language == "python":
             names |= NAMES.get(str(block), dict)()
@@ -328,8 +332,8 @@ def test_the_tables_speak_of_what_is_there() -> None:
     for reason in NOT_RUN.values():
         for path in re.findall(r"(?:tests|\.ci)/[\w/.]*\w", reason):
             assert (ROOT / path).exists(), path
-    assert {*BEFORE, *MADE, *AND_THEN, *NAMES} <= {str(block) for block in everywhere if is_run(block)}
-    assert {*GIVEN, *OTHERS, *AFTERWARDS} <= set(EXECUTED)
+    assert {*BEFORE, *MADE, *OTHERS, *AND_THEN, *NAMES} <= {str(block) for block in everywhere if is_run(block)}
+    assert {*GIVEN, *AFTERWARDS} <= set(EXECUTED)
     typed = "\n".join(block.text for block in everywhere if is_run(block))
     assert [words for words in REPLACED if words not in typed.replace("\\\n", " ")] == []
 
