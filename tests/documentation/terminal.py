@@ -193,6 +193,7 @@ class Terminal:
         """Have the shell run a statement; one that ends in & goes on until the page ends."""
         line = self.put(statement).strip()
         program = program_of(line)
+        assert program in RUN, f"nothing is said of {program}"
         if shutil.which(program) is None:
             pytest.skip(f"no {program}")
         if line.endswith("&"):

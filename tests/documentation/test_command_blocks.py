@@ -13,12 +13,13 @@ from blocks import PAGES, PROGRAMS, ROOT, Block, blocks, calls, program_of, span
 from cxrlens.cli.main import app
 
 COMMAND_BLOCKS = [block for page in PAGES for block in blocks(page) if block.is_commands]
+COMMAND: Any = typer.main.get_command(app)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
 def resolved(arguments: list[str]) -> tuple[Any, list[str]]:
     """The command of a call, and what is left for it."""
-    command: Any = typer.main.get_command(app)
+    command = COMMAND
     left = list(arguments)
     while hasattr(command, "commands") and left:
         assert left[0] in command.commands, f"there is no command '{left[0]}'"
