@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import cxrlens
 from cxrlens.cluster.ray_cluster import RayCluster, require_ray
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.errors import UsageError
@@ -60,9 +61,11 @@ def results(out: Path) -> list[ScreenedImage]:
 def test_a_screening_has_the_same_worklist(computers: Any, phantoms: Path, models: list[Path], tmp_path: Path) -> None:
     sources = take_sources([str(phantoms / "dev")])
     here = ScreeningSettings(models[0], "all", batch_size=4)
-    there = ScreeningSettings(models[0], "all", batch_size=4, workers=None, engine="ray", address=computers.address)
-    for settings, out in ((here, tmp_path / "here"), (there, tmp_path / "there")):
-        assert screen(sources, out, settings).computed == 10
+    assert screen(sources, tmp_path / "here", here).computed == 10
+    given = ("--maps", "all", "--batch-size", 4, "--engine", "ray", "--address", computers.address, "--json")
+    finished = cxrlens("screen", phantoms / "dev", "-m", models[0], "-o", tmp_path / "there", *given)
+    assert finished.code == 0, finished.err
+    assert finished.json["computed"] == 10
     expected = results(tmp_path / "here")
     found = {image.name: image for image in results(tmp_path / "there")}
     assert found.keys() == {image.name for image in expected}

@@ -45,7 +45,7 @@ NOT_RUN = {
     "docker build": "needs docker and the network; tests/test_packaging.py reads the file",
     "docs/pacs.md#2": "needs docker; tests/test_packaging.py reads the file",
     "sudo": "changes the system",
-    "cxrlens screen /data/archive": "starts a cluster; tests/cluster/test_ray_models.py screens by one",
+    "cxrlens screen /data/archive": "starts a cluster; tests/cluster/test_ray_models.py gives the command one",
     "ray": "starts a cluster; tests/cluster/conftest.py does so",
     "tensorboard": "another program's server; tests/training/test_training_page.py reads what it shows",
     "docs/networks.md#0": "downloads weights; tests/models/test_pretrained.py makes some of the same form",
