@@ -25,7 +25,7 @@ from blocks import calls, program_of, words_of
 from command_line import cxrlens
 from cxrlens import load
 from ports import unused_port
-from waiting import until
+from waiting import PATIENCE, until
 
 ON = "--device cpu --workers 0"
 DEFAULTS = {"train": "--weights none", "serve": "--port 8000", "node": "--port 11112"}
@@ -206,7 +206,7 @@ class Terminal:
             return
         if program == "curl":
             line = line.replace("curl", "curl --fail --silent --show-error", 1)
-        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         self.answers.append(done.stdout)
 
