@@ -1,6 +1,6 @@
 """What all tests share: a cache and a folder of models of their own, never the user's; the browser that pages are
-opened in; a PostgreSQL server, and stores that are closed; the same examples of hypothesis each time, without a limit
-of time, since a slow machine is no failure.
+opened in; a PostgreSQL server, and stores that are closed; the same random numbers and examples of hypothesis each
+time, these without a limit of time, since a slow machine is no failure.
 
 Torch is imported where it is used: the first process of pytest-xdist, for which the others wait, reads this file and
 needs none.
@@ -91,13 +91,36 @@ def on_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _environment_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders of the tests' own, no database, and servers of this machine reached without a proxy.
+
+    Matplotlib makes its list of fonts now: where that takes long it says so, and in a command it would say so there.
+    """
+    importlib.import_module("matplotlib.font_manager")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         patch.setenv(MODELS_VARIABLE, str(tmp_path_factory.mktemp("models")))
         patch.delenv(SIZE_VARIABLE, raising=False)
         patch.delenv("CXRLENS_DATABASE", raising=False)
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "127.0.0.1,localhost")
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_file_draws_the_same(_one_thread: None) -> None:
+    """Torch's random numbers are the same whatever tests were run before: those of what a file of tests shares, ..."""
+    import torch
+
+    torch.manual_seed(1)
+
+
+@pytest.fixture(autouse=True)
+def _a_test_draws_the_same(_a_file_draws_the_same: None) -> None:
+    """... and those of each test."""
+    import torch
+
+    torch.manual_seed(2)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import torch
 
 from cxrlens.devices import device_names, resolve_device
 from cxrlens.errors import UsageError
+from unwarned import heard
 
 
 def test_the_processor_is_always_there() -> None:
@@ -28,7 +29,7 @@ def test_a_device_that_is_not_there_is_refused_in_one_sentence(
         resolve_device(name)
     remedy = "try `device=auto` or `device=cpu`"
     assert str(caught.value) == f"device '{name}' cannot be used (torch finds cpu alone); {remedy}"
-    assert not recwarn.list
+    assert heard(recwarn.list) == []
 
 
 def test_of_a_device_that_is_there_and_fails_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -54,8 +55,8 @@ def test_elsewhere_torch_does(
     assert not processor.cpu_has_bfloat16()
 
 
-def test_linux_and_torch_agree() -> None:
-    if not processor._CPUINFO.is_file():
-        pytest.skip("no Linux")
-    names = {"avx512_bf16", "amx_bf16", "bf16"}
-    assert processor._units() & names == processor._found_by_torch() & names
+def test_torch_has_the_names_that_it_is_asked_for() -> None:
+    """Whether the units are there is the processor's, and an older Linux may not know what torch finds."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("another kind of processor")
+    assert torch.cpu.get_capabilities().keys() >= {"avx512_bf16", "amx_bf16", "avx512_vnni", "avx_vnni"}

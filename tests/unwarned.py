@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -16,3 +16,8 @@ def no_warnings() -> Iterator[None]:
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ResourceWarning)
         yield
+
+
+def heard(recorded: Iterable[warnings.WarningMessage]) -> list[str]:
+    """What was warned of while pytest's `recwarn` listened, without the same warnings."""
+    return [str(warning.message) for warning in recorded if not issubclass(warning.category, ResourceWarning)]

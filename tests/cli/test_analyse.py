@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def as_dicom(picture: Path, path: Path, **elements: str) -> None:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    uid = f"1.2.{abs(hash(path.name))}"
+    uid = f"1.2.{zlib.crc32(path.name.encode())}"
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = uid
     values = {

@@ -530,7 +530,7 @@ def test_an_output_folder_called_test_is_no_split(phantoms: Path, model: Path, t
 def test_a_file_name_that_is_no_utf8_is_written_and_not_lost(phantoms: Path, model: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(phantoms, data)
-    image = next((data / "dev/affected").iterdir())
+    image = min((data / "dev/affected").iterdir())
     try:
         image.rename(os.fsdecode(os.fsencode(image.parent) + b"/th\xf6rax.jpg"))
     except OSError:

@@ -69,7 +69,7 @@ def test_a_method_that_is_wrong_is_named_with_its_package_and_what_is_wrong(
 ):
     code, *said = WRONG_METHODS[id_]
     one_method(site, code)
-    image = next((phantoms / "dev" / "affected").iterdir())
+    image = min((phantoms / "dev" / "affected").iterdir())
     finished = cxrlens(
         *("explain", image, "-m", model, "-o", tmp_path / "out", "--method", "wrong", "--layers", "last"),
         *("--workers", 0, "--device", "cpu"),
@@ -98,7 +98,7 @@ def test_every_command_that_makes_maps_says_so(site: Path, phantoms: Path, model
 def test_from_python_the_error_has_the_packages_own_as_its_cause(site: Path, phantoms: Path, model: Path):
     one_method(site, WRONG_METHODS["raises"][0])
     loaded = load(model, device="cpu")
-    image = next((phantoms / "dev" / "affected").iterdir())
+    image = min((phantoms / "dev" / "affected").iterdir())
     with pytest.raises(PluginError, match="plugged-methods") as caught:
         loaded.check(image, methods="wrong", layers="last")
     assert isinstance(caught.value.__cause__, AttributeError)
@@ -257,7 +257,7 @@ def test_an_image_that_a_source_cannot_read_costs_itself_alone(
     site: Path, phantoms: Path, model: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PYTHONPATH", str(site))
-    image = next((phantoms / "dev" / "affected").iterdir())
+    image = min((phantoms / "dev" / "affected").iterdir())
     code = f"IMAGE = {str(image)!r}\n{SOURCES}"
     package(site, "plugged-source", {"cxrlens.sources": "plugged = plugged_source:Source"}, code)
     out = tmp_path / "out"
@@ -281,7 +281,7 @@ def test_an_image_that_a_source_cannot_read_costs_itself_alone(
     ],
 )
 def test_a_source_that_fails_is_named(site: Path, phantoms: Path, model: Path, tmp_path: Path, place: str, said: str):
-    image = next((phantoms / "dev" / "affected").iterdir())
+    image = min((phantoms / "dev" / "affected").iterdir())
     code = f"IMAGE = {str(image)!r}\n{SOURCES}"
     package(site, "plugged-source", {"cxrlens.sources": "plugged = plugged_source:Source"}, code)
     finished = cxrlens("screen", f"plugged://{place}", "-m", model, "-o", tmp_path / "out", "--workers", 0)

@@ -130,13 +130,13 @@ def test_explanations_are_not_explained(images: Path, model: Path) -> None:
     screened = cxrlens("screen", images, "-m", model, "-o", images / "out", "--json", *CPU)
     assert (screened.code, screened.json["images"]) == (0, 3)
     assert cxrlens("data", "check", images, "--json", "--workers", 0).json["images"]
-    (images / "ex" / "mine.jpg").write_bytes(next(images.glob("*.jpg")).read_bytes())
+    (images / "ex" / "mine.jpg").write_bytes(min(images.glob("*.jpg")).read_bytes())
     assert cxrlens("screen", images, "-m", model, "-o", images / "out", "--json", *CPU).json["images"] == 4
 
 
 def test_no_name_is_a_formula_in_any_table(images: Path, model: Path, tmp_path: Path) -> None:
     name = '=HYPERLINK("evil";"x").jpg'
-    next(images.glob("*.jpg")).rename(images / name)
+    min(images.glob("*.jpg")).rename(images / name)
     assert cxrlens("explain", images, "-m", model, *FAST, "-o", tmp_path / "ex").code == 0
     assert cxrlens("screen", images, "-m", model, "-o", tmp_path / "out", *CPU).code == 0
     assert cxrlens("data", "check", images, "-o", tmp_path / "check", "--workers", 0).code == 0
@@ -154,7 +154,7 @@ def test_names_cannot_be_seen_as_formulas_and_read_back_right(images: Path, tmp_
     """Through a manifest, which people open, and which the other commands read."""
     (images / "-1").mkdir()
     for name in ("=1+1.jpg", "-1/@x.jpg", "'=y.jpg"):
-        shutil.copy(next(images.glob("0*.jpg")), images / name)
+        shutil.copy(min(images.glob("0*.jpg")), images / name)
     listed = tmp_path / "labels.csv"
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
     with listed.open("w", newline="") as stream:
@@ -171,7 +171,7 @@ def test_names_cannot_be_seen_as_formulas_and_read_back_right(images: Path, tmp_
 def test_what_a_name_holds_never_reaches_the_terminal(images: Path, model: Path, tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07\x9b31m\nerror: forged.jpg"
     (images / evil).write_text("no image")
-    shutil.copy(next(images.glob("0*.jpg")), images / f"a{evil}")
+    shutil.copy(min(images.glob("0*.jpg")), images / f"a{evil}")
     for command in (
         ("explain", images, "-m", model, "-o", tmp_path / "ex", *FAST),
         ("screen", images, "-m", model, "-o", tmp_path / "out", *CPU),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ports import unused_port
 from waiting import PATIENCE
 
 NAMES = ("pickle", "selectors", "numpy", "json", "torch", "random", "cxrlens", "sitecustomize")
@@ -56,9 +57,9 @@ def command(tmp_path: Path, *arguments: object) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The package is found by PYTHONPATH, as in a source checkout."""
+    """The package is found by PYTHONPATH, as in a source checkout; processes that train together meet at a port."""
     source = Path(__file__).parents[2] / "src"
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), "MASTER_PORT": str(unused_port())}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_server(place: Path, model: Path, tmp_path: Path) -> None:
         try:
             line = server.stdout.readline()
             assert line.startswith("serving on "), server.communicate()[1]
-            image = next(path for path in place.rglob("*.jp*g")).read_bytes()
+            image = min(place.rglob("*.jp*g")).read_bytes()
             form = (
                 b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + image + b"\r\n--b--\r\n"
             )

@@ -104,7 +104,7 @@ def test_a_broken_package_is_named_and_nothing_else_is_kept_from_working(
     }
     package(tmp_path / "site", "plugged-in", points, code)
     on_path.syspath_prepend(str(tmp_path / "site"))
-    image = next((phantoms / "dev" / "affected").iterdir())
+    image = min((phantoms / "dev" / "affected").iterdir())
     for arguments in (
         ("train", phantoms, "--arch", "net", "--runs", tmp_path / "runs"),
         ("explain", image, "-m", model, "-o", tmp_path / "explained", "--method", "grey"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 from command_line import cxrlens
 from cxrlens.cli import progress_lines as lines_module
 from cxrlens.cli.progress_lines import ProgressLines, clock, progress_lines
-from waiting import until
+from waiting import PATIENCE, until
 
 ROWS = ("--method", "normgrad_conv1x1", "--layers", "last", "--workers", 0)
 
@@ -115,11 +117,31 @@ def test_a_process_that_is_forked_while_a_line_is_said_says_its_own(often: None)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+class Heard(ProgressLines):
+    """Whoever tells how much of a known whole is done waits, the first time, until a line has said so."""
+
+    def __init__(self, title: str, say: Callable[[str], None], **options: bool) -> None:
+        self._said_so = threading.Event()
+
+        def heard(line: str) -> None:
+            say(line)
+            if " of " in line:
+                self._said_so.set()
+
+        super().__init__(title, heard, **options)
+
+    def move(self, title: str, done: int, total: int | None, *more: Any, **options: Any) -> None:
+        super().move(title, done, total, *more, **options)
+        if total is not None:
+            assert self._said_so.wait(PATIENCE)
+
+
 @pytest.mark.parametrize("command", ["train", "test", "explain", "pointing-game", "screen", "study", "compare"])
 def test_every_long_command_says_how_far_it_is(
     phantoms: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(lines_module, "EVERY", 0.001)
+    monkeypatch.setattr(lines_module, "EVERY", 0.01)
+    monkeypatch.setattr(lines_module, "ProgressLines", Heard)
     plan = tmp_path / "plan.yaml"
     plan.write_text(yaml.safe_dump({"architectures": ["resnet18"], "rows": ["grad_cam last"], "repeats": 20}))
     small = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 2, "--workers", 0)

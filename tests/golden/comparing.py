@@ -38,7 +38,7 @@ _PARITY = re.compile(
     r"|(?<=average, )[\d.e-]+(?= at most)"
 )
 # Said every half a minute: of a slow machine.
-_PROGRESS = re.compile(r": (?:.*, )?(?:at work for \d+:\d\d:\d\d|\d+:\d\d:\d\d left)$")
+_PROGRESS = re.compile(r": (?:.*, )?(?:at work for \d+:\d\d:\d\d|\d+:\d\d:\d\d left|<speed>)$")
 _MOST = 12
 
 

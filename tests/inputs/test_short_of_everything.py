@@ -8,14 +8,15 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
+from test_processes import alive
 
 from cxrlens.inputs.processes import NoProcessError, WorkerProcess, in_order
 from cxrlens.inputs.readers import memory
 from cxrlens.inputs.reading import Cause, Unreadable, read_each
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
 WAYS = ("fork", "spawn", "forkserver")
@@ -41,8 +42,9 @@ def test_a_process_that_dies_while_descriptors_are_short_comes_back(way: str) ->
     process = WorkerProcess(pid, context=multiprocessing.get_context(way), patience=0.5)
     try:
         for _ in range(2):
-            os.kill(process(0), signal.SIGKILL)
-            time.sleep(0.1)
+            killed = process(0)
+            os.kill(killed, signal.SIGKILL)
+            until(lambda killed=killed: not alive(killed))
             with no_descriptors():
                 for _ in range(2):
                     with pytest.raises(NoProcessError, match="Too many open files"):
@@ -52,17 +54,23 @@ def test_a_process_that_dies_while_descriptors_are_short_comes_back(way: str) ->
         process.close()
 
 
-def test_a_batch_waits_for_descriptors_and_loses_nothing() -> None:
+def test_a_batch_waits_for_descriptors_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WorkerProcess.__init__.__kwdefaults__, "patience", PATIENCE)
     tasks = range(40)
     results = in_order(answer_or_die, tasks, workers=2, lost=lambda task, reason: (task, reason))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    handler = signal.signal(signal.SIGALRM, lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, before))
     found = []
-    for number, result in enumerate(results):
-        found.append(result)
-        if number == 3:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-            signal.signal(signal.SIGALRM, lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, before))
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        for number, result in enumerate(results):
+            found.append(result)
+            if number == 3:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        signal.signal(signal.SIGALRM, handler)
     assert [task for task, _ in found] == list(tasks)
     assert [task for task, reason in found if reason] == [10, 11, 12]
 
