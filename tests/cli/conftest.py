@@ -1,4 +1,4 @@
-"""A tiny phantom data set, a tiny untrained model, and few figures."""
+"""A tiny phantom data set, a tiny untrained model of a small network, and few figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torchvision.models import resnet18
 
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.inputs.preprocessing import Preprocessing
@@ -15,6 +17,7 @@ from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
 from cxrlens.models.registry import build_network
 from few_figures import few_figures_drawn
+from small_networks import small_networks
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +36,29 @@ def data(phantoms: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained, seeded ResNet-18 at 64 px."""
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    """An untrained, seeded network at 64 px, of those that are called ResNet-18 here."""
+    with torch.random.fork_rng(devices=[]), small_networks():
+        torch.manual_seed(26)
+        return _saved(tmp_path_factory.mktemp("model") / "model.safetensors", build_network("resnet18"))
+
+
+@pytest.fixture(scope="session")
+def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `model`, of a whole ResNet-18: for processes of their own."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        network = build_network("resnet18")
+        torch.manual_seed(26)
+        return _saved(tmp_path_factory.mktemp("whole") / "model.safetensors", resnet18(num_classes=2))
+
+
+def _saved(path: Path, network: nn.Module) -> Path:
     save_model(path, network, ModelCard(architecture="resnet18", preprocessing=Preprocessing(height=64, width=64)))
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    with small_networks():
+        yield
 
 
 @pytest.fixture(autouse=True)

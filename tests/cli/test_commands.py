@@ -263,11 +263,11 @@ def test_pointing_game_has_a_row_for_each_method_and_baseline(played: tuple[Path
 
 def test_pointing_game_records_another_combination(phantoms: Path, model: Path, tmp_path: Path) -> None:
     given = ("--method", "normgrad_scaling", "--layers", "combined", "--workers", 0, "--seed", 3)
-    weighted = ("--combination", "geometric", "--layer-weights", "1,2,1,0.5", "--published-grid", "--flip")
+    weighted = ("--combination", "geometric", "--layer-weights", "1,2,0.5", "--published-grid", "--flip")
     finished = cxrlens("pointing-game", phantoms, "-m", model, "-o", tmp_path, *given, *weighted)
     assert finished.code == 0
     (row,) = [row for row in table(tmp_path / "pointing_game.csv") if row["kind"] == "method"]
-    assert (row["layers"], row["combination"]) == ("combined", "geometric 1 2 1 0.5")
+    assert (row["layers"], row["combination"]) == ("combined", "geometric 1 2 0.5")
     assert (row["grid"], row["interpolation"], row["flip"]) == ("areas", "bilinear", "1")
     images = [image for image in table(tmp_path / "per_image.csv") if image["method"] == "normgrad_scaling"]
     assert {(image["grid"], image["interpolation"], image["flip"]) for image in images} == {("areas", "bilinear", "1")}
@@ -492,10 +492,10 @@ class TestInstalledScript:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.strip() == f"error: {tmp_path / 'absent'}: no such folder; check the path"
 
-    def test_a_result_is_json_alone(self, phantoms: Path, model: Path, tmp_path: Path) -> None:
+    def test_a_result_is_json_alone(self, phantoms: Path, whole_model: Path, tmp_path: Path) -> None:
         image, text = annotated(phantoms)
         done = self.call(
-            *("pointing-game", image, "-m", model, "-o", tmp_path / "out", "--annotation", text),
+            *("pointing-game", image, "-m", whole_model, "-o", tmp_path / "out", "--annotation", text),
             *("--method", "grad_cam", "--json", "--workers", 0),
         )
         assert done.returncode == 0, done.stderr

@@ -79,7 +79,7 @@ def test_a_sound_installation_and_model(model: Path) -> None:
     assert optional >= {"python-gdcm", "pylibjpeg-openjpeg", "captum", "mlflow", "wandb", "timm", "tensorboard"}
     assert optional >= set(LOGGERS) - {"csv"}
     assert not optional & {"pytest", "ruff", "mypy", "hypothesis", "mkdocs", "twine", "build", "check-wheel-contents"}
-    assert found(finished, "architecture")["detail"] == "resnet18, 11.2 million weights"
+    assert found(finished, "architecture")["detail"] == "resnet18, 0.1 million weights"
     assert found(finished, "preprocessing")["detail"] == "64 x 64 px"
     probability = float(re.findall(r"0\.\d+", found(finished, "forward pass")["detail"])[0])
     assert 0 < probability < 1

@@ -306,7 +306,7 @@ def test_a_finished_run_has_nothing_to_resume(phantoms: Path, tmp_path: Path) ->
         (("--method", "grad_cam,normgrad_conv"), ("unknown method 'normgrad_conv'", "normgrad_conv1x1")),
         (("--method", "captum:Salienci"), ("captum has no attribution class 'Salienci'", "near matches: Saliency")),
         (("--layer-weights", "1,b"), ("--layer-weights takes numbers", "1,b")),
-        (("--combination", "mean", "--layer-weights", "1,2"), ("4 layers need 4 weights",)),
+        (("--combination", "mean", "--layer-weights", "1,2"), ("3 layers need 3 weights",)),
         (("--layer-weights", "1,1,1,1"), ("'product' takes no layer weights",)),
         (("--layers", "layer4.7"), ("no layer 'layer4.7'", "near matches: layer4.")),
         (("--layers", "fc"), ("layer 'fc'", "convolutional")),

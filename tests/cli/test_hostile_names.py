@@ -71,8 +71,8 @@ def environment() -> dict[str, str]:
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_commands(place: Path, model: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    run = [*command(tmp_path, *arguments), "-m", str(model), "-o", "out/result"]
+def test_commands(place: Path, whole_model: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    run = [*command(tmp_path, *arguments), "-m", str(whole_model), "-o", "out/result"]
     finished = subprocess.run(run, cwd=place, env=environment(), capture_output=True, text=True, check=False)
     assert not (tmp_path / "fired").exists()
     assert finished.returncode in (0, 3), finished.stderr  # 3: traps are no images
@@ -98,9 +98,9 @@ def test_phantoms(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_server(place: Path, model: Path, tmp_path: Path) -> None:
+def test_server(place: Path, whole_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("uvicorn")
-    run = command(tmp_path, "serve", "-m", model, "--port", "0", "--workers", "1")
+    run = command(tmp_path, "serve", "-m", whole_model, "--port", "0", "--workers", "1")
     with subprocess.Popen(
         run, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:

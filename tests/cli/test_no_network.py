@@ -56,8 +56,8 @@ def test_the_network_is_blocked(attempt: str) -> None:
     assert re.search(r"(ConnectionRefusedError: |URLError.*)socket\.", finished.stderr)
 
 
-def test_commands_work_without_a_network(phantoms: Path, model: Path, tmp_path: Path) -> None:
-    finished = offline(COMMANDS, phantoms, model, tmp_path)
+def test_commands_work_without_a_network(phantoms: Path, whole_model: Path, tmp_path: Path) -> None:
+    finished = offline(COMMANDS, phantoms, whole_model, tmp_path)
     assert finished.returncode == 0, finished.stderr
     for file in ("screen/report.html", "screen/worklist.csv", "explain/explanations.csv", "test/scores.json"):
         assert (tmp_path / file).is_file()

@@ -222,9 +222,9 @@ def test_an_orthanc_that_has_forgotten_its_changes_is_searched(filled: OrthancSe
     assert len([*RemoteWatch(take_remote(orthanc(filled)), 0.1, followed).poll()]) == 5
 
 
-def test_a_killed_watch_goes_on(filled: OrthancServer, radiographs: Path, model: Path, tmp_path: Path) -> None:
+def test_a_killed_watch_goes_on(filled: OrthancServer, whole_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "cxrlens", "screen", orthanc(filled), "-m", model, "-o", out, "--watch"]
+    command = [sys.executable, "-m", "cxrlens", "screen", orthanc(filled), "-m", whole_model, "-o", out, "--watch"]
     command += ["--interval", 0.2, *FAST]
 
     def started() -> subprocess.Popen[bytes]:

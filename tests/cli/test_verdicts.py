@@ -203,7 +203,7 @@ def test_drawn_objects_are_what_the_pointing_game_is_scored_on(seeing: Path, tmp
     written = cxrlens("verdicts", folder.path, "--labels", labels, "--objects", objects)
     assert written.code == 0, written.err
     out = tmp_path / "game"
-    game = ("--annotations", objects, "--method", "grad_cam", "--layers", "layer1.1", "--workers", 0, "--json")
+    game = ("--annotations", objects, "--method", "grad_cam", "--layers", "layer1.0", "--workers", 0, "--json")
     played = cxrlens("pointing-game", images, "-m", seeing, "-o", out, *game)
     assert played.code == 0, played.err
     rows = [row for row in table(out / "per_image.csv") if row["method"] == "grad_cam"]
