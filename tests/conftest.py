@@ -66,8 +66,15 @@ settings.register_profile("tests", derandomize=True, deadline=None, suppress_hea
 settings.load_profile("tests")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _an_interrupt_is_heard() -> None:
+    """Also where the tests were begun in the background of a shell, which has processes ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
-def _an_interrupt_means_what_it_did() -> Iterator[None]:
+def _an_interrupt_means_what_it_did(_an_interrupt_is_heard: None) -> Iterator[None]:
     """A test that leaves the command line's handler behind would let the next Ctrl-C end the process of all tests."""
     before = signal.getsignal(signal.SIGINT)
     yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -19,10 +18,10 @@ _THINNER = 8
 
 
 class _ThinResNet(ResNet):
-    """A block a stage, of an eighth of the channels; in the first stage there may be more."""
+    """A block a stage, of an eighth of the channels."""
 
-    def __init__(self, classes: int, *, first: int = 1) -> None:
-        super().__init__(BasicBlock, [first, 1, 1, 1])
+    def __init__(self, classes: int) -> None:
+        super().__init__(BasicBlock, [1, 1, 1, 1])
         self.fc = nn.Linear(512 // _THINNER, classes)
 
     def _make_layer(self, block: Any, planes: int, *how: Any, **others: Any) -> nn.Sequential:
@@ -43,11 +42,7 @@ def small_networks() -> Iterator[None]:
 
     The networks themselves are tried in tests/models; tests/golden and processes of their own run commands with them.
     """
-    small = {
-        "resnet18": _ThinResNet,
-        "resnet34": partial(_ThinResNet, first=2),
-        "efficientnet_b0": small_efficientnet,
-    }
+    small = {"resnet18": _ThinResNet, "resnet34": _ThinResNet, "efficientnet_b0": small_efficientnet}
     entries = {name: replace(ARCHITECTURES[name], build=build) for name, build in small.items()}
     with mock.patch.dict(ARCHITECTURES, entries):
         yield

@@ -14,11 +14,20 @@ from command_line import Finished, agree, cxrlens, refused, table
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
-from cxrlens.models.registry import build_network
+from cxrlens.models.registry import ARCHITECTURES, build_network
 
 SCORING = ("test", "explain", "pointing-game")
 FAST = ("--method", "normgrad_scaling", "--layers", "last", "--workers", 0)
 TINY = ("--recipe", "small", "--arch", "resnet18", "--image-size", 32, "--epochs", 1, "--workers", 0)
+
+
+WHOLE = ARCHITECTURES["resnet34"]
+
+
+@pytest.fixture
+def another_resnet34(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small networks called ResNet-18 and ResNet-34 are the same; here the second is the whole one."""
+    monkeypatch.setitem(ARCHITECTURES, "resnet34", WHOLE)
 
 
 def options(command: str) -> tuple[object, ...]:
@@ -130,7 +139,7 @@ def bad_models(folder: Path, good: Path) -> dict[Path, tuple[str, ...]]:
     }
 
 
-def test_model_files_that_cannot_be_used(phantoms: Path, model: Path, tmp_path: Path) -> None:
+def test_model_files_that_cannot_be_used(phantoms: Path, model: Path, tmp_path: Path, another_resnet34: None) -> None:
     for path, parts in bad_models(tmp_path, model).items():
         refused(cxrlens("test", phantoms, "-m", path, "-o", tmp_path / "out"), 2, path, *parts)
         refused(cxrlens("explain", phantoms, "-m", path, "-o", tmp_path / "out"), 2, path, *parts)
@@ -388,7 +397,7 @@ def test_missing_options_and_commands_are_usage_errors(phantoms: Path) -> None:
 # -- weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_of_another_architecture(phantoms: Path, model: Path, tmp_path: Path) -> None:
+def test_weights_of_another_architecture(phantoms: Path, model: Path, tmp_path: Path, another_resnet34: None) -> None:
     for arch in ("resnet34", "efficientnet_b0"):
         finished = cxrlens("train", phantoms, "--arch", arch, "--weights", model, "--runs", tmp_path / "runs")
         refused(finished, 2, model, f"not of {arch}", f"give the weights of {arch}")

@@ -11,24 +11,25 @@ from pathlib import Path
 import pytest
 
 import cxrlens
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
-INTERRUPTED_AGAIN = """
+INTERRUPTED_AGAIN = f"""
 import os, signal, sys, time
 from unittest import mock
 from cxrlens.cli.main import main
 
 def press():
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(30)  # interrupted at once
+    time.sleep({PATIENCE})  # interrupted at once
 
 def work(*_, **__):
     try:
         press()
     finally:
         print("put in order", flush=True)
-        {again}
+        {{again}}
 
 sys.argv = ["cxrlens", "data", "phantom", "never"]
 with mock.patch("cxrlens.dataset.phantom.dataset.write_phantom_dataset", work):
@@ -41,9 +42,9 @@ from cxrlens.cli.main import main
 
 def press():
     threading.main_thread().join()
-    for _ in range(3):
+    while True:  # Python may not hear the first before it has waited for this thread
         os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(30)
+        time.sleep(0.1)
 
 threading.Thread(target=press).start()  # which Python waits for when all else has ended
 sys.argv = ["cxrlens", "--version"]
@@ -56,7 +57,12 @@ def run(script: str, tmp_path: Path, *, ignored: bool = False) -> subprocess.Com
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None  # a new process inherits this alone
     try:
         return subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
     finally:
         if before is not None:
