@@ -109,7 +109,7 @@ def no_model(listed: dict[str, Any], content: dict[str, bytes]) -> None:
 
 
 def another_network(listed: dict[str, Any], content: dict[str, bytes]) -> None:
-    listed["models"][1]["architecture"] = "resnet34"
+    listed["models"][1]["architecture"] = "efficientnet_b0"
 
 
 def another_input(listed: dict[str, Any], content: dict[str, bytes]) -> None:
@@ -140,7 +140,7 @@ def endless(listed: dict[str, Any], content: dict[str, bytes]) -> None:
         (lacks_one, "lacks the file of 'two'"),
         (leads_out, "its list of models cannot be read"),
         (no_model, "'two' in it is not usable"),
-        (another_network, "'two' in it is no resnet34"),
+        (another_network, "'two' in it is no efficientnet_b0"),
         (another_input, "'two' in it is no resnet18 of 9999 x 9999 px"),
         (twice, "names a model twice"),
         (later, "its list of models cannot be read .*update cxrlens"),
