@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from command_line import Finished, cxrlens, refused, table
 from cxrlens.study.records import Records
+from few_figures import few_figures_drawn
 
 PLAN = {
     "architectures": ["resnet18"],
@@ -30,7 +32,13 @@ def write_plan(folder: Path, **changes: object) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_figures_are_drawn() -> None:
-    """All of them are drawn here: studies are compared to the byte."""
+    """All of them are drawn here, unless `few_figures` is asked for: studies are compared to the byte."""
+
+
+@pytest.fixture
+def few_figures() -> Iterator[None]:
+    with few_figures_drawn():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,9 @@ def test_a_killed_study_goes_on_to_the_same_files(
     assert contents(out) == contents(whole[0])
 
 
-def test_unreadable_images_are_listed_and_the_rest_is_scored(data: Path, model: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_listed_and_the_rest_is_scored(
+    data: Path, model: Path, tmp_path: Path, few_figures: None
+) -> None:
     broken = sorted((data / "dev" / "affected").iterdir())[0]
     broken.write_bytes(b"")
     plan = write_plan(tmp_path, rows=["grad_cam last"])
@@ -150,7 +160,7 @@ def test_without_objects_there_is_nothing_to_do(data: Path, model: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_trainings_of_the_plan_are_made_once(phantoms: Path, tmp_path: Path) -> None:
+def test_trainings_of_the_plan_are_made_once(phantoms: Path, tmp_path: Path, few_figures: None) -> None:
     training = {"recipe": "small", "seeds": [0, 1], "settings": {"image_size": 32, "epochs": 1}}
     plan = write_plan(tmp_path, rows=["grad_cam last"], training=training)
     given = ("study", phantoms, "-o", tmp_path / "out", "--plan", plan, "--workers", 0)
