@@ -155,7 +155,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def _opened_databases() -> Iterator[list[Database]]:
-    """All that are opened from now on."""
+    """All that are opened from now on; they wait for one another however slow the machine is."""
+    from cxrlens.screening.store import sqlite
     from cxrlens.screening.store.database import Database
 
     opened: list[Database] = []
@@ -167,6 +168,7 @@ def _opened_databases() -> Iterator[list[Database]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Database, "__init__", noted)
+        patch.setattr(sqlite, "SECONDS", PATIENCE)  # for which one that writes waits for others
         yield opened
 
 

@@ -98,14 +98,14 @@ class OrthancServer:
 
     def content(self, path: str) -> bytes:
         """What its REST API answers with."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=PATIENCE) as answer:
             content: bytes = answer.read()
         return content
 
     def delete(self, path: str) -> None:
         """Have it delete something."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/{path}", method="DELETE")
-        urllib.request.urlopen(request, timeout=60).close()
+        urllib.request.urlopen(request, timeout=PATIENCE).close()
 
     def instances(self, modality: str) -> dict[str, dict[str, str]]:
         """Tags by SOP Instance UID of the instances of a modality that it holds."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ports import unused_port
+from waiting import PATIENCE, until
 
 PASSWORD = "secret-of-the-tests"
 USER = "tester"
@@ -29,7 +32,7 @@ class PostgresServer:
     """
 
     def __init__(self, programs: Path, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = unused_port()
         self._programs = programs
         self._folder = folder
         self._as = _unprivileged()
@@ -74,7 +77,7 @@ class PostgresServer:
             )
         import psycopg
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 psycopg.connect(self.address(), connect_timeout=5).close()
@@ -89,16 +92,20 @@ class PostgresServer:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         for child in _of_session(self._process.pid):  # each of them leads a group of its own
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, as its leader is gone
+                os.kill(child, signal.SIGKILL)
+        leader = self._process.pid
         self._process.wait()
-        while _of_session(self._process.pid):
-            time.sleep(0.02)
+        until(lambda: not _of_session(leader))
 
     def stop(self) -> None:
         """End it in good order, at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
     def address(self, name: str = "postgres", user: str = USER, password: str = PASSWORD) -> str:
         """The address of one of its databases."""
@@ -115,17 +122,22 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; the test is skipped where the system has none."""
+    """A running server, whose clients are patient; the test is skipped where the system has none."""
     pytest.importorskip("psycopg")
     programs = _programs()
     if programs is None:
         pytest.skip("no PostgreSQL")
+    from cxrlens.screening.store import postgresql
+
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # which its user can reach, unlike pytest's
     server = None
     try:
         server = PostgresServer(programs, folder)
         server.start()
-        yield server
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(postgresql, "SECONDS", round(PATIENCE))
+            patch.setitem(postgresql._CONNECTING, "connect_timeout", round(PATIENCE))
+            yield server
     finally:
         if server is not None:
             server.stop()
@@ -159,9 +171,3 @@ def _of_session(leader: int) -> list[int]:
         if int(session) == leader and state != "Z":
             found.append(int(stat.parent.name))
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -13,6 +13,7 @@ import pytest
 from bright import write_pictures
 
 from cxrlens.cluster.ray_cluster import ClusterSettings, RayCluster, require_ray
+from waiting import PATIENCE
 
 STORE = 100 << 20
 ATTEMPTS = 4
@@ -61,6 +62,8 @@ def computers() -> Iterator[Computers]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         patch.setenv("RAY_worker_niceness", "0")  # other tests may compute meanwhile
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # it ends workers where others fill the memory
+        patch.setenv("RAY_worker_register_timeout_seconds", f"{PATIENCE:.0f}")
         require_ray()
         cluster = started()
         try:

@@ -19,6 +19,7 @@ from pydicom.uid import (
 
 from cxrlens.delivery.destinations import DeliveryFailed, DeliverySettings, Destination, open_destination
 from ports import unused_port
+from waiting import PATIENCE
 
 pynetdicom = pytest.importorskip("pynetdicom")
 from pynetdicom import AE, evt  # noqa: E402
@@ -61,7 +62,7 @@ class Peer:
 
 
 def destination(port: int, title: str = "PEER") -> Destination:
-    return open_destination(f"dicom://{title}@127.0.0.1:{port}", DeliverySettings(seconds=20))
+    return open_destination(f"dicom://{title}@127.0.0.1:{port}", DeliverySettings(seconds=PATIENCE))
 
 
 @pytest.fixture

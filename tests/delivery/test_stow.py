@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from cxrlens.delivery.credentials import Credentials, Login
 from cxrlens.delivery.destinations import DeliveryFailed, DeliverySettings, open_destination
 from ports import unused_port
+from waiting import PATIENCE
 
 pytest.importorskip("dicomweb_client")
 
@@ -87,7 +88,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def deliver(server: Server, files: list[Path], login: Login | None = None) -> None:
-    settings = DeliverySettings(credentials=Credentials(otherwise=login), seconds=20)
+    settings = DeliverySettings(credentials=Credentials(otherwise=login), seconds=PATIENCE)
     open_destination(server.url, settings).deliver(files)
 
 
@@ -160,7 +161,7 @@ def test_a_server_that_sends_elsewhere_is_not_followed(server: Server, files: li
 
 
 def test_one_that_is_away_is_tried_again(files: list[Path]) -> None:
-    away = open_destination(f"http://127.0.0.1:{unused_port()}/dicom-web", DeliverySettings(seconds=5))
+    away = open_destination(f"http://127.0.0.1:{unused_port()}/dicom-web", DeliverySettings(seconds=PATIENCE))
     with pytest.raises(DeliveryFailed, match="cannot be reached") as caught:
         away.deliver(files)
     assert caught.value.again

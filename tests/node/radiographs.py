@@ -12,6 +12,8 @@ from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRL
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
+from waiting import PATIENCE
+
 HEIGHT, WIDTH = 90, 70
 ROOT: Final = "1.2.826.0.1.3680043.8.498."
 
@@ -49,7 +51,7 @@ def call(
 ) -> Association:
     """An association with a node, established or not."""
     entity = AE(caller)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 60
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE
     contexts = [build_context("1.2.840.10008.1.1"), *(build_context(kind, list(syntaxes)) for kind in kinds)]
     return entity.associate("127.0.0.1", port, contexts, ae_title=title, tls_args=tls)
 

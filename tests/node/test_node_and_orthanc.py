@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +21,7 @@ from cxrlens.screening.run import screen
 from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.sources import take_sources
 from orthanc import OrthancServer, orthanc_server
+from prepared_process import Started, started
 from waiting import PATIENCE, until
 
 pytest.importorskip("highdicom")
@@ -37,42 +35,23 @@ def orthanc() -> Iterator[OrthancServer]:
 
 
 @contextmanager
-def process(model: Path, out: Path, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def process(model: Path, out: Path, *arguments: object) -> Iterator[tuple[Started, dict[str, Any]]]:
     """A node on a free port, and what it printed when it was ready."""
-    command = [sys.executable, "-m", "cxrlens", "node", "-m", model, "-o", out, "--port", 0, "--json", "--workers", 1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [*map(str, command), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as started:
-        assert started.stdout is not None
-        said: list[str] = []
-        try:
-            for line in started.stdout:
-                said.append(line)
-                if line == "}\n":
-                    break
-            assert said, started.communicate()[1]
-            yield started, json.loads("".join(said))
-        finally:
-            if started.poll() is None:
-                started.kill()
+    with started("node", "-m", model, "-o", out, "--port", 0, "--json", "--workers", 1, *arguments) as node:
+        yield node, node.told()
 
 
-def ended(started: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
+def ended(node: Started) -> tuple[dict[str, Any], str]:
     """Have a node end in good order; its result, and what it said."""
-    started.send_signal(signal.SIGTERM)
-    out, err = started.communicate(timeout=PATIENCE)
-    assert started.returncode == 0, err
+    node.send_signal(signal.SIGTERM)
+    out, err = node.communicate(timeout=PATIENCE)
+    assert node.returncode == 0, err
     return json.loads(out), err
 
 
 def post(orthanc: OrthancServer, path: str, content: bytes) -> Any:
     url = f"http://127.0.0.1:{orthanc.http_port}/{path}"
-    with urllib.request.urlopen(urllib.request.Request(url, content, method="POST"), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, content, method="POST"), timeout=PATIENCE) as answer:
         return json.loads(answer.read())
 
 
@@ -84,8 +63,10 @@ def uploaded(orthanc: OrthancServer, image: Dataset) -> str:
 
 
 def results(out: Path) -> list[dict[str, Any]]:
+    """Those that are written; the node may be at the next one."""
     file = out / "screened" / "results.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    written = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
+    return [json.loads(line) for line in written.splitlines()]
 
 
 def test_from_an_archive_through_a_node_and_back(orthanc: OrthancServer, model: Path, tmp_path: Path) -> None:
@@ -94,18 +75,18 @@ def test_from_an_archive_through_a_node_and_back(orthanc: OrthancServer, model: 
     out = tmp_path / "node"
     both = ("--send", orthanc.dicom_address, "--send", orthanc.web_address)
     identities = [uploaded(orthanc, radiograph(number)) for number in (1, 2, 3)]
-    with process(model, out, *both, "--allow", "ORTHANC,SCANNER") as (started, said):
-        node = f"modalities/node-{said['port']}"
-        url = f"http://127.0.0.1:{orthanc.http_port}/{node}"
+    with process(model, out, *both, "--allow", "ORTHANC,SCANNER") as (node, said):
+        modality = f"modalities/node-{said['port']}"
+        url = f"http://127.0.0.1:{orthanc.http_port}/{modality}"
         content = json.dumps({"AET": "CXRLENS", "Host": "127.0.0.1", "Port": said["port"]}).encode()
-        urllib.request.urlopen(urllib.request.Request(url, content, method="PUT"), timeout=60).close()
-        post(orthanc, f"{node}/echo", b"{}")
-        post(orthanc, f"{node}/store", json.dumps(identities).encode())
+        urllib.request.urlopen(urllib.request.Request(url, content, method="PUT"), timeout=PATIENCE).close()
+        post(orthanc, f"{modality}/echo", b"{}")
+        post(orthanc, f"{modality}/store", json.dumps(identities).encode())
         until(lambda: len(orthanc.instances("SR")) == 3)
         until(lambda: len(orthanc.instances("PR")) == 3)
         table = sqlite3.connect(out / "outbox.sqlite")
         until(lambda: table.execute("SELECT count(*) FROM deliveries WHERE state = 'delivered'").fetchone() == (6,))
-        told, log = ended(started)
+        told, log = ended(node)
     assert told == {"received": 3, "screened": 3, "unscreened": 0, "undelivered": 0, "refused": 0}
     assert "Doe" not in log
     held = [
@@ -139,23 +120,23 @@ def test_killed_with_an_archive_away_it_loses_and_doubles_nothing(
     orthanc.stop()
     numbers = list(range(11, 19))
     try:
-        with process(model, out, "--send", orthanc.dicom_address, "--batch-size", 2) as (started, said):
+        with process(model, out, "--send", orthanc.dicom_address, "--batch-size", 2) as (node, said):
             for number in numbers[:6]:
                 assert send(said["port"], radiograph(number)) == [(0x0000, "")]
             until(lambda: results(out))  # some are screened, others not yet
-            started.send_signal(signal.SIGKILL)
-            started.wait()
+            node.send_signal(signal.SIGKILL)
+            node.wait(PATIENCE)
     finally:
         orthanc.start()
     assert len(list((out / "images").rglob("*.dcm"))) == 6
-    with process(model, out, "--send", orthanc.dicom_address, "--batch-size", 2) as (started, said):
+    with process(model, out, "--send", orthanc.dicom_address, "--batch-size", 2) as (node, said):
         for number in numbers:  # who was not answered sends again; so may who was
             assert send(said["port"], radiograph(number)) == [(0x0000, "")]
         until(lambda: len(orthanc.instances("SR")) == len(numbers))
         time.sleep(0.2)
         table = sqlite3.connect(out / "outbox.sqlite")
         until(lambda: table.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone() == (0,))
-        told, _ = ended(started)
+        told, _ = ended(node)
     assert told["undelivered"] == told["unscreened"] == 0
     assert len(orthanc.instances("SR")) == len(numbers)
     found = results(out)

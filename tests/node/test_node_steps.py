@@ -27,7 +27,7 @@ from cxrlens.node.web import WebSettings
 from cxrlens.screening.settings import ScreeningSettings
 from cxrlens.screening.store.store import Store
 from cxrlens.serving.settings import ServerSettings
-from waiting import until
+from waiting import PATIENCE, until
 
 pytest.importorskip("highdicom")
 
@@ -115,8 +115,10 @@ def running(out: Path, model: Path, **options: Any) -> Iterator[Running]:
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
+    """Results that are written; the node may be at the next one."""
     file = out / "screened" / "results.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    written = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
+    return [json.loads(line) for line in written.splitlines()]
 
 
 def reports(pacs: Pacs) -> list[str]:
@@ -174,8 +176,10 @@ def test_an_acknowledged_image_outlives_the_node(
 ) -> None:
     place, name, after = STEPS[step]
     function: Callable[..., Any] = getattr(place, name)
+    sent = threading.Event()
 
     def killed(*arguments: Any) -> None:
+        sent.wait(PATIENCE)  # the node may be done with the first image before the second one comes
         if after:
             function(*arguments)
         raise Killed
@@ -184,6 +188,7 @@ def test_an_acknowledged_image_outlives_the_node(
     monkeypatch.setattr(place, name, killed)
     node = Running(out, settings(model))
     assert send(node.port, radiograph(1), radiograph(2)) == [(0x0000, "")] * 2
+    sent.set()
     assert isinstance(node.ended(), Killed)
     monkeypatch.setattr(place, name, function)
     with running(out, model):
@@ -268,7 +273,7 @@ def test_its_page_shows_the_worklist_as_it_grows_and_its_numbers(pacs: Pacs, mod
         until(lambda: node.port)
         url = node.address[0].url
         assert url is not None
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
             assert client.get("/health").json()["status"] == "ok"
             assert client.get("/api/worklist").json()["total"] == 0
             send(node.port, radiograph(1), radiograph(2), radiograph(2))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A page whose five pictures lie beside it."""
     monkeypatch.setattr(page_module, "IN_ONE_FILE", 4)
     (tmp_path / "a # b?").mkdir()
-    return write_worklist_page(screened_folder(tmp_path / "a # b?", IMAGES), IMAGES, title="Beside")
+    page = write_worklist_page(screened_folder(tmp_path / "a # b?", IMAGES), IMAGES, title="Beside")
+    for ago, part in ((20, "pictures"), (20, "maps"), (10, BESIDE)):  # clocks of files are coarse
+        for file in (page.parent / part).iterdir():
+            os.utime(file, (time.time() - ago,) * 2)
+    return page
 
 
 def files_of(page: Path) -> dict[str, Path]:

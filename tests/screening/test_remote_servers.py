@@ -24,6 +24,7 @@ from cxrlens.screening.remote.dicomweb import DicomWebInstance
 from cxrlens.screening.remote.followed import Followed
 from cxrlens.screening.remote.sources import RemoteSources, RemoteWatch
 from cxrlens.screening.remote.taking import take_remote
+from ports import unused_port
 
 Answer: TypeAlias = tuple[int, dict[str, str], bytes]
 Handler: TypeAlias = Callable[[str, dict[str, list[str]], dict[str, str]], Answer]
@@ -186,8 +187,7 @@ def test_a_server_that_cannot_be_asked_is_refused_before_any_work(answer: Answer
 
 
 def test_a_server_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(lambda *_: as_json([])) as host:
-        pass
+    host = f"127.0.0.1:{unused_port()}"
     with pytest.raises(UsageError, match=f"{host}: cannot be reached, or has ended the connection .Connection refused"):
         take_remote(f"orthanc+http://{host}")
 

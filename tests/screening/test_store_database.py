@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from cxrlens.screening.store.schema import metadata
 from cxrlens.screening.store.store import Store
 from postgresql import PASSWORD, PostgresServer
 from stores import opened, screened
+from waiting import PATIENCE
 
 A, B = "a" * 64, "b" * 64
 MADE = Path(__file__).with_name("format2") / "store.sql"
@@ -365,13 +367,14 @@ def test_results_that_the_database_did_not_take_are_put_there_later(
 def test_a_database_that_is_killed_in_the_middle_of_writing(
     postgres: PostgresServer, database: Server, tmp_path: Path
 ) -> None:
-    """Whatever was said to be kept is there, and nothing is there twice."""
+    """Whatever was said to be kept is there, and nothing is there twice; no more than half before it is killed."""
     store = opened(tmp_path, database)
     store.add([image(f"{number}.jpg", f"{number:064x}") for number in range(400)])
-    kept, failures = Queue[int](), Queue[str]()
+    kept, failures, before_the_kill = Queue[int](), Queue[str](), threading.Semaphore(200)
 
     def write(begin: int) -> None:
         for number in range(begin, 400, 4):
+            before_the_kill.acquire(timeout=PATIENCE)
             while True:
                 try:
                     given = store.verdicts.give(f"{number:064x}", "retake", lambda: A, "none", f"{number:032x}")
@@ -387,11 +390,12 @@ def test_a_database_that_is_killed_in_the_middle_of_writing(
     with ThreadPoolExecutor(4) as threads:
         writers = [threads.submit(write, begin) for begin in range(4)]
         for _ in range(40):
-            kept.get(timeout=60)
+            kept.get(timeout=PATIENCE)
         postgres.kill()
-        assert failures.get(timeout=60).startswith(database.place)
+        before_the_kill.release(400)
+        assert failures.get(timeout=PATIENCE).startswith(database.place)
         postgres.start()
         for writer in writers:
-            writer.result(timeout=300)
+            writer.result(PATIENCE)
     audit = store.verdicts.audit(limit=1000)[1]
     assert sorted(entry.key for entry in audit) == [f"{number:064x}" for number in range(400)]

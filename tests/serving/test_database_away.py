@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import Queue
 
 import httpx
-from serving_files import add_results, key_of, running, screened
+from serving_files import add_results, asking, key_of, running, screened
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.record import ScreenedImage
@@ -18,6 +18,7 @@ from cxrlens.screening.store.store import Store
 from cxrlens.serving.app import create_app
 from cxrlens.serving.settings import ServerSettings
 from postgresql import PASSWORD, PostgresServer
+from waiting import PATIENCE
 
 READERS = 16
 EACH = 12
@@ -26,18 +27,20 @@ EACH = 12
 def test_sixteen_readers_whose_database_is_killed(
     served_model: QualityModel, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """Each sends a verdict until it is answered, as the page does."""
+    """Each sends a verdict until it is answered, as the page does; half of them before the database is killed."""
     folder = screened(tmp_path / "screened")
     numbers = range(100, 100 + READERS * EACH)
     add_results(folder, *(ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in numbers))
     server = reached(postgres.address())
     answered, refused = Queue[dict[str, object]](), Queue[httpx.Response]()
-    start = threading.Barrier(READERS)
+    start = threading.Barrier(READERS, timeout=PATIENCE)
+    before_the_kill = threading.Semaphore(len(numbers) // 2)
 
     def reader(place: int) -> None:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with asking(url) as client:
             start.wait()
             for number in numbers[place::READERS]:
+                before_the_kill.acquire(timeout=PATIENCE)
                 verdict = {"key": key_of(number), "verdict": "retake", "seen": "none", "id": f"{number:032x}"}
                 while (answer := client.post("/api/verdicts", json=verdict)).status_code != 200:
                     refused.put(answer)
@@ -50,15 +53,16 @@ def test_sixteen_readers_whose_database_is_killed(
     ):
         readers = [pool.submit(reader, place) for place in range(READERS)]
         for _ in range(READERS):
-            answered.get(timeout=60)
+            answered.get(timeout=PATIENCE)
         postgres.kill()
-        first = refused.get(timeout=60)
-        with httpx.Client(base_url=url, timeout=60) as client:
+        before_the_kill.release(len(numbers))
+        first = refused.get(timeout=PATIENCE)
+        with asking(url) as client:
             assert client.get("/health").status_code == 200
             looked = client.get("/api/worklist")
         postgres.start()
         for each in readers:
-            each.result(timeout=300)
+            each.result(PATIENCE)
         says_when_to_come_again(looked, server)
         says_when_to_come_again(first, server)
         assert {answer.status_code for answer in refused.queue} <= {503}
@@ -78,7 +82,7 @@ def test_a_verdict_that_is_sent_again_under_its_number(
 ) -> None:
     folder = screened(tmp_path / "screened")
     app = create_app(ServerSettings(), served_model, folder.path, server)
-    with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(app) as url, asking(url) as client:
 
         def give(verdict: str, number: str | None) -> httpx.Response:
             return client.post("/api/verdicts", json={"key": key_of(1), "verdict": verdict, "id": number})

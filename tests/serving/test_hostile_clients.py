@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import multiprocessing
 import os
@@ -12,7 +11,6 @@ import select
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -28,11 +26,11 @@ from serving_files import Poisoned, add_results, asking, check, encoded, key_of,
 
 from cxrlens.inspection.quality_model import QualityModel
 from cxrlens.screening.record import ScreenedImage
-from cxrlens.screening.store import sqlite
 from cxrlens.serving import decoding, log_rate, state
 from cxrlens.serving.app import create_app
 from cxrlens.serving.log_rate import RateLimit
 from cxrlens.serving.settings import ServerSettings
+from prepared_process import started
 from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
@@ -125,23 +123,10 @@ def is_answered(connection: socket.socket) -> bool:
     return connection.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_half_sent_heads_at_few_descriptors(model_file: Path, tmp_path: Path) -> None:
+def test_half_sent_heads_at_few_descriptors(model_file: Path) -> None:
     """150 connections, of a server that may open 100 files, and then 600 more of them."""
-    command = [sys.executable, "-m", "cxrlens", "serve", "-m", str(model_file), "--port", "0", "--json"]
-    few = (100, 100)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    log = tmp_path / "log"
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            [*command, "--workers", "1"],
-            stdout=subprocess.PIPE,
-            stderr=stream,
-            env=environment,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few),
-        )
-    assert server.stdout is not None
-    try:
-        said = json.loads(b"".join(iter(lambda: server.stdout.readline(), b"}\n")) + b"}")
+    with started("serve", "-m", model_file, "--port", 0, "--json", "--workers", 1, files=100) as server:
+        said = server.told()
         with contextlib.ExitStack() as stack:
             for number in range(750):
                 half = stack.enter_context(connected(("127.0.0.1", said["port"])))
@@ -152,12 +137,11 @@ def test_half_sent_heads_at_few_descriptors(model_file: Path, tmp_path: Path) ->
             until(lambda: is_well(said["url"]))
         with asking(said["url"]) as client:
             assert check(client, encoded(pixels())).status_code == 200
-    finally:
         server.send_signal(signal.SIGINT)
-        server.wait(PATIENCE)
+        _, log = server.communicate(PATIENCE)
     assert server.returncode == 0
-    assert log.stat().st_size < 50_000
-    assert b"Traceback" not in log.read_bytes()
+    assert len(log) < 50_000
+    assert "Traceback" not in log
 
 
 def is_well(url: str) -> bool:
@@ -253,8 +237,7 @@ def temporary_bytes() -> int:
 def test_verdicts_on_a_locked_store_hold_up_nothing_else(served_model: QualityModel, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
     add_results(folder, *(ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in range(100, 160)))
-    patient = mock.patch.object(sqlite, "SECONDS", PATIENCE)
-    with patient, serving(served_model, folder.path) as (client, _), ThreadPoolExecutor(60) as threads:
+    with serving(served_model, folder.path) as (client, _), ThreadPoolExecutor(60) as threads:
         holder = sqlite3.connect(folder.store_file, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
 

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,47 +29,22 @@ from cxrlens.serving import run as job
 from cxrlens.serving.settings import ServerSettings
 from ports import unused_port
 from postgresql import PASSWORD
+from prepared_process import Started, started
 from waiting import PATIENCE
 
 IMAGES = 120
 
 
 @contextmanager
-def process(*arguments: object, **variables: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """The command with ``--json`` on a free port, and what it printed when it was ready."""
-    command = [
-        sys.executable,
-        "-m",
-        "cxrlens",
-        "serve",
-        *map(str, arguments),
-        "--port",
-        "0",
-        "--json",
-        "--workers",
-        "1",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **variables}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as started:
-        assert started.stdout is not None
-        said: list[str] = []
-        try:
-            for line in started.stdout:
-                said.append(line)
-                if line == "}\n":
-                    break
-            assert said, started.communicate()[1]
-            yield started, json.loads("".join(said))
-        finally:
-            if started.poll() is None:
-                started.kill()
+def process(*arguments: object, **variables: str) -> Iterator[tuple[Started, dict[str, Any]]]:
+    """The command on a free port, and what it printed when it was ready."""
+    with started("serve", *arguments, "--port", 0, "--json", "--workers", 1, **variables) as server:
+        yield server, server.told()
 
 
 def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
     folder = screened(tmp_path / "screened")
-    with process("-m", model_file, folder.path) as (started, said):
+    with process("-m", model_file, folder.path) as (command, said):
         assert said["token"] is None
         assert said["url"] == f"http://127.0.0.1:{said['port']}/"
         with asking(said["url"]) as client:
@@ -81,9 +54,9 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
         again = CliRunner().invoke(app, ["serve", "-m", str(model_file), "--port", str(said["port"])])
         assert isinstance(again.exception, UsageError)
         assert f"127.0.0.1:{said['port']} cannot be listened on" in str(again.exception)
-        started.send_signal(signal.SIGINT)
-        _, log = started.communicate(timeout=PATIENCE)
-    assert started.returncode == 0, log
+        command.send_signal(signal.SIGINT)
+        _, log = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, log
     assert "Traceback" not in log
     assert "Mustermann" not in log
     assert "POST /api/check 200" in log
@@ -93,10 +66,10 @@ def test_the_life_of_a_server(model_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_service_is_ended_in_good_order(model_file: Path) -> None:
-    with process("-m", model_file) as (started, _):
-        started.send_signal(signal.SIGTERM)
-        _, log = started.communicate(timeout=PATIENCE)
-    assert started.returncode == 0, log
+    with process("-m", model_file) as (command, _):
+        command.send_signal(signal.SIGTERM)
+        _, log = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, log
     assert log.strip().endswith("the server has ended")
 
 
@@ -108,14 +81,14 @@ def test_a_killed_server_has_lost_and_doubled_nothing(
     add_results(folder, *(ScreenedImage(name=f"{n}.png", key=key_of(n), probability=0.5) for n in numbers))
     variables = {} if server is None else {"CXRLENS_DATABASE": request.getfixturevalue("postgres").address()}
     answered: list[list[tuple[str, int]]] = [[] for _ in range(4)]
-    with process("-m", model_file, folder.path, **variables) as (started, said):
+    with process("-m", model_file, folder.path, **variables) as (command, said):
         enough = threading.Event()
         before_the_kill = threading.Semaphore(IMAGES // 2)
 
         def give(writer: int) -> None:
             with asking(said["url"]) as client:
                 for number in range(100 + writer, 100 + IMAGES, 4):
-                    before_the_kill.acquire()
+                    before_the_kill.acquire(timeout=PATIENCE)
                     try:
                         given = client.post("/api/verdicts", json={"key": key_of(number), "verdict": "retake"}).json()
                     except httpx.HTTPError:
@@ -128,11 +101,12 @@ def test_a_killed_server_has_lost_and_doubled_nothing(
         for writer in writers:
             writer.start()
         assert enough.wait(PATIENCE)
-        started.send_signal(signal.SIGKILL)
+        command.send_signal(signal.SIGKILL)
+        command.wait(PATIENCE)
         before_the_kill.release(IMAGES)
         for writer in writers:
             writer.join()
-        _, log = started.communicate()
+        _, log = command.communicate()
     assert PASSWORD not in log
     known = dict(each for part in answered for each in part)
     assert IMAGES // 8 <= len(known) < IMAGES

@@ -34,7 +34,7 @@ from cxrlens.training.run import train_model
 from few_figures import few_figures_drawn
 
 CPU = torch.device("cpu")
-SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4}
+SMALL = {"image_size": 48, "epochs": 2, "batch_size": 4, "precision": "32-true"}  # "auto" asks the processor
 
 pytestmark = pytest.mark.usefixtures("small")
 
