@@ -62,8 +62,8 @@ def test_a_screening_has_the_same_worklist(computers: Any, phantoms: Path, model
     sources = take_sources([str(phantoms / "dev")])
     here = ScreeningSettings(models[0], "all", batch_size=4)
     assert screen(sources, tmp_path / "here", here).computed == 10
-    given = ("--maps", "all", "--batch-size", 4, "--engine", "ray", "--address", computers.address, "--json")
-    finished = cxrlens("screen", phantoms / "dev", "-m", models[0], "-o", tmp_path / "there", *given)
+    given = ("--maps", "all", "--batch-size", 4, "--engine", "ray", "--address", computers.address, "--ray-workers", 1)
+    finished = cxrlens("screen", phantoms / "dev", "-m", models[0], "-o", tmp_path / "there", *given, "--json")
     assert finished.code == 0, finished.err
     assert finished.json["computed"] == 10
     expected = results(tmp_path / "here")

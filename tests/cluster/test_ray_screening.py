@@ -28,14 +28,14 @@ OpenEngine = Callable[..., AbstractContextManager[RayEngine]]
 
 @pytest.fixture
 def open_engine(computers: Any, tmp_path: Path) -> OpenEngine:
-    """An engine whose inspectors note in a file of this name what they do."""
+    """An engine of one worker, unless more are asked for, whose inspector notes in a file of this name what it does."""
     model = tmp_path / MODEL
     model.write_bytes(b"weights")
 
-    def opened(log: str = "log", ends: int = 0, **changes: Any) -> RayEngine:
+    def opened(log: str = "log", ends: int = 0, workers: int = 1, **changes: Any) -> RayEngine:
         open_model = OpenBright(tmp_path / log, ends)
         settings: dict[str, Any] = {"maps": "all", "batch_size": BATCH, **changes}
-        return RayEngine(ClusterSettings(computers.address), open_model, model, tmp_path / "out", **settings)
+        return RayEngine(ClusterSettings(computers.address, workers), open_model, model, tmp_path / "out", **settings)
 
     return opened
 
@@ -70,11 +70,11 @@ def seen(log: Path) -> int:
 
 
 def test_all_files_are_the_same(images: Path, tmp_path: Path, open_engine: OpenEngine) -> None:
-    """With twins, a damaged file and one that is no image."""
+    """By two workers, with twins, a damaged file and one that is no image."""
     shutil.copy(images / "01.png", images / "twin.png")
     (images / "torn.png").write_bytes((images / "02.png").read_bytes()[:200])
     (images / "text.png").write_text("no image")
-    with open_engine() as engine:
+    with open_engine(workers=2) as engine:
         assert run(engine, images, tmp_path / "out").computed == COUNT
     found = files(tmp_path / "out")
     assert found == whole(images, tmp_path / "whole")
