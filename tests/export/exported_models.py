@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from calibrated_cards import a_calibration
@@ -25,10 +26,16 @@ from cxrlens.models.registry import (
     resnet_stages,
 )
 from cxrlens.saliency.fusion import DEFAULT_FUSION, Fusion
-from small_networks import small_efficientnet
 
 SIZE = (128, 160)
 CALIBRATION = a_calibration(temperature=1.7, review_target=None, review_interval=None, remarks=("Ä remark.",))
+
+
+def efficientnet(classes: int) -> nn.Module:
+    """An EfficientNet with each kind of block once: without and with more channels inside, and with a shortcut."""
+    return EfficientNet(
+        [MBConvConfig(1, 3, 1, 32, 16, 1), MBConvConfig(6, 5, 2, 16, 128, 2)], dropout=0.2, num_classes=classes
+    )
 
 
 def resnet10(classes: int) -> nn.Module:
@@ -42,7 +49,7 @@ SMALL_ARCHITECTURES = (
     ),
     Architecture(
         "small_efficientnet",
-        small_efficientnet,
+        efficientnet,
         ARCHITECTURES["efficientnet_b0"].weights,
         "classifier.1",
         efficientnet_stages,
