@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from small_study import FinishedStudy, RecordedStudy, a_plan, make_records, untrained
+from small_study import FinishedStudy, RecordedStudy, a_plan, make_records, shallow_networks, untrained
 
 from cxrlens.dataset.phantom.dataset import write_phantom_dataset
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.study.plan import StudyPlan
 from cxrlens.study.run import run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shallow_networks() -> Iterator[None]:
+    with shallow_networks():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from cxrlens.inputs.dataset.dataset import Dataset
 from cxrlens.inputs.preprocessing import Preprocessing
 from cxrlens.models.card import ModelCard
 from cxrlens.models.model_file import save_model
-from cxrlens.models.registry import build_network
+from cxrlens.models.registry import ARCHITECTURES, build_network
+from cxrlens.study import execution
 from cxrlens.study.data import StudyData
 from cxrlens.study.execution import Progress, run_study
 from cxrlens.study.plan import StudyPlan
@@ -77,6 +81,23 @@ class RecordedStudy:
         """All record files."""
         folder = self.records.folder
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.npz"))}
+
+
+@contextmanager
+def shallow_networks() -> Iterator[None]:
+    """Inside, and in this process alone, a ResNet-18 has a block a stage, of all its channels.
+
+    Of few channels, as those of `small_networks`, maps of random weights would be flat.
+    """
+    shallow = replace(ARCHITECTURES["resnet18"], build=lambda classes: ResNet(BasicBlock, [1] * 4, num_classes=classes))
+    with mock.patch.dict(ARCHITECTURES, {"resnet18": shallow}):
+        yield
+
+
+def run_shallow_share(*share: Any) -> None:
+    """What `run_on` has each of its processes do, with the networks of this one."""
+    with shallow_networks():
+        execution._run_share(*share)
 
 
 def make_records(plan: StudyPlan, root: Path, folder: Path, progress: Progress | None = None) -> RecordedStudy:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
-from small_study import RecordedStudy
+from small_study import RecordedStudy, run_shallow_share
 
-from cxrlens.study.execution import run_on
+from cxrlens.study import execution
 from cxrlens.study.records import Records
 
 
 def test_two_processes_give_the_records_of_one(made: RecordedStudy, tmp_path: Path) -> None:
     records = Records(tmp_path)
     seen: list[tuple[int, int]] = []
-    run_on(
-        ["cpu", "cpu"],
-        made.plan,
-        made.data,
-        made.subjects,
-        records,
-        workers=0,
-        progress=lambda done, total, what: seen.append((done, total)),
-    )
+    with mock.patch.object(execution, "_run_share", run_shallow_share):
+        execution.run_on(
+            ["cpu", "cpu"],
+            made.plan,
+            made.data,
+            made.subjects,
+            records,
+            workers=0,
+            progress=lambda done, total, what: seen.append((done, total)),
+        )
     shared = RecordedStudy(made.plan, made.data, made.subjects, records)
     ids = {subject.id for subject in made.subjects}
     expected = {

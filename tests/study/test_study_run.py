@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from small_study import RecordedStudy, a_plan, make_records, untrained
-from threadpoolctl import threadpool_limits
 
 from cxrlens.saliency.explain import Row
 from cxrlens.study import subjects
@@ -153,7 +152,7 @@ def test_another_model_is_explained_anew(made: RecordedStudy, phantoms: Path, tm
 def test_a_study_does_not_depend_on_the_order_in_which_its_parts_are_done(
     made: RecordedStudy, phantoms: Path, tmp_path: Path
 ) -> None:
-    """The last unit first, the last row of a block first, and with other numbers of threads."""
+    """The last unit first, and the last row of a block first."""
 
     def said(results: Results) -> str:
         return repr([[table for _, table in all_tables(results)], all_findings(results)])
@@ -165,20 +164,38 @@ def test_a_study_does_not_depend_on_the_order_in_which_its_parts_are_done(
     def last_first(*given: Any) -> Iterator[Unit]:
         yield from reversed(list(all_work(*given)))
 
+    with (
+        mock.patch("cxrlens.study.blocks._in_threads", backwards),
+        mock.patch("cxrlens.study.execution.all_work", last_first),
+    ):
+        other = make_records(made.plan, phantoms, tmp_path)
+        found = said(other.results)
+    assert other.bytes() == made.bytes()
+    assert found == said(made.results)
+
+
+def test_another_number_of_threads_changes_last_digits_alone(
+    made: RecordedStudy, phantoms: Path, tmp_path: Path
+) -> None:
+    """Where a processor's libraries share out sums; in one score of many these say where a map is highest."""
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(threads + 1)
-        with (
-            mock.patch("cxrlens.study.blocks._in_threads", backwards),
-            mock.patch("cxrlens.study.execution.all_work", last_first),
-            threadpool_limits(1),
-        ):
-            other = make_records(made.plan, phantoms, tmp_path)
-            found = said(other.results)
+        other = make_records(made.plan, phantoms, tmp_path)
     finally:
         torch.set_num_threads(threads)
-    assert other.bytes() == made.bytes()
-    assert found == said(made.results)
+    near = []
+    for name in made.bytes():
+        with np.load(made.records.folder / name) as one, np.load(other.records.folder / name) as another:
+            assert one.files == another.files
+            for array in one.files:
+                assert one[array].shape == another[array].shape
+                if one[array].dtype.kind == "f":
+                    near += (
+                        np.isclose(one[array], another[array], rtol=1e-3, atol=1e-4, equal_nan=True).ravel().tolist()
+                    )
+    assert len(near) > 1000
+    assert np.mean(near) > 0.99
 
 
 def test_an_unreadable_image_is_left_out_of_everything(phantoms: Path, tmp_path: Path, models: list[Path]) -> None:
