@@ -146,7 +146,7 @@ def _prepared() -> socket.socket:
             start_new_session=True,
         )
     atexit.register(process.wait)
-    atexit.register(ours.close)
+    atexit.register(ours.shutdown, socket.SHUT_RDWR)  # also where a fork of this process holds it
     return ours
 
 
