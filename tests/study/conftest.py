@@ -14,8 +14,9 @@ from cxrlens.study.plan import StudyPlan
 from cxrlens.study.run import run
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _shallow_networks() -> Iterator[None]:
+    """What is shared by several files is made with them as well; other folders get the whole ones."""
     with shallow_networks():
         yield
 
@@ -31,7 +32,8 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
-    return [untrained(folder / f"model-{seed}.safetensors", seed) for seed in (3, 4)]
+    with shallow_networks():
+        return [untrained(folder / f"model-{seed}.safetensors", seed) for seed in (3, 4)]
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +45,12 @@ def plan(models: Sequence[Path]) -> StudyPlan:
 def whole(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, plan: StudyPlan) -> FinishedStudy:
     """For reading only."""
     out = tmp_path_factory.mktemp("study") / "out"
-    return FinishedStudy(out, plan, run(Dataset(phantoms), out, plan))
+    with shallow_networks():
+        return FinishedStudy(out, plan, run(Dataset(phantoms), out, plan))
 
 
 @pytest.fixture(scope="session")
 def made(phantoms: Path, whole: FinishedStudy) -> RecordedStudy:
     """The records of the whole study, for reading only."""
-    return make_records(whole.plan, phantoms, whole.out / "records")
+    with shallow_networks():
+        return make_records(whole.plan, phantoms, whole.out / "records")
