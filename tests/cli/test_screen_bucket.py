@@ -15,7 +15,9 @@ from buckets import Buckets, s3_server
 from command_line import Finished, cxrlens, refused, table
 from cxrlens.screening.record import ScreenedImage
 from cxrlens.screening.remote import object_store
+from cxrlens.screening.remote.object_store import ObjectStore, StoreFailedError
 from cxrlens.screening.remote.objects import ObjectSource, StoredImage
+from ports import unused_port
 
 FAST = ("--batch-size", 4, "--workers", 0, "--device", "cpu", "--maps", "all")
 
@@ -74,6 +76,19 @@ def test_a_bucket_is_screened_as_a_folder_is(
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert f"{inbox}/deep//er/" in page
     assert "never-to-be-shown" not in page + finished.err
+
+
+def test_another_endpoint_in_the_environment_is_another_store(
+    s3: Buckets, inbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = [*ObjectStore(inbox).pages()]
+    assert here
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_port()}")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(StoreFailedError, match="Could not connect"):
+            next(ObjectStore(inbox).pages())
+    assert [*ObjectStore(inbox).pages()] == here
 
 
 def test_what_has_not_changed_is_not_fetched_again(

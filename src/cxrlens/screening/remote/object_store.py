@@ -49,7 +49,7 @@ class StoreFailedError(CxrlensError):
 
 
 class ObjectStore:
-    """A file system of fsspec, at one address; each process opens it for itself.
+    """A file system of fsspec, at one address; each process opens it for itself, and anew in another environment.
 
     Raises:
         UsageError: when there is no such kind of address, or its package is not installed.
@@ -58,7 +58,7 @@ class ObjectStore:
     def __init__(self, address: str) -> None:
         self.address = address
         self.scheme = address.partition("://")[0]
-        self.files, self.path = _opened(address, self.scheme, os.getpid())
+        self.files, self.path = _opened(address, self.scheme, os.getpid(), frozenset(os.environ.items()))
 
     @property
     def writes_whole(self) -> bool:
@@ -224,7 +224,10 @@ def _reason(error: Exception) -> str:
 
 
 @lru_cache(maxsize=16)
-def _opened(address: str, scheme: str, _process: int) -> tuple[AbstractFileSystem, str]:
+def _opened(
+    address: str, scheme: str, _process: int, _environment: frozenset[tuple[str, str]]
+) -> tuple[AbstractFileSystem, str]:
+    """The environment has endpoint and credentials, which fsspec's own cache of file systems knows nothing of."""
     if importlib.util.find_spec("fsspec") is None:
         raise UsageError(f"{address}: needs the package fsspec: {_pip(scheme)}")
     import fsspec
@@ -236,7 +239,8 @@ def _opened(address: str, scheme: str, _process: int) -> tuple[AbstractFileSyste
             f"{', '.join(named)}"
         )
     try:
-        files, path = fsspec.core.url_to_fs(address, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
+        options = {"use_listings_cache": False, "skip_instance_cache": True, **_OPTIONS.get(scheme, {})}
+        files, path = fsspec.core.url_to_fs(address, **options)
     except ImportError as error:
         raise UsageError(f"{address}: needs a package that is not installed: {_pip(scheme)}") from error
     except Exception as error:
