@@ -12,9 +12,7 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import inspect
-import io
 import json
-import logging
 import os
 import re
 import shlex
@@ -26,10 +24,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1]))
@@ -174,23 +171,10 @@ def sha256_of(path: Path) -> str:
 
 def call(arguments: list[str]) -> tuple[int, str, str]:
     """Runs the entry point in this process: exit code, stdout and stderr."""
-    from cxrlens.cli.main import main
+    from command_line import cxrlens
 
-    log = logging.getLogger("cxrlens")
-    before = log.handlers[:], log.level, log.propagate
-    interrupted = signal.getsignal(signal.SIGINT)
-    out, err = io.StringIO(), io.StringIO()
-    code = 0
-    try:
-        with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", ["cxrlens", *arguments]):
-            main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        log.handlers[:], log.propagate = before[0], before[2]
-        log.setLevel(before[1])
-        signal.signal(signal.SIGINT, interrupted)
-    return code, out.getvalue(), err.getvalue()
+    ended = cxrlens(*arguments)
+    return ended.code, ended.out, ended.err
 
 
 # -- inputs -----------------------------------------------------------------------------------------------------------
